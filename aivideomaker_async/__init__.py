@@ -1,0 +1,135 @@
+"""An async client for the AI Video Maker API.
+
+    async with AIVideoMaker() as client:
+        video = await client.generate(TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=8))
+        await video.download("sunset.mp4")
+
+`AIVideoMaker` is the client, the classes named after models are what it submits, `VideoTask` is a task that runs and
+`Video` one that is finished. All errors are in `aivideomaker_async.errors`.
+"""
+
+from ._core.retry import RetryPolicy
+from ._version import __version__
+from .client import AIVideoMaker, ClientStatistics
+from .errors import (
+    AIVideoMakerError,
+    APIError,
+    AuthenticationFailed,
+    BadResponse,
+    BudgetExceeded,
+    ConfigurationError,
+    ConnectFailed,
+    ContentRejected,
+    Disconnected,
+    DownloadError,
+    EndpointNotFound,
+    FieldProblem,
+    IdempotencyConflict,
+    IncompleteDownload,
+    InsufficientCredits,
+    InvalidRequest,
+    InvalidSpec,
+    OutputExpired,
+    RateLimited,
+    RequestTimeout,
+    ServerError,
+    SubmitOutcomeUnknown,
+    TaskCancelled,
+    TaskFailed,
+    TaskNotFound,
+    TransportError,
+    UnknownPrice,
+    WaitTimeout,
+)
+from .images import ImageInput
+from .limiter import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
+from .many import GenerateMany, Outcome
+from .pricing import PRICES_2026_03, PriceTable
+from .specs import (
+    AspectRatio,
+    ImageToVideo,
+    ImageToVideoV3,
+    LongVideo,
+    OtherModel,
+    SpecLike,
+    TextToVideo,
+    TextToVideoV3,
+    VideoSpec,
+)
+from .tasks import (
+    Account,
+    CancelResult,
+    Quote,
+    StatusChange,
+    SubmittedTask,
+    TaskDetails,
+    TaskOutput,
+    TaskStatus,
+)
+from .video import Video
+from .video_task import StatusWatch, VideoTask
+
+__all__ = [
+    "PRICES_2026_03",
+    "AIVideoMaker",
+    "AIVideoMakerError",
+    "APIError",
+    "Account",
+    "AspectRatio",
+    "AuthenticationFailed",
+    "BadResponse",
+    "BudgetExceeded",
+    "CancelResult",
+    "ClientStatistics",
+    "ConfigurationError",
+    "ConnectFailed",
+    "ContentRejected",
+    "Disconnected",
+    "DownloadError",
+    "EndpointNotFound",
+    "FieldProblem",
+    "GenerateMany",
+    "IdempotencyConflict",
+    "ImageInput",
+    "ImageToVideo",
+    "ImageToVideoV3",
+    "IncompleteDownload",
+    "InsufficientCredits",
+    "InvalidRequest",
+    "InvalidSpec",
+    "Limiter",
+    "LimiterStatistics",
+    "LongVideo",
+    "OtherModel",
+    "Outcome",
+    "OutputExpired",
+    "Permit",
+    "PriceTable",
+    "Priority",
+    "Quote",
+    "RateLimited",
+    "RateLimiter",
+    "RequestTimeout",
+    "RetryPolicy",
+    "ServerError",
+    "SpecLike",
+    "StatusChange",
+    "StatusWatch",
+    "SubmitOutcomeUnknown",
+    "SubmittedTask",
+    "TaskCancelled",
+    "TaskDetails",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskOutput",
+    "TaskStatus",
+    "TextToVideo",
+    "TextToVideoV3",
+    "TransportError",
+    "UnknownPrice",
+    "Video",
+    "VideoSpec",
+    "VideoTask",
+    "WaitTimeout",
+    "__version__",
+]

@@ -1,0 +1,278 @@
+"""Answers of the service, deciphered: bytes in, values or a clear error out.
+
+What a value cannot do without (the id and status of a task) must be there and right; anything else that is missing or
+of a wrong type is None, and the odd thing itself is kept in `extra`. So one strange field in one row of a list takes
+nothing from anybody. That is why these are tables of our own, where a converter would refuse the whole answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+from attrs import frozen
+
+from ..secrecy import redact
+from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
+
+__all__ = ["MalformedAnswer", "account", "cancelled", "json_object", "quote", "status", "submitted", "task", "tasks"]
+
+T = TypeVar("T")
+Parse: TypeAlias = Callable[[Any], object]
+
+
+class MalformedAnswer(ValueError):
+    """An answer is not what it must be. The text names the place, and shows no more than a few words of it."""
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """The JSON object that `body` is.
+
+    Raises:
+        MalformedAnswer: it is something else.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise MalformedAnswer(f"the body is not JSON: {_shown(body)}") from None
+    return _object(value, "$")
+
+
+def submitted(answer: Mapping[str, Any]) -> SubmittedTask:
+    """The answer to a submit."""
+    return _read(_SUBMITTED, answer, "$")
+
+
+def task(answer: Mapping[str, Any]) -> TaskDetails:
+    """Full details of one task."""
+    return _read(_TASK, answer, "$")
+
+
+def tasks(answer: Mapping[str, Any]) -> list[TaskDetails]:
+    """The task list, newest first."""
+    return [_read(_TASK, row, f"$.tasks[{index}]") for index, row in enumerate(rows(answer))]
+
+
+def rows(answer: Mapping[str, Any]) -> list[Any]:
+    """The rows of the task list, as they came."""
+    found = answer.get("tasks")
+    if not isinstance(found, list):
+        raise MalformedAnswer(f"expected a list of tasks @ $.tasks: {_shown(found)}")
+    return found
+
+
+def readable_tasks(answer: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, TaskDetails]:
+    """The rows of the task list whose ids are wanted, by id; rows that cannot be read are passed over.
+
+    Of rows with the same id the first counts: the list is newest first.
+    """
+    found: dict[str, TaskDetails] = {}
+    for row in rows(answer):
+        try:
+            identity = _identifier(row.get("id"))
+            if identity in wanted and identity not in found:
+                found[identity] = _read(_TASK, row, "$")
+        except (AttributeError, ValueError):
+            continue
+    return found
+
+
+def status(answer: Mapping[str, Any]) -> TaskStatus:
+    """The status in an answer that has one."""
+    return _required(_status, answer, "status")
+
+
+def cancelled(answer: Mapping[str, Any]) -> TaskStatus:
+    """The status that a task has after a cancel."""
+    return status(answer)
+
+
+def quote(answer: Mapping[str, Any]) -> Quote:
+    """The price of a spec."""
+    return _read(_QUOTE, answer, "$")
+
+
+def account(answer: Mapping[str, Any]) -> Account:
+    """Balance and guardrails."""
+    return _read(_ACCOUNT, answer, "$")
+
+
+# --- single values: each returns what it read, or raises ValueError ---------------------------------
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected a text")  # noqa: TRY004  (a value of the wire, not a programmer's mistake)
+    return value
+
+
+def _identifier(value: Any) -> str:
+    # Ids are opaque; a server that writes numbers means the same.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected an id")
+    return value
+
+
+def _status(value: Any) -> TaskStatus:
+    if not isinstance(value, str) or not value:
+        raise ValueError("expected a status")
+    return TaskStatus(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ValueError("expected a number")
+    return value
+
+
+def _whole(value: Any) -> int:
+    number = _number(value)
+    if number != int(number):
+        raise ValueError("expected a whole number")
+    return int(number)
+
+
+def _guardrail(value: Any) -> int | None:
+    # -1 stands for unlimited.
+    limit = _whole(value)
+    return None if limit == -1 else limit
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")  # noqa: TRY004
+    return value
+
+
+def _time(value: Any) -> datetime:
+    moment = datetime.fromisoformat(_text(value))
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _object(value: Any, path: str = "$") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MalformedAnswer(f"expected an object @ {path}: {_shown(value)}")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError("expected a list")  # noqa: TRY004
+    return tuple(_text(item) for item in value)
+
+
+def _output(value: Any) -> TaskOutput:
+    fields = _object(value)
+    if not isinstance(fields.get("url"), str) and isinstance(fields.get("videoUrl"), str):
+        # The vendor's older examples call it videoUrl.
+        fields = {"url": fields["videoUrl"], **{k: v for k, v in fields.items() if k not in {"url", "videoUrl"}}}
+    return _read(_OUTPUT, fields, "$.output")
+
+
+# --- objects -----------------------------------------------------------------------------------------
+
+
+@frozen
+class _Shape(Generic[T]):
+    """How an object of the wire becomes a value: for each wire name, our name and how to read it."""
+
+    make: Callable[..., T]
+    required: Mapping[str, tuple[str, Parse]]
+    optional: Mapping[str, tuple[str, Parse]]
+
+
+def _read(shape: _Shape[T], value: Any, path: str) -> T:
+    answer = _object(value, path)
+    known: dict[str, object] = {
+        name: _required(parse, answer, wire, path) for wire, (name, parse) in shape.required.items()
+    }
+    extra: dict[str, object] = {}
+    for wire, item in answer.items():
+        if wire in shape.required:
+            continue
+        name, parse = shape.optional.get(wire, ("", _unknown))
+        try:
+            if item is not None or not name:
+                known[name] = parse(item)
+        except (ValueError, OverflowError):
+            extra[wire] = item
+    return shape.make(**known, extra=extra)
+
+
+def _unknown(_: Any) -> object:
+    raise ValueError("unknown field")
+
+
+def _required(parse: Callable[[Any], T], answer: Mapping[str, Any], wire: str, path: str = "$") -> T:
+    if wire not in answer:
+        raise MalformedAnswer(f"required field missing @ {path}.{wire}")
+    try:
+        return parse(answer[wire])
+    except (ValueError, OverflowError) as error:
+        raise MalformedAnswer(f"{error} @ {path}.{wire}: {_shown(answer[wire])}") from None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bytes):
+        value = value[:60].decode("utf-8", "replace")
+    return repr(redact(value))[:80]
+
+
+_SUBMITTED: Final = _Shape(
+    SubmittedTask,
+    required={"taskId": ("task_id", _identifier)},
+    optional={
+        "status": ("status", _status),
+        "responseUrl": ("response_url", _text),
+        "statusUrl": ("status_url", _text),
+        "cancelUrl": ("cancel_url", _text),
+        "creditsCharged": ("credits_charged", _whole),
+        "idempotentReplay": ("idempotent_replay", _truth),
+    },
+)
+_OUTPUT: Final = _Shape(
+    TaskOutput, required={}, optional={"url": ("url", _text), "msg": ("message", _text), "error": ("error", _text)}
+)
+_TASK: Final = _Shape(
+    TaskDetails,
+    required={"id": ("id", _identifier), "status": ("status", _status)},
+    optional={
+        "model": ("model", _text),
+        "input": ("input", _object),
+        "output": ("output", _output),
+        "createdAt": ("created_at", _time),
+        "completedAt": ("completed_at", _time),
+        "creditsCharged": ("credits_charged", _whole),
+        "creditsRefunded": ("credits_refunded", _whole),
+        "listValueCents": ("list_value_cents", _whole),
+        "idempotencyKey": ("idempotency_key", _text),
+    },
+)
+_QUOTE: Final = _Shape(
+    Quote,
+    required={"model": ("model", _text), "credits": ("credits", _whole)},
+    optional={
+        "listPriceUsd": ("list_price_usd", _number),
+        "usdPerCredit": ("usd_per_credit", _number),
+        "currentBalance": ("current_balance", _whole),
+        "affordable": ("affordable", _truth),
+        "billable": ("billable", _truth),
+    },
+)
+_ACCOUNT: Final = _Shape(
+    Account,
+    required={"currentBalance": ("current_balance", _whole)},
+    optional={
+        "supportedModels": ("supported_models", _texts),
+        "dailyCreditLimit": ("daily_credit_limit", _guardrail),
+        "generationRequestsPerMinute": ("generation_requests_per_minute", _guardrail),
+        "creditWarningAt": ("credit_warning_at", _guardrail),
+        "apiVersion": ("api_version", _text),
+        "skillVersion": ("skill_version", _text),
+    },
+)

@@ -1,0 +1,108 @@
+"""Answers that are errors, turned into the error that says what happened.
+
+There are two forms: an HTTP status of 4xx or 5xx, and (2026-03) a 200 whose body says FAILED and carries a message. The
+body may also be the HTML of a proxy, or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..errors import (
+    APIError,
+    AuthenticationFailed,
+    BudgetExceeded,
+    ContentRejected,
+    EndpointNotFound,
+    IdempotencyConflict,
+    InsufficientCredits,
+    InvalidRequest,
+    RateLimited,
+    ServerError,
+    TaskNotFound,
+)
+from ..secrecy import shorten
+from .requests import Request
+
+__all__ = ["is_disguised_refusal", "refusal"]
+
+_BY_CODE: Final[Mapping[str, type[APIError]]] = {
+    "INVALID_MODEL": InvalidRequest,
+    "INVALID_PAYLOAD": InvalidRequest,
+    "AUTH_FAILED": AuthenticationFailed,
+    "INSUFFICIENT_CREDITS": InsufficientCredits,
+    "IDEMPOTENCY_CONFLICT": IdempotencyConflict,
+    "BUDGET_EXCEEDED": BudgetExceeded,
+    "RATE_LIMITED": RateLimited,
+}
+_BY_STATUS: Final[Mapping[int, type[APIError]]] = {
+    400: InvalidRequest,
+    401: AuthenticationFailed,
+    402: InsufficientCredits,
+    403: AuthenticationFailed,
+    409: IdempotencyConflict,
+    422: ContentRejected,
+    429: RateLimited,
+}
+_NO_CREDITS: Final = re.compile(r"insufficient\s+credits?", re.IGNORECASE)
+_DATA_URI: Final = re.compile(r"data:[\w.+-]+/[^,\s]{0,100},[\w+/=%-]*")
+
+
+def is_disguised_refusal(answer: Mapping[str, Any], *, expected: str) -> bool:
+    """Whether a 200 is an error all the same: it says FAILED, has a message, and lacks what was asked for."""
+    return answer.get("status") == "FAILED" and expected not in answer and ("message" in answer or "error" in answer)
+
+
+def refusal(request: Request, status: int, body: bytes, *, retry_after: float | None = None) -> APIError:
+    """The error that an answer stands for.
+
+    Args:
+        request: what was asked.
+        status: the HTTP status of the answer.
+        body: its body, whatever it is.
+        retry_after: seconds after which the service wants to be asked again, if it said so.
+    """
+    answer = _fields(body)
+    code = answer.get("errorCode")
+    code = code if isinstance(code, str) and code else None
+    message = _message(answer, status, body)
+    kind = _kind(request, status, code, message)
+    return kind(
+        message, status=status, method=request.method, path=shorten(request.path), code=code, retry_after=retry_after
+    )
+
+
+def _kind(request: Request, status: int, code: str | None, message: str) -> type[APIError]:
+    if code is not None and code in _BY_CODE:
+        return _BY_CODE[code]
+    if status >= 500:
+        return ServerError
+    # The 2026-03 revision documents no status for errors; this one is known by its text alone.
+    if code is None and _NO_CREDITS.search(message):
+        return InsufficientCredits
+    if status == 404:
+        return TaskNotFound if request.about == "task" else EndpointNotFound
+    return _BY_STATUS.get(status, APIError)
+
+
+def _fields(body: bytes) -> Mapping[str, Any]:
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _message(answer: Mapping[str, Any], status: int, body: bytes) -> str:
+    for name in ("message", "error", "detail"):
+        text = answer.get(name)
+        if isinstance(text, str) and text.strip():
+            return shorten(_DATA_URI.sub("<data URI>", " ".join(text[:4000].split())), 500)
+    if 300 <= status < 400:
+        return "the service answers with a redirect, which is never followed with an API key; check the base URL"
+    if not body.strip():
+        return "no reason given (empty body)"
+    return f"no reason given (the body is {'HTML' if b'<html' in body[:1000].lower() else 'not the documented JSON'})"

@@ -1,0 +1,228 @@
+"""Requests, built as values. Nothing is sent here."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum, auto
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from attrs import AttrsInstance, field, fields, frozen
+from cattrs import Converter
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from ..errors import ConfigurationError
+from ..images import ImageInput
+from ..specs import OtherModel, VideoSpec
+from .data_uri import Body, Image, Part
+
+__all__ = [
+    "Kind",
+    "Request",
+    "account",
+    "cancel",
+    "check_task_id",
+    "generate",
+    "image_of",
+    "list_tasks",
+    "quote_price",
+    "task",
+    "task_status",
+]
+
+_API: Final = "/api/v1"
+
+
+class Kind(Enum):
+    """What a request is, as far as limits and retries are concerned."""
+
+    QUERY = auto()
+    """Counts against the shared query limit; may be sent again."""
+    COMMAND = auto()
+    """Counts against nothing; may be sent again."""
+    SUBMIT = auto()
+    """Costs money: is never sent again while its outcome is unknown."""
+
+
+@frozen(kw_only=True)
+class Request:
+    """One call of the API."""
+
+    method: str
+    path: str
+    """Quoted, and to be sent as it is."""
+    kind: Kind
+    headers: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    body: Body | None = field(default=None, repr=False)
+    about: str = "task"
+    """What a 404 says does not exist: `task` or `endpoint`."""
+
+
+def list_tasks() -> Request:
+    """All tasks of this key, newest first."""
+    return Request(method="GET", path=f"{_API}/tasks", kind=Kind.QUERY, about="endpoint")
+
+
+def task(task_id: str) -> Request:
+    """Full details of one task."""
+    return Request(method="GET", path=_task_path(task_id), kind=Kind.QUERY)
+
+
+def task_status(task_id: str) -> Request:
+    """The status of one task, and nothing else."""
+    return Request(method="GET", path=f"{_task_path(task_id)}/status", kind=Kind.QUERY)
+
+
+def cancel(task_id: str) -> Request:
+    """Cancel one task; works only while it is SUBMITTED."""
+    return Request(method="PUT", path=f"{_task_path(task_id)}/cancel", kind=Kind.COMMAND)
+
+
+def account() -> Request:
+    """Balance and guardrails (2026-09)."""
+    return Request(method="GET", path=f"{_API}/account", kind=Kind.QUERY, about="endpoint")
+
+
+def quote_price(model: str, body: Body) -> Request:
+    """What a generate would cost (2026-09)."""
+    path = f"{_API}/quote/{_segment(model)}"
+    return Request(method="POST", path=path, kind=Kind.COMMAND, body=body, about="endpoint")
+
+
+def generate(
+    model: str, body: Body, *, idempotency_key: str, webhook_url: str | None, max_credits: int | None
+) -> Request:
+    """Submit a task.
+
+    Raises:
+        ConfigurationError: an argument cannot travel in a header.
+    """
+    headers = {"Idempotency-Key": _check_key(idempotency_key)}
+    if webhook_url is not None:
+        headers["webhookUrl"] = _check_webhook(webhook_url)
+    if max_credits is not None:
+        headers["X-Max-Credits"] = _check_credits(max_credits)
+    path = f"{_API}/generate/{_segment(model)}"
+    return Request(method="POST", path=path, kind=Kind.SUBMIT, headers=headers, body=body, about="endpoint")
+
+
+def check_task_id(task_id: object) -> str:
+    """`task_id`, if it can stand in a path; ids are opaque, and almost everything can when it is quoted.
+
+    Raises:
+        ConfigurationError: it cannot.
+    """
+    # Quoting cannot save "." and "..": proxies take them for steps in the path, quoted or not.
+    if not isinstance(task_id, str) or not task_id or task_id in {".", ".."}:
+        raise ConfigurationError(f"task_id={task_id!r}: must be a text that is not empty, and not '.' or '..'")
+    try:
+        task_id.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"task_id={task_id!r}: must be a text without lone surrogates") from None
+    return task_id
+
+
+def _task_path(task_id: str) -> str:
+    return f"{_API}/tasks/{_segment(check_task_id(task_id))}"
+
+
+def _segment(text: str) -> str:
+    return quote(text, safe="")
+
+
+def _check_key(key: object) -> str:
+    if not isinstance(key, str) or not re.fullmatch(r"[!-~](?:[ -~]*[!-~])?", key) or not 8 <= len(key) <= 128:
+        raise ConfigurationError(f"idempotency_key={key!r}: must be 8 to 128 printable ASCII characters")
+    return key
+
+
+def _check_webhook(url: object) -> str:
+    # The URL may hold a token, so the message does not show it.
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[!-~]+", url) or not urlsplit(url).hostname:
+        raise ConfigurationError("webhook_url: must be an http(s) URL in ASCII, without spaces")
+    return url
+
+
+def _check_credits(credits_: object) -> str:
+    if not isinstance(credits_, int) or isinstance(credits_, bool) or credits_ < 0:
+        raise ConfigurationError(f"max_credits={credits_!r}: must be a whole number of credits, 0 or more")
+    return str(credits_)
+
+
+# --- specs to bodies -----------------------------------------------------------------------------
+
+
+def _wire_type(kind: Callable[[Any], object] | None) -> Callable[[Any], object] | None:
+    return None if kind is None else lambda value: None if value is None else kind(value)
+
+
+def _unstructure_spec(spec_type: type[AttrsInstance], converter: Converter) -> Callable[[Any], dict[str, object]]:
+    """Wire names and wire types come from the fields' own metadata; a field that is at its default does not travel."""
+    overrides = {
+        item.name: override(
+            rename=item.metadata.get("wire_name"),
+            unstruct_hook=_wire_type(item.metadata.get("wire_type")) or (lambda value: value),
+            omit_if_default=True,
+        )
+        for item in fields(spec_type)
+    }
+    plain = make_dict_unstructure_fn(spec_type, converter, **overrides)  # type: ignore[arg-type]
+
+    def unstructure(spec: Any) -> dict[str, object]:  # noqa: ANN401  (cattrs hands over any spec)
+        wire = plain(spec)
+        wire.update(wire.pop("extra", {}))
+        return wire
+
+    return unstructure
+
+
+_converter: Final = Converter()
+_converter.register_unstructure_hook_factory(
+    lambda kind: isinstance(kind, type) and issubclass(kind, VideoSpec), _unstructure_spec
+)
+
+
+def to_wire(spec: VideoSpec | OtherModel) -> dict[str, object]:
+    """The fields of the request body, by wire name. An image is still what the user gave."""
+    if isinstance(spec, OtherModel):
+        return dict(spec.body)
+    wire: dict[str, object] = _converter.unstructure(spec)
+    return wire
+
+
+def image_of(spec: VideoSpec | OtherModel) -> ImageInput | None:
+    """The image that must be read before `spec` can be written, or None when there is none."""
+    return None if isinstance(spec, OtherModel) else getattr(spec, "image", None)
+
+
+def write_body(spec: VideoSpec | OtherModel, image: Image | str | None = None) -> Body:
+    """The request body of `spec`.
+
+    Args:
+        spec: what to write.
+        image: its image as it travels: a URL, or bytes; None when it has none.
+    """
+    wire = to_wire(spec)
+    if image is not None:
+        wire["image"] = image
+    return Body(_parts(wire))
+
+
+def _parts(wire: Mapping[str, object]) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    pending = b"{"
+    for index, (name, value) in enumerate(wire.items()):
+        pending += b"%s%s:" % (b"," if index else b"", _json(name))
+        if isinstance(value, Image):
+            parts += [pending + b'"', value]
+            pending = b'"'
+        else:
+            pending += _json(value)
+    parts.append(pending + b"}")
+    return tuple(parts)
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()

@@ -1,0 +1,329 @@
+"""Every error that this package raises.
+
+    AIVideoMakerError
+    ├─ ConfigurationError             no key, bad base URL, client closed, wrong event loop, a bad argument
+    ├─ InvalidSpec (ValueError)       problems: field, value, what is allowed
+    ├─ UnknownPrice (LookupError)     the price table does not name the model
+    ├─ APIError                       the service answered, and the answer is an error
+    │   ├─ InvalidRequest             400
+    │   ├─ AuthenticationFailed       401, 403
+    │   ├─ InsufficientCredits        402
+    │   ├─ TaskNotFound               404, no such task for this key
+    │   ├─ EndpointNotFound           404, this revision of the service lacks the endpoint
+    │   ├─ IdempotencyConflict        409
+    │   ├─ BudgetExceeded             422
+    │   ├─ ContentRejected            422
+    │   ├─ RateLimited                429
+    │   └─ ServerError                5xx
+    ├─ TransportError                 no usable answer
+    │   ├─ ConnectFailed              the request was never sent
+    │   ├─ RequestTimeout
+    │   ├─ Disconnected
+    │   └─ BadResponse                an answer that cannot be understood
+    ├─ SubmitOutcomeUnknown           the task may or may not exist: do not submit again blindly
+    ├─ TaskFailed
+    ├─ TaskCancelled
+    ├─ WaitTimeout (TimeoutError)     the task may still be running
+    └─ DownloadError
+        ├─ OutputExpired              the service has deleted the file
+        └─ IncompleteDownload
+
+No error carries the API key, an image or a signed query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from .tasks import TaskDetails, TaskStatus
+    from .video_task import VideoTask
+
+__all__ = [
+    "AIVideoMakerError",
+    "APIError",
+    "AuthenticationFailed",
+    "BadResponse",
+    "BudgetExceeded",
+    "ConfigurationError",
+    "ConnectFailed",
+    "ContentRejected",
+    "Disconnected",
+    "DownloadError",
+    "EndpointNotFound",
+    "FieldProblem",
+    "IdempotencyConflict",
+    "IncompleteDownload",
+    "InsufficientCredits",
+    "InvalidRequest",
+    "InvalidSpec",
+    "OutputExpired",
+    "RateLimited",
+    "RequestTimeout",
+    "ServerError",
+    "SubmitOutcomeUnknown",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskNotFound",
+    "TransportError",
+    "UnknownPrice",
+    "WaitTimeout",
+]
+
+
+class AIVideoMakerError(Exception):
+    """The base of every error that this package raises."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Most errors take keyword arguments, which Exception's own pickling forgets.
+        return _restore, (type(self), self.args), self.__dict__
+
+
+def _restore(cls: type[AIVideoMakerError], args: tuple[object, ...]) -> AIVideoMakerError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, *args)
+    return error
+
+
+class ConfigurationError(AIVideoMakerError):
+    """The client is set up or used in a way that cannot work; the message says what to change."""
+
+
+@frozen
+class FieldProblem:
+    """One thing that is wrong with a spec."""
+
+    field: str
+    """The Python name of the field, with an index where it is a list: `prompts[2]`."""
+    value: str
+    """The offending value, shortened and without secrets."""
+    allowed: str
+    """What would have been right."""
+
+    def __str__(self) -> str:
+        return f"{self.field}={self.value}: must be {self.allowed}"
+
+
+class InvalidSpec(AIVideoMakerError, ValueError):
+    """A spec has wrong values. Nothing was sent and nothing was charged."""
+
+    def __init__(self, spec: str, problems: Sequence[FieldProblem]) -> None:
+        self.spec = spec
+        """The name of the spec's class, or the model's name."""
+        self.problems = tuple(problems)
+        """All that is wrong, in the order of the fields."""
+        super().__init__("; ".join([f"{spec}: {problems[0]}", *map(str, problems[1:])]))
+
+    @property
+    def field(self) -> str:
+        """The first field that is wrong."""
+        return self.problems[0].field
+
+    @property
+    def value(self) -> str:
+        """The value of the first field that is wrong, shortened and without secrets."""
+        return self.problems[0].value
+
+    @property
+    def allowed(self) -> str:
+        """What the first wrong field allows."""
+        return self.problems[0].allowed
+
+
+class UnknownPrice(AIVideoMakerError, LookupError):
+    """The price table does not name this model."""
+
+    def __init__(self, model: str, revision: str) -> None:
+        self.model = model
+        self.revision = revision
+        super().__init__(f"the price table {revision} has no price for the model {model!r}")
+
+
+class APIError(AIVideoMakerError):
+    """The service answered with an error."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        method: str,
+        path: str,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.message = message
+        """What the service said, shortened."""
+        self.status = status
+        """The HTTP status. It is 200 when a 2026-03 server reports an error in the body alone."""
+        self.code = code
+        """The service's `errorCode`, which exists since the 2026-09 revision."""
+        self.method = method
+        self.path = path
+        self.retry_after = retry_after
+        """Seconds after which the service wants to be asked again, where it said so."""
+        named = f"{status} {code}" if code else str(status)
+        super().__init__(f"{method} {path}: {named}: {message}")
+
+
+class InvalidRequest(APIError):
+    """The service refuses the request as wrong (400)."""
+
+
+class AuthenticationFailed(APIError):
+    """The API key is missing, invalid, disabled or deleted (401, 403)."""
+
+
+class InsufficientCredits(APIError):
+    """The balance is too low for this task (402). Nothing was charged."""
+
+
+class TaskNotFound(APIError):
+    """The service knows no such task for this key (404)."""
+
+
+class EndpointNotFound(APIError):
+    """This revision of the service lacks the endpoint (404)."""
+
+
+class IdempotencyConflict(APIError):
+    """The idempotency key was used before with another request (409)."""
+
+
+class BudgetExceeded(APIError):
+    """The price is above `max_credits` (422). Nothing was charged."""
+
+
+class ContentRejected(APIError):
+    """The service refuses the content (422). Nothing was charged."""
+
+
+class RateLimited(APIError):
+    """Too many requests (429), and the deadline of the call left no room to wait for `retry_after`."""
+
+
+class ServerError(APIError):
+    """The service failed (5xx), also when asked again."""
+
+
+class TransportError(AIVideoMakerError):
+    """There was no usable answer."""
+
+    def __init__(self, message: str, *, method: str, path: str, sent: bool = True) -> None:
+        self.message = message
+        self.method = method
+        self.path = path
+        self.sent = sent
+        """Whether any of the request may have reached the service. Only False is a promise."""
+        super().__init__(f"{method} {path}: {message}")
+
+
+class ConnectFailed(TransportError):
+    """No connection could be made (name not found, refused, TLS): the request was never sent."""
+
+    def __init__(self, message: str, *, method: str, path: str, sent: bool = False) -> None:
+        super().__init__(message, method=method, path=path, sent=sent)
+
+
+class RequestTimeout(TransportError):
+    """No answer came in time."""
+
+
+class Disconnected(TransportError):
+    """The connection broke before the whole answer was there."""
+
+
+class BadResponse(TransportError):
+    """An answer came that cannot be understood; the message names the place."""
+
+
+class SubmitOutcomeUnknown(AIVideoMakerError):
+    """A submit was sent and its answer was lost: the task may exist, and may have been paid.
+
+    Do not submit again blindly. Look at `client.list_tasks()` first: `candidates` are the tasks that may be this one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str,
+        idempotency_key: str,
+        began_at: datetime,
+        candidates: Sequence[TaskDetails] = (),
+    ) -> None:
+        self.model = model
+        self.idempotency_key = idempotency_key
+        """The key that went out with the submit."""
+        self.began_at = began_at
+        """When the submit began (aware, UTC, by this machine's clock)."""
+        self.candidates = tuple(candidates)
+        super().__init__(
+            f"{message}; the outcome of this {model} submit is unknown (idempotency key {idempotency_key}): "
+            "it may have been created and charged, so look at the task list before you submit it again"
+        )
+
+
+class TaskFailed(AIVideoMakerError):
+    """The task ended in FAILED. The service refunds its credits in full."""
+
+    def __init__(self, details: TaskDetails) -> None:
+        self.details = details
+        super().__init__(f"task {details.id} failed: {details.failure or 'the service gives no reason'}")
+
+
+class TaskCancelled(AIVideoMakerError):
+    """The task ended in CANCEL. The service refunds its credits in full."""
+
+    def __init__(self, details: TaskDetails) -> None:
+        self.details = details
+        super().__init__(f"task {details.id} was cancelled")
+
+
+class WaitTimeout(AIVideoMakerError, TimeoutError):
+    """The wait ended before the task did. The task may still be running and is paid: do not buy it again."""
+
+    def __init__(self, task: VideoTask, *, last_status: TaskStatus | None, elapsed: float) -> None:
+        self.task = task
+        """The handle: wait again with `await error.task.result()`, or later with `client.task(error.task.id)`."""
+        self.last_status = last_status
+        self.elapsed = elapsed
+        """Seconds that this wait took."""
+        known = f"last seen in {last_status}" if last_status else "its status was never seen"
+        super().__init__(
+            f"gave up after {elapsed:.0f} s on task {task.id} ({known}). It may still be running and is paid: "
+            f"wait for it again with client.task({task.id!r}), do not submit it again"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A handle lives in one event loop of one process; what survives the journey is the text, with the id.
+        state = {name: value for name, value in self.__dict__.items() if name != "task"}
+        return _restore, (type(self), self.args), state
+
+
+class DownloadError(AIVideoMakerError):
+    """The video could not be downloaded; the message names the path or the reason."""
+
+
+class OutputExpired(DownloadError):
+    """The service has deleted the file: it keeps one for 24 hours."""
+
+    def __init__(self, message: str, *, age: timedelta | None) -> None:
+        self.age = age
+        """How long ago the task was finished, where that is known."""
+        super().__init__(message)
+
+
+class IncompleteDownload(DownloadError):
+    """The connection ended before the whole file had arrived."""
+
+    def __init__(self, message: str, *, received: int, expected: int | None) -> None:
+        self.received = received
+        """Bytes that arrived."""
+        self.expected = expected
+        super().__init__(message)

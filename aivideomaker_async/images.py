@@ -1,0 +1,116 @@
+"""What an image field of a spec accepts, and the type of an image by its content.
+
+Whether a value *can* be an image is decided here, when a spec is made and without I/O. Files are read by `media`, when
+the spec is submitted.
+"""
+
+from __future__ import annotations
+
+import binascii
+import io
+import os
+import re
+from typing import BinaryIO, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from .secrecy import redact, redact_url
+
+__all__ = ["ImageInput", "freeze_image", "image_problem", "image_type", "show_image", "split_data_uri"]
+
+ImageInput: TypeAlias = str | bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO
+"""A public http(s) URL or a `data:image/...;base64,...` URI (both `str`), the bytes of an image, the path of an image
+file (`pathlib.Path`), or a binary file that is open for reading."""
+
+SNIFFED: Final = 4096
+"""Bytes from the start of an image that tell its type."""
+
+_ALLOWED: Final = (
+    "an http(s) URL, a data:image/...;base64,... URI, the bytes of an image, a pathlib.Path, "
+    "or a binary file open for reading"
+)
+# The name that the service wants, where detectors and files use another. It refuses image/jpg on one path.
+_USUAL_NAMES: Final = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
+_DATA_URI: Final = re.compile(r"\s*data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
+
+
+def image_type(head: bytes) -> str | None:
+    """The MIME type of the image that starts with `head`, or None when it is no image.
+
+    Args:
+        head: the first bytes of the file, `SNIFFED` of them or all.
+    """
+    import puremagic  # reads its table at import: only programs that send images pay for it
+
+    try:
+        found = puremagic.from_string(head[:SNIFFED], mime=True)
+    except (puremagic.PureError, ValueError):
+        return None
+    return _USUAL_NAMES.get(found, found) if found.startswith("image/") else None
+
+
+def split_data_uri(uri: str) -> tuple[int, bytes] | None:
+    """Where the base64 text of a data URI starts, and its first decoded bytes.
+
+    Returns None when `uri` is not a base64 data URI of an image.
+    """
+    match = _DATA_URI.match(uri)
+    if match is None or not match["type"].lower().startswith("image/") or not _ends_in_base64(match["parameters"]):
+        return None
+    start = match.end()
+    # Line breaks in base64 text are common; four characters hold three bytes.
+    text = "".join(uri[start : start + SNIFFED * 2].split())
+    try:
+        return start, binascii.a2b_base64(text[: min(SNIFFED, len(text)) // 4 * 4])
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _ends_in_base64(parameters: str) -> bool:
+    return parameters.lower().rpartition(";")[2].strip() == "base64"
+
+
+def freeze_image(value: ImageInput) -> ImageInput:
+    """`value`, with buffers that their owner can still change copied into bytes."""
+    return bytes(value) if isinstance(value, bytearray | memoryview) else value
+
+
+def image_problem(value: object) -> str | None:
+    """What `value` would have to be, or None when it can be an image."""
+    if isinstance(value, str):
+        return _text_problem(value)
+    if isinstance(value, bytes):
+        return None if image_type(value) else "the bytes of an image (their content is not one that is known)"
+    if isinstance(value, os.PathLike):
+        return None if isinstance(os.fspath(value), str) else _ALLOWED
+    if isinstance(value, io.TextIOBase):
+        return "a file opened in binary mode ('rb')"
+    return None if callable(getattr(value, "read", None)) else _ALLOWED
+
+
+def _text_problem(text: str) -> str | None:
+    if text[:64].lstrip().lower().startswith("data:"):
+        parts = split_data_uri(text)
+        return None if parts and image_type(parts[1]) else "a data:image/...;base64,... URI whose content is an image"
+    if _is_url(text):
+        return None
+    # A string is never taken for a file name: it may come from a stranger, and files of this machine are not theirs.
+    return f"{_ALLOWED} (a file name goes into pathlib.Path)"
+
+
+def _is_url(text: str) -> bool:
+    if any(character.isspace() or not character.isprintable() for character in text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def show_image(value: object) -> str:
+    """How reprs and messages name an image: by kind and size, never by content."""
+    if isinstance(value, str) and not value[:64].lstrip().lower().startswith("data:"):
+        return repr(redact_url(value))
+    if isinstance(value, str | bytes):
+        return str(redact(value))
+    return repr(value) if isinstance(value, os.PathLike) else f"<{type(value).__name__}>"

@@ -1,0 +1,161 @@
+"""Many generations, a bounded number of them at once, as they finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import weakref
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Self, final
+
+from attrs import frozen
+
+from .errors import AIVideoMakerError
+from .specs import SpecLike
+from .video import Video
+from .video_task import VideoTask
+
+if TYPE_CHECKING:
+    from .client import AIVideoMaker
+
+__all__ = ["GenerateMany", "Outcome"]
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of one spec: a video, or an error."""
+
+    index: int
+    """The place of the spec in what was given, from 0."""
+    spec: SpecLike
+    task: VideoTask | None
+    """The handle; None when the submit itself went wrong."""
+    video: Video | None = None
+    error: AIVideoMakerError | None = None
+
+    def unwrap(self) -> Video:
+        """The video.
+
+        Raises:
+            AIVideoMakerError: the error, if that is what became of the spec.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.video is not None  # noqa: S101  (one of the two is there)
+        return self.video
+
+
+class _Work:
+    """What the workers share. They know nothing of the iterator, so that dropping it ends them."""
+
+    def __init__(self, client: AIVideoMaker, specs: Iterator[SpecLike], max_active: int, timeout: float | None) -> None:
+        self.client = client
+        self.specs = enumerate(specs)
+        self.timeout = timeout
+        self.max_active = max_active
+        self.outcomes: deque[Outcome] = deque()
+        self.error: BaseException | None = None
+        self.workers: set[asyncio.Task[None]] = set()
+        self._changed: set[asyncio.Future[None]] = set()
+
+    def start(self) -> None:
+        loop = self.client._session.check_usable()
+        for number in range(self.max_active):
+            worker = loop.create_task(
+                self._run(), name=f"aivideomaker_async.generate_many-{number}", context=contextvars.copy_context()
+            )
+            self.workers.add(worker)
+            worker.add_done_callback(self._worker_done)
+
+    def cancel(self) -> None:
+        for worker in self.workers:
+            if not worker.get_loop().is_closed():
+                worker.get_loop().call_soon_threadsafe(worker.cancel)
+
+    async def changed(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changed.add(future)
+        try:
+            await future
+        finally:
+            self._changed.discard(future)
+
+    def tell(self) -> None:
+        for future in self._changed:
+            if not future.done():
+                future.set_result(None)
+
+    def _worker_done(self, worker: asyncio.Task[None]) -> None:
+        self.workers.discard(worker)
+        if not worker.cancelled() and (error := worker.exception()) is not None:
+            self.error = self.error or error
+        self.tell()
+
+    async def _run(self) -> None:
+        while self.error is None:
+            # Who does not take what is finished shall not pay for more.
+            while len(self.outcomes) >= self.max_active:
+                await self.changed()
+            item = next(self.specs, None)
+            if item is None:
+                return
+            self.outcomes.append(await self._one(*item))
+            self.tell()
+
+    async def _one(self, index: int, spec: SpecLike) -> Outcome:
+        task = None
+        try:
+            task = await self.client.submit(spec)
+            video = await task.result(self.timeout)
+        except AIVideoMakerError as error:
+            return Outcome(index=index, spec=spec, task=task, error=error)
+        return Outcome(index=index, spec=spec, task=task, video=video)
+
+
+@final
+class GenerateMany(AsyncIterator[Outcome]):
+    """The outcomes of many specs, as they finish. Made by `client.generate_many`.
+
+    Leaving the loop early submits nothing more and leaves nothing running here; tasks that were submitted go on at the
+    service.
+    """
+
+    def __init__(
+        self, client: AIVideoMaker, specs: Iterable[SpecLike], *, max_active: int, timeout: float | None
+    ) -> None:
+        self._work = _Work(client, iter(specs), max_active, timeout)
+        self._started = False
+        self._finalizer = weakref.finalize(self, _Work.cancel, self._work)
+        self._finalizer.atexit = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        work = self._work
+        if not self._started:
+            self._started = True
+            work.start()
+        try:
+            while not work.outcomes:
+                if work.error is not None:
+                    raise work.error
+                if not work.workers:
+                    raise StopAsyncIteration
+                await work.changed()
+        except BaseException:
+            await self.aclose()
+            raise
+        outcome = work.outcomes.popleft()
+        work.tell()
+        return outcome
+
+    async def aclose(self) -> None:
+        """Submit nothing more, and stop waiting. A second time does nothing."""
+        self._started = True
+        workers = tuple(self._work.workers)
+        for worker in workers:
+            worker.cancel()
+        if workers:
+            await asyncio.wait(workers)

@@ -1,0 +1,76 @@
+"""What must not be seen: API keys, data URIs, the signed part of a URL.
+
+Reprs, log lines and exception texts are read by people who may not see the secrets behind them, and are stored by
+crash reporters. Whatever could carry a secret passes through here first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, final
+
+__all__ = ["Secret", "redact", "redact_url", "shorten"]
+
+# Long enough for any prompt that a person wrote, short enough for a log line.
+_LONGEST_TEXT: Final = 200
+
+
+@final
+class Secret:
+    """Holds a string that no repr, log or traceback with local variables shows."""
+
+    __slots__ = ("_reveal",)
+
+    def __init__(self, value: str) -> None:
+        # A closure, not an attribute: object dumpers that walk __dict__ or __slots__ find a function.
+        self._reveal: Callable[[], str] = lambda: value
+
+    def reveal(self) -> str:
+        """The string itself. Call it in the expression that uses it and keep it in no variable."""
+        return self._reveal()
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret cannot be pickled")
+
+
+def shorten(text: str, limit: int = _LONGEST_TEXT) -> str:
+    """`text`, cut to `limit` characters with a note of how many are left out."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def redact_url(url: str) -> str:
+    """`url` without user info, query and fragment, which may carry signatures and tokens."""
+    bare, _, query = url.partition("?")
+    bare, _, fragment = bare.partition("#")
+    scheme, separator, rest = bare.partition("://")
+    if separator:
+        authority, slash, path = rest.partition("/")
+        bare = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+    return shorten(bare + ("?…" if query or fragment else ""))
+
+
+def redact(value: object) -> object:
+    """A copy of a wire value in which data URIs are named, not shown, and long texts are cut."""
+    if isinstance(value, str):
+        return _redact_text(value)
+    if isinstance(value, Mapping):
+        return {key: redact(item) for key, item in value.items()}
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, Sequence):
+        return [redact(item) for item in value]
+    return value
+
+
+def _redact_text(text: str) -> str:
+    head = text[:64].lstrip().lower()
+    if head.startswith("data:"):
+        return f"<data URI, {len(text)} characters>"
+    if head.startswith(("http://", "https://")):
+        return redact_url(text.strip())
+    return shorten(text)

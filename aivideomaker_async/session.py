@@ -1,0 +1,316 @@
+"""One API call from start to end: ask the limiter, send, decipher, and decide what a failure means.
+
+The decisions are in `_core`; here they are carried out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from attrs import frozen
+
+from ._core import answers, refusals
+from ._core.requests import Kind, Request
+from ._core.retry import UNTOLD_PAUSE, Failure, GiveUp, RetryPolicy, classify_status, parse_retry_after
+from .errors import (
+    AIVideoMakerError,
+    APIError,
+    BadResponse,
+    ConfigurationError,
+    ConnectFailed,
+    RateLimited,
+    RequestTimeout,
+    SubmitOutcomeUnknown,
+    TransportError,
+)
+from .limiter import Limiter, Permit, Priority
+from .secrecy import Secret, shorten
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from .transport import Answer, Transport
+
+__all__ = ["Session", "Settings"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+COMMANDS_AT_ONCE: Final = 32
+"""Submits, cancels and quotes under way at once; queries are bounded by the limiter."""
+
+
+@frozen(kw_only=True)
+class Settings:
+    """How a client talks to the service."""
+
+    base_url: str
+    key: Secret
+    attempt_timeout: float
+    """Seconds for one attempt."""
+    call_timeout: float
+    """Seconds for one call with all its attempts and waits."""
+    policy: RetryPolicy
+
+
+@frozen(kw_only=True)
+class Call:
+    """What one call may take."""
+
+    deadline: float
+    """On the clock of the event loop."""
+    priority: Priority
+
+
+class Session:
+    """The connection of one client to the service, opened on first use in the loop that runs then.
+
+    Args:
+        settings: how to talk to the service.
+        limiter: what queries ask before they go.
+        http: a caller's own aiohttp session, which is then not closed here.
+    """
+
+    def __init__(self, settings: Settings, *, limiter: Limiter, http: aiohttp.ClientSession | None = None) -> None:
+        self.settings = settings
+        self.limiter = limiter
+        self._http = http
+        self._owned: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._transport: Transport | None = None
+        self._commands: asyncio.Semaphore | None = None
+        self._submits_resume_at = float("-inf")
+        self.closed = False
+
+    async def aclose(self) -> None:
+        """Close the connections. Calls under way fail; a second close does nothing."""
+        self.closed = True
+        self._transport = None
+        if self._owned is not None:
+            owned, self._owned = self._owned, None
+            await owned.close()
+
+    def check_usable(self) -> asyncio.AbstractEventLoop:
+        """The event loop of this client.
+
+        Raises:
+            ConfigurationError: the client is closed, or belongs to another loop.
+        """
+        if self.closed:
+            raise ConfigurationError("the client is closed; open a new one with `async with AIVideoMaker() as client:`")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ConfigurationError(
+                "this client was first used in another event loop; open one client in each loop "
+                "(each asyncio.run() makes a new loop)"
+            )
+        return loop
+
+    async def call(
+        self,
+        request: Request,
+        decode: Callable[[Mapping[str, Any]], T],
+        *,
+        expected: str,
+        timeout: float | None = None,
+        priority: Priority = Priority.FOREGROUND,
+    ) -> T:
+        """Make one API call, trying again where that is safe and may help.
+
+        Args:
+            request: what to ask.
+            decode: makes the result of the JSON object that came.
+            expected: the field that tells a good answer from an error in disguise.
+            timeout: seconds for the call with all its attempts and waits; None for the client's own.
+            priority: who waits for it.
+
+        Raises:
+            APIError: the service refuses.
+            TransportError: there was no usable answer, also when asked again.
+            SubmitOutcomeUnknown: a submit was sent, and what became of it is not known.
+            ConfigurationError: the client cannot be used (any more, or here).
+        """
+        loop = self.check_usable()
+        began_at = datetime.now(UTC)
+        limit = self.settings.call_timeout if timeout is None else timeout
+        call = Call(deadline=loop.time() + limit, priority=priority)
+        attempt = 1
+        while True:
+            try:
+                return await self._attempt(request, decode, expected, call)
+            except (APIError, TransportError) as error:
+                failure = failure_of(error)
+                decision = self.settings.policy.decide(
+                    failure,
+                    attempt=attempt,
+                    random=random.random(),
+                    repeatable=request.kind is not Kind.SUBMIT,
+                    time_left=call.deadline - loop.time(),
+                    retry_after=getattr(error, "retry_after", None),
+                )
+                if decision is GiveUp.RAISE:
+                    raise
+                if decision is GiveUp.OUTCOME_UNKNOWN:
+                    raise _outcome_unknown(request, error, began_at) from error
+                logger.info("%s; attempt %d, next in %.2f s", error, attempt, decision.after)
+                attempt += failure is not Failure.RATE_LIMITED
+                await asyncio.sleep(decision.after)
+
+    async def acquire(self, priority: Priority) -> Permit:
+        """A permit for one query, to be used with `ask`."""
+        self.check_usable()
+        return await self.limiter.acquire(priority)
+
+    async def ask(
+        self, request: Request, decode: Callable[[Mapping[str, Any]], T], *, expected: str, permit: Permit
+    ) -> T:
+        """Make one attempt at a query, with a permit that is given back whatever happens.
+
+        Raises:
+            APIError: the service refuses.
+            TransportError: there was no usable answer.
+        """
+        answer = await self._exchange(request, permit, self.settings.attempt_timeout)
+        return self._decipher(request, answer, decode, expected)
+
+    async def _attempt(
+        self, request: Request, decode: Callable[[Mapping[str, Any]], T], expected: str, call: Call
+    ) -> T:
+        loop = self.check_usable()
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                permit = await self._admit(request, call)
+        except TimeoutError:
+            message = "the deadline of the call passed while it waited for its turn under the limit"
+            raise RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False) from None
+        time_left = max(call.deadline - loop.time(), 0.001)
+        answer = await self._exchange(request, permit, min(self.settings.attempt_timeout, time_left))
+        return self._decipher(request, answer, decode, expected)
+
+    async def _admit(self, request: Request, call: Call) -> Permit:
+        if request.kind is Kind.QUERY:
+            return await self.limiter.acquire(call.priority)
+        loop = asyncio.get_running_loop()
+        # In a loop, since the moment may move on meanwhile.
+        while request.kind is Kind.SUBMIT and (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+        if self._commands is None:
+            self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        await self._commands.acquire()
+        return _Place(self._commands)
+
+    async def _exchange(self, request: Request, permit: Permit, timeout: float) -> Answer:
+        from .transport import Sending  # aiohttp is slow to import: who only builds specs does without
+
+        sending = Sending(sent=False)
+        try:
+            answer = await self._open().send(request, timeout=timeout, sending=sending)
+        except ConnectFailed:
+            permit.refund()
+            raise
+        except BaseException as error:
+            if sending.sent:
+                permit.settle(answered=False)
+            else:
+                permit.refund()
+            if request.kind is Kind.SUBMIT and sending.sent and not isinstance(error, Exception):
+                logger.warning(
+                    "a submit was cancelled under way, and its task may exist (idempotency key %s)",
+                    request.headers["Idempotency-Key"],
+                )
+            raise
+        permit.settle()
+        return answer
+
+    def _open(self) -> Transport:
+        from .transport import Transport, open_session
+
+        self.check_usable()
+        if self._transport is None:
+            if self._http is None:
+                self._owned = open_session()
+            self._transport = Transport(
+                self._owned or self._http,  # type: ignore[arg-type]  # one of them is there
+                base_url=self.settings.base_url,
+                key=self.settings.key,
+                traced=self._http is None,
+            )
+        return self._transport
+
+    def _decipher(self, request: Request, answer: Answer, decode: Callable[[Mapping[str, Any]], T], expected: str) -> T:
+        logger.debug("%s %s: %d, %d bytes", request.method, shorten(request.path), answer.status, len(answer.body))
+        if classify_status(answer.status) is not None:
+            raise self._refusal(request, answer)
+        try:
+            fields = answers.json_object(answer.body)
+            if refusals.is_disguised_refusal(fields, expected=expected):
+                raise self._refusal(request, answer)
+            return decode(fields)
+        except answers.MalformedAnswer as error:
+            message = f"the answer ({answer.status}) cannot be understood: {error}"
+            raise BadResponse(message, method=request.method, path=shorten(request.path)) from None
+
+    def _refusal(self, request: Request, answer: Answer) -> APIError:
+        retry_after = parse_retry_after(
+            answer.headers.get("Retry-After"),
+            date=answer.headers.get("Date"),
+            wall_clock=lambda: datetime.now(UTC).timestamp(),
+        )
+        error = refusals.refusal(request, answer.status, answer.body, retry_after=retry_after)
+        if isinstance(error, RateLimited):
+            self._pause(request, UNTOLD_PAUSE if retry_after is None else retry_after)
+        return error
+
+    def _pause(self, request: Request, seconds: float) -> None:
+        # The limit on queries is the address's, and stops them all; the one on submits is the key's.
+        if request.kind is Kind.QUERY:
+            self.limiter.pause(seconds)
+        elif request.kind is Kind.SUBMIT:
+            resume_at = asyncio.get_running_loop().time() + seconds
+            self._submits_resume_at = max(self._submits_resume_at, resume_at)
+
+
+class _Place:
+    """A place among the commands under way; it looks like a permit, and there is no window to hold."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places: asyncio.Semaphore | None = places
+
+    def settle(self, *, answered: bool = True) -> None:
+        del answered
+        places, self._places = self._places, None
+        if places is not None:
+            places.release()
+
+    def refund(self) -> None:
+        self.settle()
+
+
+def failure_of(error: AIVideoMakerError) -> Failure:
+    """What an error says about the attempt that raised it."""
+    if isinstance(error, TransportError) and not error.sent:
+        return Failure.NEVER_SENT
+    if isinstance(error, RateLimited):
+        return Failure.RATE_LIMITED
+    if isinstance(error, APIError):
+        return classify_status(error.status) or Failure.REFUSED
+    return Failure.LOST
+
+
+def _outcome_unknown(request: Request, error: AIVideoMakerError, began_at: datetime) -> SubmitOutcomeUnknown:
+    return SubmitOutcomeUnknown(
+        str(error),
+        model=request.path.rpartition("/")[2],
+        idempotency_key=request.headers["Idempotency-Key"],
+        began_at=began_at,
+    )

@@ -1,0 +1,192 @@
+"""Statuses and answers of the API, as frozen values without I/O.
+
+Every value that was read from the wire keeps the fields that this version does not know in `extra`, under their wire
+names, so that a newer server loses nothing on its way to you.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from attrs import field, frozen
+
+from .secrecy import redact
+
+__all__ = [
+    "OUTPUT_KEPT_FOR",
+    "Account",
+    "CancelResult",
+    "Quote",
+    "StatusChange",
+    "SubmittedTask",
+    "TaskDetails",
+    "TaskOutput",
+    "TaskStatus",
+]
+
+OUTPUT_KEPT_FOR: Final = timedelta(hours=24)
+"""How long the service keeps a finished video before it deletes the file."""
+
+
+class TaskStatus(StrEnum):
+    """The status of a task. Members equal their wire strings and print as them.
+
+    The set is open: `TaskStatus("QUEUED")` is a status that this version does not know (`is_known` is False). It is
+    kept, compared and printed like any other, and is never terminal.
+    """
+
+    SUBMITTED = "SUBMITTED"
+    PROGRESS = "PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCEL = "CANCEL"
+
+    @classmethod
+    def _missing_(cls, value: object) -> TaskStatus | None:
+        if not isinstance(value, str):
+            return None
+        # A member of its own that is not registered: a server that invents statuses fills no table.
+        unknown = str.__new__(cls, value)
+        unknown._name_ = value
+        unknown._value_ = value
+        return unknown
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the task has ended: no other status follows."""
+        return self in _TERMINAL
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version of the package knows the status."""
+        return self.value in TaskStatus.__members__
+
+
+_TERMINAL: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCEL})
+
+
+@frozen(kw_only=True)
+class StatusChange:
+    """A transition of a task, as this process observed it.
+
+    The first change that a watcher of a task gets is the current status, with `previous` None when nothing was known
+    before. A poll may miss PROGRESS: then COMPLETED follows SUBMITTED.
+    """
+
+    task_id: str
+    status: TaskStatus
+    previous: TaskStatus | None
+    at: datetime
+    """When it was observed (aware, UTC); the service does not tell when it happened."""
+
+
+def _shown(value: object) -> str:
+    return repr(redact(value))
+
+
+@frozen(kw_only=True)
+class TaskOutput:
+    """What a task has produced: the URL of a video, or what went wrong."""
+
+    url: str | None = field(default=None, repr=_shown)
+    """Public address of the finished video; no key is needed. The file is deleted after 24 hours."""
+    message: str | None = None
+    error: str | None = None
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+
+
+@frozen(kw_only=True)
+class TaskDetails:
+    """Everything that the service tells about one task.
+
+    The fields on credits and the idempotency key exist since the 2026-09 revision of the API and are None before.
+    """
+
+    id: str
+    status: TaskStatus
+    model: str | None = None
+    input: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+    """The request body as the service keeps it, under wire names. An uploaded image is shown as a URL."""
+    output: TaskOutput | None = None
+    created_at: datetime | None = None
+    completed_at: datetime | None = None
+    credits_charged: int | None = None
+    credits_refunded: int | None = None
+    list_value_cents: int | None = None
+    idempotency_key: str | None = None
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+
+    @property
+    def url(self) -> str | None:
+        """The URL of the finished video, or None while there is none."""
+        return None if self.output is None else self.output.url
+
+    @property
+    def failure(self) -> str | None:
+        """What the service says about a failure, or None when it says nothing."""
+        if self.output is None:
+            return None
+        return self.output.error or self.output.message
+
+
+@frozen(kw_only=True)
+class SubmittedTask:
+    """The answer to a submit.
+
+    The three URLs name the service's own host. The client never uses them: it builds URLs from its base URL and the id,
+    so that no answer can direct the API key to another host.
+    """
+
+    task_id: str
+    status: TaskStatus = TaskStatus.SUBMITTED
+    response_url: str | None = field(default=None, repr=_shown)
+    status_url: str | None = field(default=None, repr=_shown)
+    cancel_url: str | None = field(default=None, repr=_shown)
+    credits_charged: int | None = None
+    idempotent_replay: bool | None = None
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+
+
+@frozen(kw_only=True)
+class CancelResult:
+    """What became of a request to cancel.
+
+    `cancelled` is True when the task is now in CANCEL, also if it was so before. Otherwise it was too late, and
+    `status` says what the task was doing instead. Credits are refunded in full on a successful cancel.
+    """
+
+    task_id: str
+    cancelled: bool
+    status: TaskStatus
+
+
+@frozen(kw_only=True)
+class Quote:
+    """The price of a spec as the service computes it (2026-09); asking for it costs nothing."""
+
+    model: str
+    credits: int
+    list_price_usd: float | None = None
+    usd_per_credit: float | None = None
+    current_balance: int | None = None
+    affordable: bool | None = None
+    billable: bool | None = None
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+
+
+@frozen(kw_only=True)
+class Account:
+    """Balance and guardrails of the account behind the key (2026-09). A guardrail of None means unlimited."""
+
+    current_balance: int
+    """Credits that can be spent now."""
+    supported_models: tuple[str, ...] = ()
+    daily_credit_limit: int | None = None
+    generation_requests_per_minute: int | None = None
+    credit_warning_at: int | None = None
+    api_version: str | None = None
+    skill_version: str | None = None
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)

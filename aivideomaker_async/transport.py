@@ -1,0 +1,225 @@
+"""One HTTP exchange with the service. The only module that knows aiohttp's client.
+
+Everything that aiohttp can raise leaves here as a `TransportError`. `ConnectFailed` is special: it promises that the
+request was never sent, so that even a submit may be tried again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import aiohttp
+from attrs import define, field, frozen
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from ._core.data_uri import Body
+from ._core.requests import Request
+from ._version import __version__
+from .errors import BadResponse, ConfigurationError, ConnectFailed, Disconnected, RequestTimeout, TransportError
+from .secrecy import Secret, shorten
+
+__all__ = ["Answer", "Sending", "Transport", "open_session", "open_stream"]
+
+LARGEST_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes (unpacked) beyond which an answer is refused; a list of 100,000 tasks is below."""
+
+USER_AGENT: Final = f"aivideomaker-async/{__version__} aiohttp/{aiohttp.__version__}"
+
+_NEVER_SENT: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientConnectorCertificateError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ServerFingerprintMismatch,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+    aiohttp.NonHttpUrlClientError,
+    ssl.SSLCertVerificationError,
+    # A host name that cannot be looked up at all.
+    UnicodeError,
+)
+
+
+CONNECT_SHARE: Final = 0.9
+"""The share of an attempt's time that connecting may take, so that its end is not mistaken for a lost answer."""
+
+
+@define(eq=False)
+class Sending:
+    """How far a request has got."""
+
+    sent: bool = True
+    """Whether any of it may have left; True when that is not known."""
+
+
+@frozen
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: CIMultiDictProxy[str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+def open_session() -> aiohttp.ClientSession:
+    """An aiohttp session as this package wants it. Must be called in a running event loop."""
+    session = aiohttp.ClientSession(
+        # How many requests run at once is decided above; aiohttp's pool would only let their time run out while they
+        # wait for a place.
+        connector=aiohttp.TCPConnector(limit=0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": USER_AGENT},
+        timeout=aiohttp.ClientTimeout(total=None),
+        trace_configs=[_tracing()],
+    )
+    # aiohttp sends a GET or PUT a second time by itself when a kept connection turns out to be closed. The service
+    # would count a request that the limiter knows nothing of. There is no public switch.
+    session._retry_connection = False
+    return session
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_headers_sent.append(_headers_sent)
+    return tracing
+
+
+async def _headers_sent(_session: object, context: Any, _params: object) -> None:  # noqa: ANN401  (aiohttp's own)
+    if isinstance(context.trace_request_ctx, Sending):
+        context.trace_request_ctx.sent = True
+
+
+class Transport:
+    """Sends requests to one origin, with one key, through one aiohttp session.
+
+    Args:
+        session: the aiohttp session; it is not closed here.
+        base_url: scheme, host and port, and perhaps a path, without a slash at the end.
+        key: the API key.
+        traced: whether `open_session` made the session, so that it tells when a request is really sent.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, *, base_url: str, key: Secret, traced: bool) -> None:
+        self._session = session
+        self._base_url = base_url
+        self._key = key
+        self._traced = traced
+
+    async def send(self, request: Request, *, timeout: float, sending: Sending) -> Answer:
+        """Send `request` once and read the whole answer.
+
+        Args:
+            request: what to send.
+            timeout: seconds for connecting, sending, waiting and reading together.
+            sending: is told how far the request got, which its caller needs to know also when the call is cancelled.
+
+        Raises:
+            TransportError: there is no usable answer. `ConnectFailed` means that nothing was sent.
+            ConfigurationError: the session that the caller has brought is closed.
+        """
+        if self._session.closed:
+            raise ConfigurationError("the aiohttp session that was passed as `http` is closed")
+        sending.sent = not self._traced
+        try:
+            async with asyncio.timeout(timeout), self._exchange(request, timeout, sending) as response:
+                body = await _read(response, request)
+                return Answer(response.status, response.headers, body)
+        except TimeoutError as error:
+            raise _timed_out(error, request, timeout, sending) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _translate(error, request) from error
+
+    @asynccontextmanager
+    async def _exchange(
+        self, request: Request, timeout: float, sending: Sending
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        headers = dict(request.headers)
+        data = None
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+            headers["Content-Length"] = str(len(request.body))
+            data = _stream(request.body) if request.body.has_images else b"".join(request.body.pieces())
+        async with self._session.request(
+            request.method,
+            # The path is quoted already; to quote it again would name another task.
+            URL(self._base_url + request.path, encoded=True),
+            headers={**headers, "key": self._key.reveal()},
+            data=data,
+            # aiohttp would carry the key along to wherever a redirect points.
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=None, connect=timeout * CONNECT_SHARE),
+            trace_request_ctx=sending,
+        ) as response:
+            yield response
+
+
+async def _stream(body: Body) -> AsyncIterator[bytes]:
+    for piece in body.pieces():
+        yield piece
+        # A fast peer would never let go of the loop.
+        await asyncio.sleep(0)
+
+
+async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > LARGEST_ANSWER:
+            response.close()
+            raise BadResponse(
+                f"the answer is larger than {LARGEST_ANSWER} bytes", method=request.method, path=shorten(request.path)
+            )
+    return bytes(body)
+
+
+def _timed_out(error: TimeoutError, request: Request, timeout: float, sending: Sending) -> TransportError:
+    if isinstance(error, aiohttp.ConnectionTimeoutError) or not sending.sent:
+        return _error(ConnectFailed, f"no connection within {timeout:g} s", request)
+    return _error(RequestTimeout, f"no answer within {timeout:g} s", request)
+
+
+def _translate(error: Exception, request: Request) -> TransportError:
+    if isinstance(error, _NEVER_SENT):
+        return _error(ConnectFailed, f"cannot connect: {_reason(error)}", request)
+    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+        return _error(BadResponse, f"the answer breaks the rules of HTTP: {_reason(error)}", request)
+    return _error(Disconnected, f"the connection broke: {_reason(error)}", request)
+
+
+def _error(kind: type[TransportError], message: str, request: Request) -> TransportError:
+    return kind(message, method=request.method, path=shorten(request.path))
+
+
+def _reason(error: Exception) -> str:
+    # Only the first words: the texts of some errors quote what the server sent.
+    return shorten(f"{type(error).__name__}: {error}".strip(": "))
+
+
+@asynccontextmanager
+async def open_stream(
+    url: str, *, session: aiohttp.ClientSession | None = None, headers: Mapping[str, str], timeout: float
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """GET a public file, without any key.
+
+    Args:
+        url: an http(s) URL.
+        session: an aiohttp session to use; without one, one is opened and closed.
+        headers: further request headers.
+        timeout: seconds to connect, and seconds without any byte, after which the download has failed.
+    """
+    owned = session is None
+    session = session or open_session()
+    try:
+        async with session.get(
+            URL(url, encoded="%" in url),
+            headers=dict(headers),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
+        ) as response:
+            yield response
+    finally:
+        if owned:
+            await session.close()

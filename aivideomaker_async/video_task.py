@@ -1,0 +1,198 @@
+"""The live handle of one remote task."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from math import inf
+from typing import TYPE_CHECKING, Self, final
+
+from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
+from .record import Record, Subscription
+from .tasks import CancelResult, StatusChange, SubmittedTask, TaskDetails, TaskStatus
+from .video import Video
+
+if TYPE_CHECKING:
+    from .client import AIVideoMaker
+
+__all__ = ["StatusWatch", "VideoTask"]
+
+
+@final
+class VideoTask:
+    """A task of the service, as a handle: watch it, wait for it, cancel it.
+
+    Handles come from `client.submit(...)` and `client.task(task_id)`. Any number of handles of one task and any number
+    of consumers share one poller.
+    """
+
+    __slots__ = ("__weakref__", "_client", "_record")
+
+    def __init__(self, client: AIVideoMaker, record: Record) -> None:
+        self._client = client
+        self._record = record
+
+    def __repr__(self) -> str:
+        return f"<VideoTask {self.id!r} {self.last_status or 'not seen yet'}>"
+
+    @property
+    def id(self) -> str:
+        """The task's id. Keep it: `client.task(id)` takes up the task again, also in another process."""
+        return self._record.task_id
+
+    @property
+    def last_status(self) -> TaskStatus | None:
+        """The status observed last by this client, or None. No request is made."""
+        return self._record.status
+
+    @property
+    def submitted(self) -> SubmittedTask | None:
+        """The service's answer to the submit; None when the handle was made from an id."""
+        return self._record.submitted
+
+    def watch(self, *, timeout: float | None = None) -> StatusWatch:
+        """The current status first, then every change as it is observed, up to and including a terminal one.
+
+        `async for change in task` is the same with the default timeout. Leaving the loop early ends the watch.
+
+        Args:
+            timeout: seconds for the whole watch; None for the client's `wait_timeout`, `math.inf` for no limit.
+
+        Raises:
+            WaitTimeout: from the iteration, when the time is over. The task may still be running.
+            TaskNotFound: from the iteration, when the service knows no such task for this key.
+            AuthenticationFailed: from the iteration, when the service refuses the key.
+            ConfigurationError: the client is closed, or belongs to another event loop.
+        """
+        return StatusWatch(self, self._client._wait_limit(timeout))
+
+    def __aiter__(self) -> AsyncIterator[StatusChange]:
+        return self.watch()
+
+    async def result(self, timeout: float | None = None) -> Video:
+        """Wait for the finished video.
+
+        Cancelling the wait, or giving up on it, does not cancel the task.
+
+        Args:
+            timeout: seconds; None for the client's `wait_timeout`, `math.inf` for no limit.
+
+        Raises:
+            TaskFailed: the task ended in FAILED; the credits are refunded.
+            TaskCancelled: the task ended in CANCEL; the credits are refunded.
+            WaitTimeout: the time is over. The task may still be running and is paid.
+            TaskNotFound: the service knows no such task for this key.
+            AuthenticationFailed: the service refuses the key.
+            BadResponse: the task is COMPLETED and the service tells no URL.
+            ConfigurationError: the client is closed, or belongs to another event loop.
+        """
+        limit = self._client._wait_limit(timeout)
+        details = self._record.details or await self._wait_for_details(limit)
+        if details.status == TaskStatus.FAILED:
+            raise TaskFailed(details)
+        if details.status == TaskStatus.CANCEL:
+            raise TaskCancelled(details)
+        if not details.url:
+            raise BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=f"task {self.id}")
+        return Video.of(details)
+
+    async def _wait_for_details(self, limit: float) -> TaskDetails:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        watcher = self._client._watcher
+        subscription = watcher.subscribe(self._record, wants_details=True)
+        try:
+            async with asyncio.timeout_at(None if limit == inf else began + limit):
+                while self._record.details is None:
+                    await subscription.wait()
+        except TimeoutError:
+            raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began) from None
+        finally:
+            watcher.unsubscribe(subscription)
+        return self._record.details
+
+    async def status(self, *, timeout: float | None = None) -> TaskStatus:
+        """Ask the service for the status, now. See `client.get_status`."""
+        return await self._client.get_status(self.id, timeout=timeout)
+
+    async def details(self, *, timeout: float | None = None) -> TaskDetails:
+        """Ask the service for everything it tells about the task, now. See `client.get_task`."""
+        return await self._client.get_task(self.id, timeout=timeout)
+
+    async def cancel(self, *, timeout: float | None = None) -> CancelResult:
+        """Cancel the paid task, which works only while it is SUBMITTED. See `client.cancel`."""
+        return await self._client.cancel(self.id, timeout=timeout)
+
+
+@final
+class StatusWatch(AsyncIterator[StatusChange]):
+    """The changes of one task, for one consumer.
+
+    It is a listener from its first step until its end, until `aclose`, or until it is dropped.
+    """
+
+    __slots__ = ("__weakref__", "_began", "_ended", "_limit", "_loop", "_subscription", "_task")
+
+    def __init__(self, task: VideoTask, limit: float) -> None:
+        self._task = task
+        self._limit = limit
+        self._began: float | None = None
+        self._ended = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._subscription: Subscription | None = None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StatusChange:
+        if self._ended:
+            raise StopAsyncIteration
+        if self._began is None:
+            first = self._start()
+            if first is not None:
+                return self._deliver(first)
+        try:
+            return self._deliver(await self._next())
+        except BaseException:
+            self._end()
+            raise
+
+    async def aclose(self) -> None:
+        """End the watch. A second time does nothing."""
+        self._end()
+
+    def _start(self) -> StatusChange | None:
+        record = self._task._record
+        self._loop = asyncio.get_running_loop()
+        self._began = self._loop.time()
+        if not record.is_terminal:
+            self._subscription = self._task._client._watcher.subscribe(record, wants_details=False)
+        return record.last_change
+
+    async def _next(self) -> StatusChange:
+        subscription, loop, began = self._subscription, self._loop, self._began
+        assert subscription is not None and loop is not None and began is not None  # noqa: S101, PT018
+        try:
+            async with asyncio.timeout_at(None if self._limit == inf else began + self._limit):
+                while not subscription.pending:
+                    await subscription.wait()
+        except TimeoutError:
+            elapsed = loop.time() - began
+            raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed) from None
+        return subscription.pending.popleft()
+
+    def _deliver(self, change: StatusChange) -> StatusChange:
+        if change.status.is_terminal:
+            self._end()
+        return change
+
+    def _end(self) -> None:
+        self._ended = True
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._task._client._watcher.unsubscribe(subscription)
+
+    def __del__(self) -> None:
+        # Left early, for example by `break`. A collector may run in any thread, the watcher lives in its loop's.
+        if self._subscription is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task._client._watcher.unsubscribe, self._subscription)

@@ -1,0 +1,54 @@
+"""Fixtures for all tests: the asyncio backend, a virtual clock, a simulator, and no blocking calls in the loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from blockbuster import BlockBuster
+
+from aivideomaker_async import AIVideoMaker, RateLimiter
+from aivideomaker_async.simulator import Simulator
+from tests.support.virtual_clock import VirtualClockLoop
+
+
+@pytest.fixture
+def anyio_backend() -> str | tuple[str, dict[str, object]]:
+    """The plain asyncio loop. Modules with waits in them take `virtual_clock` instead."""
+    return "asyncio"
+
+
+@pytest.fixture
+def virtual_clock() -> tuple[str, dict[str, object]]:
+    """For `anyio_backend` fixtures: a loop whose clock jumps over every wait."""
+    return "asyncio", {"loop_factory": VirtualClockLoop}
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test depends on the key or address that the user of this machine has set."""
+    for name in ("AIVIDEO_API_KEY", "AIVIDEO_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def no_blocking_calls() -> Iterator[None]:
+    """A blocking call that our code makes in the event loop fails the test."""
+    blockbuster = BlockBuster("aivideomaker_async")
+    blockbuster.activate()
+    yield
+    blockbuster.deactivate()
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """The service, with durations like the real one's, on the clock of the test's loop."""
+    async with Simulator(seed=1) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def client(simulator: Simulator) -> AsyncIterator[AIVideoMaker]:
+    """A client of `simulator`, with a limiter of its own."""
+    async with AIVideoMaker(simulator.api_key, base_url=simulator.url, limiter=RateLimiter()) as client:
+        yield client

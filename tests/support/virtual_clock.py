@@ -1,0 +1,66 @@
+"""An event loop whose clock jumps to the next timer as soon as nothing else can happen.
+
+Tests that wait for minutes take milliseconds, and always see the same times. Real I/O works as long as both ends are in
+this loop: what was sent over loopback is there when the selector is asked again. While a thread works, the clock stands
+still and the loop really waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable
+from typing import Any
+
+from anyio import to_thread
+
+GRACE = 0.0005
+"""Seconds of real time without any event, after which nothing is taken to be under way on loopback."""
+
+
+class VirtualClockLoop(asyncio.SelectorEventLoop):
+    """A selector loop with a clock of its own, in seconds from 1000.0."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._in_threads = 0
+        selector = _JumpingSelector(self)
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self._now
+
+    def jump(self, seconds: float) -> None:
+        """Let so many seconds pass at once, as when a laptop sleeps."""
+        self._now += seconds
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+        future = super().run_in_executor(executor, func, *args)
+        self._in_threads += 1
+        future.add_done_callback(self._thread_done)
+        return future
+
+    def _thread_done(self, _: object) -> None:
+        self._in_threads -= 1
+
+    def is_waiting_for_threads(self) -> bool:
+        return self._in_threads > 0 or to_thread.current_default_thread_limiter().borrowed_tokens > 0
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    def __init__(self, loop: VirtualClockLoop) -> None:
+        super().__init__()
+        self._loop = loop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = super().select(0)
+        if events or timeout == 0:
+            return events
+        if timeout is None:
+            return super().select(None)
+        events = super().select(GRACE)
+        while not events and self._loop.is_waiting_for_threads():
+            events = super().select(0.01)
+        if not events:
+            self._loop.jump(timeout)
+        return events
