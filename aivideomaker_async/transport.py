@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.http_exceptions import ContentEncodingError
 from attrs import define, field, frozen
 from multidict import CIMultiDictProxy
 from yarl import URL
@@ -23,7 +24,7 @@ from ._version import __version__
 from .errors import BadResponse, ConfigurationError, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .secrecy import Secret, shorten
 
-__all__ = ["Answer", "Sending", "Transport", "open_session", "open_stream"]
+__all__ = ["Answer", "Sending", "Stream", "Transport", "open_session", "open_stream"]
 
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes (unpacked) beyond which an answer is refused; a list of 100,000 tasks is below."""
@@ -129,9 +130,11 @@ class Transport:
                 body = await _read(response, request)
                 return Answer(response.status, response.headers, body)
         except TimeoutError as error:
-            raise _timed_out(error, request, timeout, sending) from error
+            failure = _timed_out(error, request, timeout, sending)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _translate(error, request) from error
+            failure = _translate(error, request)
+        # Outside the handlers: aiohttp's errors hold the request's headers, and with them the key.
+        raise failure
 
     @asynccontextmanager
     async def _exchange(
@@ -185,7 +188,8 @@ def _timed_out(error: TimeoutError, request: Request, timeout: float, sending: S
 def _translate(error: Exception, request: Request) -> TransportError:
     if isinstance(error, _NEVER_SENT):
         return _error(ConnectFailed, f"cannot connect: {_reason(error)}", request)
-    if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
+    garbled = isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, ContentEncodingError)
+    if garbled or isinstance(error, aiohttp.ClientResponseError):
         return _error(BadResponse, f"the answer breaks the rules of HTTP: {_reason(error)}", request)
     return _error(Disconnected, f"the connection broke: {_reason(error)}", request)
 
@@ -196,30 +200,64 @@ def _error(kind: type[TransportError], message: str, request: Request) -> Transp
 
 def _reason(error: Exception) -> str:
     # Only the first words: the texts of some errors quote what the server sent.
-    return shorten(f"{type(error).__name__}: {error}".strip(": "))
+    return shorten(" ".join(f"{type(error).__name__}: {error}".strip(": ").split()))
+
+
+class Stream:
+    """A public file as it arrives. Made by `open_stream`."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        # The length of a packed body says nothing about the file.
+        packed = "Content-Encoding" in response.headers
+        self.length: int | None = None if packed else response.content_length
+        """Bytes of the body, where the server says so."""
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body in pieces of whatever size they arrive in.
+
+        Raises:
+            TransportError: the body ends before its end.
+        """
+        try:
+            async for piece in self._response.content.iter_any():
+                yield piece
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _stream_error(error) from None
 
 
 @asynccontextmanager
 async def open_stream(
-    url: str, *, session: aiohttp.ClientSession | None = None, headers: Mapping[str, str], timeout: float
-) -> AsyncIterator[aiohttp.ClientResponse]:
+    url: str, *, session: aiohttp.ClientSession | None = None, timeout: float
+) -> AsyncIterator[Stream]:
     """GET a public file, without any key.
 
     Args:
         url: an http(s) URL.
         session: an aiohttp session to use; without one, one is opened and closed.
-        headers: further request headers.
         timeout: seconds to connect, and seconds without any byte, after which the download has failed.
+
+    Raises:
+        TransportError: the file cannot be had.
     """
     owned = session is None
     session = session or open_session()
     try:
-        async with session.get(
-            URL(url, encoded="%" in url),
-            headers=dict(headers),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
-        ) as response:
-            yield response
+        try:
+            response = await session.get(
+                URL(url, encoded="%" in url),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise _stream_error(error) from None
+        async with response:
+            yield Stream(response)
     finally:
         if owned:
             await session.close()
+
+
+def _stream_error(error: Exception) -> TransportError:
+    kind = RequestTimeout if isinstance(error, TimeoutError) else Disconnected
+    return kind(_reason(error), method="GET", path="the video")

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
@@ -14,13 +14,15 @@ from urllib.parse import urlsplit
 from anyio import CancelScope, to_thread
 from attrs import field, frozen
 
-from .errors import DownloadError, IncompleteDownload, OutputExpired
+from .errors import Disconnected, DownloadError, IncompleteDownload, OutputExpired, TransportError
 from .part_file import PartFile
-from .secrecy import redact_url, shorten
+from .secrecy import redact_url
 from .tasks import OUTPUT_KEPT_FOR, TaskDetails
 
 if TYPE_CHECKING:
     import aiohttp
+
+    from .transport import Stream
 
 __all__ = ["Video"]
 
@@ -81,9 +83,9 @@ class Video:
         """
         part = PartFile(Path(path), overwrite=overwrite)
         try:
-            async with self._open(timeout, http) as response:
+            async with self._open(timeout, http) as stream:
                 await to_thread.run_sync(part.open)
-                received = await self._fill(part, response, progress)
+                received = await self._fill(part, stream, progress)
             await to_thread.run_sync(part.commit)
         except OSError as error:
             raise DownloadError(f"cannot write {part.target}: {error.strerror or error}") from error
@@ -110,77 +112,61 @@ class Video:
             IncompleteDownload: the connection ended too early.
             DownloadError: anything else.
         """
-        async with self._open(timeout, http) as response:
-            yield self._pieces(response)
+        async with self._open(timeout, http) as stream:
+            yield self._pieces(stream)
 
-    async def _fill(self, part: PartFile, response: aiohttp.ClientResponse, progress: Progress | None) -> int:
-        expected = _expected(response)
+    async def _fill(self, part: PartFile, stream: Stream, progress: Progress | None) -> int:
         received = 0
         buffer = bytearray()
-        async for piece in self._pieces(response):
+        async for piece in self._pieces(stream):
             buffer += piece
             received += len(piece)
             if len(buffer) >= PIECE:
                 data, buffer = buffer, bytearray()
                 await to_thread.run_sync(part.write, data)
             if progress is not None:
-                progress(received, expected)
+                progress(received, stream.length)
         await to_thread.run_sync(part.write, buffer)
         return received
 
     @asynccontextmanager
-    async def _open(self, timeout: float, http: aiohttp.ClientSession | None) -> AsyncIterator[aiohttp.ClientResponse]:
-        import aiohttp  # slow to import: whoever only holds a Video does without
-
-        from .transport import open_stream
+    async def _open(self, timeout: float, http: aiohttp.ClientSession | None) -> AsyncIterator[Stream]:
+        from .transport import open_stream  # slow to import: whoever only holds a Video does without
 
         if urlsplit(self.url).scheme not in {"http", "https"}:
             raise DownloadError(f"the video of task {self.id} has no http(s) URL: {redact_url(self.url)}")
         try:
-            async with open_stream(self.url, session=http, headers={}, timeout=timeout) as response:
-                self._check(response)
-                yield response
-        except (aiohttp.ClientError, TimeoutError) as error:
-            reason = shorten(f"{type(error).__name__}: {error}".strip(": "))
-            raise DownloadError(f"the video of task {self.id} cannot be downloaded: {reason}") from error
+            async with open_stream(self.url, session=http, timeout=timeout) as stream:
+                self._check(stream.status)
+                yield stream
+        except TransportError as error:
+            raise DownloadError(f"the video of task {self.id} cannot be downloaded: {error.message}") from error
 
-    def _check(self, response: aiohttp.ClientResponse) -> None:
-        if response.status == 200:
+    def _check(self, status: int) -> None:
+        if status == 200:
             return
         age = datetime.now(UTC) - self.expires_at + OUTPUT_KEPT_FOR
-        if response.status == 410 or (response.status in {403, 404} and age >= OUTPUT_KEPT_FOR):
+        if status == 410 or (status in {403, 404} and age >= OUTPUT_KEPT_FOR):
             raise OutputExpired(
-                f"the video of task {self.id} is gone: it was finished {_shown(age)} ago, and the service keeps a file "
-                "for 24 hours",
+                f"the video of task {self.id} is gone: it was finished {age.total_seconds() / 3600:.1f} hours ago, "
+                "and the service keeps a file for 24 hours",
                 age=age,
             )
-        raise DownloadError(f"the video of task {self.id} cannot be downloaded: status {response.status}")
+        raise DownloadError(f"the video of task {self.id} cannot be downloaded: status {status}")
 
-    async def _pieces(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-        import aiohttp
-
-        expected = _expected(response)
+    async def _pieces(self, stream: Stream) -> AsyncIterator[bytes]:
         received = 0
         try:
-            async for piece in response.content.iter_any():
+            async for piece in stream.pieces():
                 received += len(piece)
                 yield piece
-        except aiohttp.ClientPayloadError as error:
-            raise self._incomplete(received, expected) from error
-        if expected is not None and received != expected:
-            raise self._incomplete(received, expected)
+        except Disconnected as error:
+            raise self._incomplete(received, stream.length) from error
+        if stream.length is not None and received != stream.length:
+            raise self._incomplete(received, stream.length)
 
     def _incomplete(self, received: int, expected: int | None) -> IncompleteDownload:
         of = f" of {expected}" if expected is not None else ""
         return IncompleteDownload(
             f"the video of task {self.id} ended after {received}{of} bytes", received=received, expected=expected
         )
-
-
-def _expected(response: aiohttp.ClientResponse) -> int | None:
-    # The length of a packed body says nothing about the file.
-    return None if response.headers.get("Content-Encoding") else response.content_length
-
-
-def _shown(age: timedelta) -> str:
-    return f"{age.total_seconds() / 3600:.1f} hours"

@@ -158,14 +158,24 @@ class TaskWatcher:
         )
 
     async def _poll(self) -> None:
-        loop = asyncio.get_running_loop()
         permit = await self._session.acquire(Priority.BACKGROUND)
-        # The wait for the permit may have been long: what is best to ask is decided now.
-        plan = self._plan(loop.time())
-        if plan is None or plan.at > loop.time():
-            permit.refund()
-            return
-        self.polls += 1
+        plan = None
+        try:
+            # The wait for the permit may have been long: what is best to ask is decided now.
+            plan = self._due_plan()
+        finally:
+            if plan is None:
+                permit.refund()
+        if plan is not None:
+            self.polls += 1
+            await self._carry_out(plan, permit)
+
+    def _due_plan(self) -> Plan | None:
+        now = asyncio.get_running_loop().time()
+        plan = self._plan(now)
+        return plan if plan is not None and plan.at <= now else None
+
+    async def _carry_out(self, plan: Plan, permit: Permit) -> None:
         record = self._watched[plan.task_id] if plan.task_id else None
         try:
             if record is None:

@@ -1,0 +1,148 @@
+"""The simulated account: its tasks and its credits. Pure: `now` and randomness are passed in.
+
+All times are simulated seconds since the start.
+"""
+
+import heapq
+import random
+import re
+import string
+from collections import Counter
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from .contract import Order, Refusal
+from .timeline import CANCEL, COMPLETED, FAILED, SUBMITTED, Timeline
+from .timing import Durations, span
+
+_ID_LETTERS = string.ascii_lowercase + string.digits
+_FAIL_MARKER = re.compile(r"\[fail(?::\s*([^\]]*))?\]")
+_PROBLEM = "Generation failed. Your credits have been refunded."
+
+
+class TooLate(Refusal):
+    """A cancel of a task that is no longer SUBMITTED. `task_status` is the status it has."""
+
+    def __init__(self, http_status: int, task_status: str) -> None:
+        super().__init__(http_status, f"Only a SUBMITTED task can be cancelled; this one is {task_status}")
+        self.task_status = task_status
+
+
+@define(eq=False, kw_only=True)
+class Task:
+    """A task: what was ordered, what was paid and its states over time."""
+
+    id: str
+    order: Order
+    created: float
+    timeline: Timeline
+    problem: str
+    webhook_url: str | None = None
+    refunded: int = 0
+
+    def status(self, now: float) -> str:
+        """Return the status at `now`."""
+        return self.timeline.status(now)
+
+    def completed(self, now: float) -> float | None:
+        """Return when it was finished, well or badly; None while it is not."""
+        return self.timeline.since(now) if self.status(now) in {COMPLETED, FAILED} else None
+
+
+@define
+class World:
+    """Every task of the one account, and what is left of its `credits`."""
+
+    credits: int
+    rng: random.Random
+    durations: Durations | None = None
+    charged: int = field(default=0, init=False)
+    refunded: int = field(default=0, init=False)
+    tasks: dict[str, Task] = field(factory=dict[str, Task], init=False)
+    _due: list[tuple[float, str]] = field(factory=list[tuple[float, str]], init=False)
+
+    def submit(self, order: Order, now: float, webhook_url: str | None = None) -> Task:
+        """Charge the order and create its task. Raises `Refusal` (402), creating nothing."""
+        if order.credits > self.balance(now):
+            raise Refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+        queue, work = span(self.durations, order.model, order.seconds, self.rng)
+        marker = next(filter(None, map(_FAIL_MARKER.search, order.prompts)), None)
+        task = Task(
+            id=self._new_id(),
+            order=order,
+            created=now,
+            timeline=Timeline.planned(now, queue, work, FAILED if marker else COMPLETED),
+            problem=(marker and marker[1]) or _PROBLEM,
+            webhook_url=webhook_url,
+        )
+        self.charged += order.credits
+        self.credits -= order.credits
+        self.tasks[task.id] = task
+        self._plan_refund(task)
+        return task
+
+    def task(self, task_id: str) -> Task:
+        """Return a task. Raises `Refusal` (404) when there is none of that id."""
+        if task_id not in self.tasks:
+            raise Refusal(404, "Task not found")
+        return self.tasks[task_id]
+
+    def newest_first(self) -> Iterator[Task]:
+        """Yield every task, the newest first."""
+        return reversed(self.tasks.values())
+
+    def balance(self, now: float) -> int:
+        """Return the credits that are left, with what has come back by now."""
+        while self._due and self._due[0][0] <= now:
+            _, task_id = heapq.heappop(self._due)
+            self._refund(self.tasks[task_id], now)
+        return self.credits
+
+    def count(self, now: float) -> dict[str, int]:
+        """Return how many tasks have each status."""
+        return dict(Counter(task.status(now) for task in self.tasks.values()))
+
+    def cancel(self, task_id: str, now: float, late_status: int = 400) -> Task:
+        """Cancel a SUBMITTED task and refund it. Raises `Refusal`: 404, or `TooLate`."""
+        task = self.task(task_id)
+        status = task.status(now)
+        if status != SUBMITTED:
+            raise TooLate(late_status, status)
+        return self.set_status(task_id, CANCEL, now)
+
+    def finish(self, task_id: str, now: float) -> Task:
+        """Complete a task now. Raises `ValueError` when it has ended before."""
+        return self._change(task_id, self.task(task_id).timeline.ended(now, COMPLETED))
+
+    def fail(self, task_id: str, message: str | None, now: float) -> Task:
+        """Let a task fail now, refunded. Raises `ValueError` when it has ended before."""
+        task = self.task(task_id)
+        timeline = task.timeline.ended(now, FAILED)
+        task.problem = message or task.problem
+        return self._change(task_id, timeline)
+
+    def set_status(self, task_id: str, status: str, now: float) -> Task:
+        """Put a task into any status, known or not, in which it stays."""
+        return self._change(task_id, self.task(task_id).timeline.then(now, (status,)))
+
+    def _change(self, task_id: str, timeline: Timeline) -> Task:
+        task = self.tasks[task_id]
+        task.timeline = timeline
+        self._plan_refund(task)
+        return task
+
+    def _plan_refund(self, task: Task) -> None:
+        at, status = task.timeline.steps[-1]
+        if status in {FAILED, CANCEL}:
+            heapq.heappush(self._due, (at, task.id))
+
+    def _refund(self, task: Task, now: float) -> None:
+        # The plan may have changed since the refund was planned, or it was paid already.
+        if task.status(now) in {FAILED, CANCEL} and not task.refunded:
+            task.refunded = task.order.credits
+            self.refunded += task.refunded
+            self.credits += task.refunded
+
+    def _new_id(self) -> str:
+        return "ck" + "".join(self.rng.choices(_ID_LETTERS, k=23))

@@ -1,0 +1,32 @@
+"""What must be gone when a call is over, however it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aivideomaker_async import AIVideoMaker
+
+
+async def settle(rounds: int = 20) -> None:
+    """Let everything that is ready run, without any time passing."""
+    for _ in range(rounds):
+        await asyncio.sleep(0)
+
+
+def our_tasks() -> list[str]:
+    """The names of the package's own asyncio tasks that are alive."""
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("aivideomaker_async")]
+
+
+async def assert_nothing_held(client: AIVideoMaker) -> None:
+    """No permit, no place, no waiter, no watched task, no background task."""
+    await settle()
+    statistics = client.statistics()
+    assert statistics.watched == 0
+    assert statistics.limiter.in_flight == 0
+    assert statistics.limiter.waiting_foreground == statistics.limiter.waiting_background == 0
+    assert our_tasks() == []
+    commands = client._session._commands
+    assert commands is None or commands._value == 32

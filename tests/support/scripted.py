@@ -1,0 +1,197 @@
+"""A service that does exactly what a test says: a small HTTP server without any code of the package."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A request, as it came over the wire."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer."""
+
+    status: int = 200
+    body: bytes | str | Mapping[str, Any] | list[Any] = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    """Seconds before anything is sent."""
+    cut: int | None = None
+    """Bytes of the body after which the connection breaks."""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Close the connection without an answer."""
+
+
+@dataclass(frozen=True)
+class Hang:
+    """Never answer."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Send these bytes and close."""
+
+    data: bytes
+
+
+Action: TypeAlias = Reply | Drop | Hang | Raw
+Handler: TypeAlias = Callable[[Arrival], Action | Awaitable[Action]]
+
+
+class ScriptedService:
+    """Answers by `handler`, and remembers what arrived."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.arrivals: list[Arrival] = []
+        self.connections: set[asyncio.StreamWriter] = set()
+        self.url = ""
+        self.server: asyncio.Server | None = None
+
+    def stop_listening(self) -> None:
+        """As when the service is restarted: connections break, and no new one is made."""
+        assert self.server is not None
+        self.server.close()
+        for writer in tuple(self.connections):
+            writer.transport.abort()
+
+    async def arrival(self) -> None:
+        """Wait until something has arrived."""
+        while not self.arrivals:  # noqa: ASYNC110  (on a virtual clock, and told by no event)
+            await asyncio.sleep(0.1)
+
+    def paths(self) -> list[str]:
+        """Method and path of each request, in order."""
+        return [f"{item.method} {item.path}" for item in self.arrivals]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(writer)
+        try:
+            while (arrival := await self._read(reader)) is not None:
+                self.arrivals.append(arrival)
+                action = self.handler(arrival)
+                if isinstance(action, Awaitable):
+                    action = await action
+                if not await self._act(action, writer):
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return
+        finally:
+            self.connections.discard(writer)
+            writer.close()
+
+    async def _read(self, reader: asyncio.StreamReader) -> Arrival | None:
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        except asyncio.IncompleteReadError:
+            return None
+        first, *lines = head.strip().split("\r\n")
+        method, path, _ = first.split(" ", 2)
+        headers = {name.strip().lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        return Arrival(method, path, headers, body, asyncio.get_running_loop().time())
+
+    async def _act(self, action: Action, writer: asyncio.StreamWriter) -> bool:
+        if isinstance(action, Drop):
+            return False
+        if isinstance(action, Hang):
+            await asyncio.Event().wait()
+        if isinstance(action, Raw):
+            writer.write(action.data)
+            await writer.drain()
+            return False
+        assert isinstance(action, Reply)
+        if action.delay:
+            await asyncio.sleep(action.delay)
+        body = action.body if isinstance(action.body, bytes) else _encode(action.body)
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **action.headers}
+        lines = [f"HTTP/1.1 {action.status} X", *(f"{name}: {value}" for name, value in headers.items())]
+        writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body[: action.cut])
+        await writer.drain()
+        return action.cut is None
+
+
+def _encode(body: str | Mapping[str, Any] | list[Any]) -> bytes:
+    return (body if isinstance(body, str) else json.dumps(body)).encode()
+
+
+@asynccontextmanager
+async def scripted(handler: Handler, *, port: int = 0) -> AsyncIterator[ScriptedService]:
+    """A service on loopback that answers by `handler`."""
+    service = ScriptedService(handler)
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        with suppress(asyncio.CancelledError):
+            await service.serve(reader, writer)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", port, limit=2**26)
+    service.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    service.server = server
+    try:
+        yield service
+    finally:
+        server.close()
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+def one_by_one(actions: Iterable[Action]) -> Handler:
+    """A handler that does the given things, one a request; the last one again and again."""
+    queue = list(actions)
+    return lambda _: queue.pop(0) if len(queue) > 1 else queue[0]
+
+
+def submitted(task_id: str = "ck1") -> Reply:
+    """The answer to a submit, of the 2026-03 revision."""
+    base = f"https://aivideomaker.ai/api/v1/tasks/{task_id}"
+    return Reply(
+        body={
+            "status": "SUBMITTED",
+            "taskId": task_id,
+            "responseUrl": base,
+            "statusUrl": f"{base}/status",
+            "cancelUrl": f"{base}/cancel",
+        }
+    )
+
+
+def row(task_id: str, status: str, **fields: Any) -> dict[str, Any]:
+    """A task as the list shows it; a finished one has its output."""
+    done = status == "COMPLETED"
+    return {
+        "id": task_id,
+        "createdAt": "2026-03-19T08:00:00.000Z",
+        "model": "t2v",
+        "input": {"prompt": "x", "aspectRatio": "16:9", "duration": "5"},
+        "output": {"url": f"https://cdn.example/{task_id}.mp4"} if done else None,
+        "status": status,
+        "completedAt": "2026-03-19T08:02:00.000Z" if done else None,
+        **fields,
+    }

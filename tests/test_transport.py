@@ -1,0 +1,224 @@
+"""One exchange: everything that can go wrong comes out as the right error, and the key stays where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+from multidict import CIMultiDict, CIMultiDictProxy
+from yarl import URL
+
+from aivideomaker_async._core import requests
+from aivideomaker_async._core.data_uri import Body, Image
+from aivideomaker_async.errors import (
+    BadResponse,
+    ConfigurationError,
+    ConnectFailed,
+    Disconnected,
+    RequestTimeout,
+    TransportError,
+)
+from aivideomaker_async.secrecy import Secret
+from aivideomaker_async.transport import Sending, Transport, _translate, open_session
+from tests.support.scripted import Action, Drop, Hang, Raw, Reply, ScriptedService, one_by_one, scripted
+
+pytestmark = pytest.mark.anyio
+
+KEY = "ak_secret_of_this_test"
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+@asynccontextmanager
+async def transport_to(service: ScriptedService) -> AsyncIterator[Transport]:
+    async with open_session() as session:
+        yield Transport(session, base_url=service.url, key=Secret(KEY), traced=True)
+
+
+async def test_an_answer_is_status_headers_and_body() -> None:
+    """What the service says arrives whole."""
+    async with scripted(lambda _: Reply(418, b"short and stout", {"X-Pot": "tea"})) as service:
+        async with transport_to(service) as transport:
+            answer = await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+    assert (answer.status, answer.body, answer.headers["x-pot"]) == (418, b"short and stout", "tea")
+    assert service.arrivals[0].headers["key"] == KEY
+    assert "aivideomaker-async" in service.arrivals[0].headers["user-agent"]
+    assert "content-type" not in service.arrivals[0].headers, "there is no body to have a type"
+
+
+@pytest.mark.parametrize(
+    ("task_id", "path"),
+    [
+        ("../x?y", "/api/v1/tasks/..%2Fx%3Fy/status"),
+        ("ünï 鍵", "/api/v1/tasks/%C3%BCn%C3%AF%20%E9%8D%B5/status"),
+        ("%2e%2e", "/api/v1/tasks/%252e%252e/status"),
+        ("a#b&c=d;e", "/api/v1/tasks/a%23b%26c%3Dd%3Be/status"),
+        ("x" * 10_000, f"/api/v1/tasks/{'x' * 10_000}/status"),
+    ],
+)
+async def test_a_hostile_id_stays_one_segment_of_the_path(task_id: str, path: str) -> None:
+    """What is quoted once arrives quoted once: no id names another endpoint."""
+    async with scripted(lambda _: Reply(404)) as service, transport_to(service) as transport:
+        await transport.send(requests.task_status(task_id), timeout=5, sending=Sending())
+    assert service.arrivals[0].path == path
+
+
+async def test_a_body_with_an_image_is_streamed_with_its_length() -> None:
+    """The length is told beforehand, and the bytes are the whole JSON."""
+    data = bytes(range(256)) * 1000
+    body = Body((b'{"image":"', Image("image/png", data), b'","duration":"5"}'))
+    request = requests.quote_price("i2v", body)
+    async with scripted(lambda _: Reply(200, {})) as service, transport_to(service) as transport:
+        await transport.send(request, timeout=5, sending=Sending())
+    arrival = service.arrivals[0]
+    assert arrival.headers["content-length"] == str(len(arrival.body)) == str(len(body))
+    assert "transfer-encoding" not in arrival.headers
+    assert arrival.headers["content-type"] == "application/json"
+    assert arrival.json()["duration"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [
+        (Drop(), Disconnected),
+        (Hang(), RequestTimeout),
+        (Raw(b"SSH-2.0-OpenSSH_9.2\r\n"), BadResponse),
+        (Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), Disconnected),
+        (Raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"), BadResponse),
+        (Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), BadResponse),
+        (Raw(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 100_000 + b"\r\n\r\n"), BadResponse),
+        (Reply(delay=60), RequestTimeout),
+    ],
+)
+async def test_a_lost_answer_is_a_transport_error_of_a_request_that_was_sent(
+    action: Action, kind: type[TransportError]
+) -> None:
+    """Each way to lose an answer has its error, and none claims that nothing was sent."""
+    sending = Sending(sent=False)
+    async with scripted(one_by_one([action])) as service, transport_to(service) as transport:
+        with pytest.raises(TransportError) as caught:
+            await transport.send(requests.list_tasks(), timeout=5, sending=sending)
+    assert type(caught.value) is kind
+    assert caught.value.sent and sending.sent
+    assert len(service.arrivals) == 1, "aiohttp's own second try would break the limit"
+    assert caught.value.__context__ is None, "aiohttp's error holds the request's headers, and with them the key"
+
+
+async def test_a_kept_connection_that_is_dropped_is_not_tried_again() -> None:
+    """The second request on a connection fails once, and is not sent a second time behind our back."""
+    async with scripted(one_by_one([Reply(200, {}), Drop(), Reply(200, {})])) as service, transport_to(service) as transport:
+        await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+        with pytest.raises(Disconnected):
+            await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+    assert len(service.arrivals) == 2
+
+
+async def test_a_refused_connection_was_never_sent() -> None:
+    """Nobody listens: the error promises that nothing has left."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        sending = Sending()
+        async with open_session() as session:
+            transport = Transport(session, base_url=url, key=Secret(KEY), traced=True)
+            with pytest.raises(ConnectFailed) as caught:
+                await transport.send(requests.list_tasks(), timeout=5, sending=sending)
+    assert not caught.value.sent
+    assert not sending.sent
+
+
+async def test_a_tls_handshake_with_a_plain_server_was_never_sent() -> None:
+    """What breaks before the request can leave is a failed connection."""
+    async with scripted(lambda _: Reply()) as service, open_session() as session:
+        url = service.url.replace("http://", "https://")
+        transport = Transport(session, base_url=url, key=Secret(KEY), traced=True)
+        with pytest.raises(ConnectFailed):
+            await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+    assert service.arrivals == []
+
+
+async def test_a_connection_that_is_not_made_in_time_was_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A time-out while connecting is no lost answer: a submit may be tried again."""
+
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", never)
+    async with open_session() as session:
+        transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), traced=True)
+        with pytest.raises(ConnectFailed):
+            await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed(status: int) -> None:
+    """The answer is the redirect itself; the key goes to no other place."""
+    async with scripted(lambda _: Reply(200, {})) as elsewhere:
+        redirect = Reply(status, headers={"Location": f"{elsewhere.url}/api/v1/tasks"})
+        async with scripted(lambda _: redirect) as service, transport_to(service) as transport:
+            answer = await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+    assert answer.status == status
+    assert elsewhere.arrivals == []
+
+
+async def test_an_endless_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded, whatever the service sends."""
+    monkeypatch.setattr("aivideomaker_async.transport.LARGEST_ANSWER", 10_000)
+    async with scripted(lambda _: Reply(body=b"x" * 10_001)) as service, transport_to(service) as transport:
+        with pytest.raises(BadResponse, match="larger than 10000 bytes"):
+            await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+
+
+async def test_a_closed_session_of_the_caller_is_named() -> None:
+    """The caller's own mistake is told as one."""
+    session = aiohttp.ClientSession()
+    await session.close()
+    transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), traced=False)
+    with pytest.raises(ConfigurationError, match="closed"):
+        await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+
+
+def aiohttp_errors() -> list[Exception]:
+    """One of each exception class that aiohttp's client exports."""
+    key = ConnectionKey("h", 443, True, True, None, None, None)
+    info = aiohttp.RequestInfo(URL("http://h"), "GET", CIMultiDictProxy(CIMultiDict()), URL("http://h"))
+    made: list[Exception] = []
+    for _, kind in inspect.getmembers(aiohttp, inspect.isclass):
+        if not issubclass(kind, aiohttp.ClientError):
+            continue
+        if kind is aiohttp.ServerFingerprintMismatch:
+            made.append(kind(b"a", b"b", "h", 443))
+        elif issubclass(kind, aiohttp.ClientConnectorCertificateError):
+            made.append(kind(key, ssl.SSLCertVerificationError("bad")))
+        elif issubclass(kind, aiohttp.ClientConnectorError):
+            made.append(kind(key, OSError(1, "bad")))
+        elif issubclass(kind, aiohttp.ClientResponseError):
+            made.append(kind(info, (), status=502, message="bad"))
+        elif issubclass(kind, aiohttp.InvalidURL):
+            made.append(kind("http://"))
+        else:
+            made.append(kind("bad"))
+    return made
+
+
+@pytest.mark.parametrize("error", aiohttp_errors(), ids=lambda error: type(error).__name__)
+def test_every_exception_of_aiohttp_lands_in_the_tree(error: Exception) -> None:
+    """Nothing of aiohttp's reaches a user, and only what surely was not sent is said to be."""
+    translated = _translate(error, requests.list_tasks())
+    never_sent = (aiohttp.ClientConnectorError, aiohttp.InvalidURL, aiohttp.ConnectionTimeoutError)
+    surely = isinstance(
+        error,
+        (*never_sent, aiohttp.ClientHttpProxyError, aiohttp.ServerFingerprintMismatch, aiohttp.ClientConnectorDNSError),
+    )
+    assert isinstance(translated, TransportError)
+    assert translated.sent is not surely or isinstance(error, aiohttp.NonHttpUrlClientError)
