@@ -125,6 +125,8 @@ class AIVideoMaker:
 
         It may be called from another asyncio task than the one that opened the client.
         """
+        # First of all: whoever is woken now must not submit another task on their way out.
+        self._session.closed = True
         try:
             await self._watcher.aclose()
         finally:

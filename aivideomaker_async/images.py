@@ -13,7 +13,7 @@ import re
 from typing import BinaryIO, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from .secrecy import redact, redact_url
+from .secrecy import is_data_uri, redact, redact_url
 
 __all__ = ["ImageInput", "freeze_image", "image_problem", "image_type", "show_image", "split_data_uri"]
 
@@ -88,7 +88,7 @@ def image_problem(value: object) -> str | None:
 
 
 def _text_problem(text: str) -> str | None:
-    if text[:64].lstrip().lower().startswith("data:"):
+    if is_data_uri(text):
         parts = split_data_uri(text)
         return None if parts and image_type(parts[1]) else "a data:image/...;base64,... URI whose content is an image"
     if _is_url(text):
@@ -109,7 +109,7 @@ def _is_url(text: str) -> bool:
 
 def show_image(value: object) -> str:
     """How reprs and messages name an image: by kind and size, never by content."""
-    if isinstance(value, str) and not value[:64].lstrip().lower().startswith("data:"):
+    if isinstance(value, str) and not is_data_uri(value):
         return repr(redact_url(value))
     if isinstance(value, str | bytes):
         return str(redact(value))

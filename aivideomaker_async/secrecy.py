@@ -6,13 +6,20 @@ crash reporters. Whatever could carry a secret passes through here first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, final
 
-__all__ = ["Secret", "redact", "redact_url", "shorten"]
+__all__ = ["Secret", "hide_data_uris", "is_data_uri", "redact", "redact_url", "shorten"]
 
 # Long enough for any prompt that a person wrote, short enough for a log line.
 _LONGEST_TEXT: Final = 200
+# Deep enough for any answer that means something; what an interpreter can parse, it cannot always print.
+_DEEPEST: Final = 20
+
+_DATA_URI: Final = re.compile(r"data:[\w.+-]+/[^,\s]{0,100},[\w+/=%-]*", re.IGNORECASE)
+_STARTS_AS_DATA_URI: Final = re.compile(r"\s*data:", re.IGNORECASE)
+_STARTS_AS_URL: Final = re.compile(r"\s*https?://", re.IGNORECASE)
 
 
 @final
@@ -54,23 +61,38 @@ def redact_url(url: str) -> str:
     return shorten(bare + ("?…" if query or fragment else ""))
 
 
+def is_data_uri(text: str) -> bool:
+    """Whether `text` is meant as a data URI."""
+    return _STARTS_AS_DATA_URI.match(text) is not None
+
+
+def hide_data_uris(text: str) -> str:
+    """`text`, with the data URIs that stand in it named, not shown."""
+    return _DATA_URI.sub("<data URI>", text)
+
+
 def redact(value: object) -> object:
-    """A copy of a wire value in which data URIs are named, not shown, and long texts are cut."""
+    """A copy of a wire value in which data URIs are named, not shown, and what is very long or deep is cut."""
+    return _redact(value, _DEEPEST)
+
+
+def _redact(value: object, levels: int) -> object:
     if isinstance(value, str):
         return _redact_text(value)
-    if isinstance(value, Mapping):
-        return {key: redact(item) for key, item in value.items()}
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
-    if isinstance(value, Sequence):
-        return [redact(item) for item in value]
+    if isinstance(value, Mapping | Sequence | Set) and levels == 0:
+        return "…"
+    if isinstance(value, Mapping):
+        return {_redact(key, 0): _redact(item, levels - 1) for key, item in value.items()}
+    if isinstance(value, Sequence | Set):
+        return [_redact(item, levels - 1) for item in value]
     return value
 
 
 def _redact_text(text: str) -> str:
-    head = text[:64].lstrip().lower()
-    if head.startswith("data:"):
+    if is_data_uri(text):
         return f"<data URI, {len(text)} characters>"
-    if head.startswith(("http://", "https://")):
+    if _STARTS_AS_URL.match(text):
         return redact_url(text.strip())
-    return shorten(text)
+    return hide_data_uris(shorten(text))

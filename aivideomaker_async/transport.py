@@ -7,6 +7,7 @@ request was never sent, so that even a submit may be tried again.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +23,7 @@ from ._core.data_uri import Body
 from ._core.requests import Request
 from ._version import __version__
 from .errors import BadResponse, ConfigurationError, ConnectFailed, Disconnected, RequestTimeout, TransportError
-from .secrecy import Secret, shorten
+from .secrecy import Secret, redact_url, shorten
 
 __all__ = ["Answer", "Sending", "Stream", "Transport", "open_session", "open_stream"]
 
@@ -44,6 +45,8 @@ _NEVER_SENT: Final = (
     UnicodeError,
 )
 
+
+_ADDRESS: Final = re.compile(r"https?://[^\s'\"]+")
 
 CONNECT_SHARE: Final = 0.9
 """The share of an attempt's time that connecting may take, so that its end is not mistaken for a lost answer."""
@@ -199,8 +202,9 @@ def _error(kind: type[TransportError], message: str, request: Request) -> Transp
 
 
 def _reason(error: Exception) -> str:
-    # Only the first words: the texts of some errors quote what the server sent.
-    return shorten(" ".join(f"{type(error).__name__}: {error}".strip(": ").split()))
+    # The texts of some errors quote what the server sent, or the whole address with its signature.
+    text = " ".join(f"{type(error).__name__}: {error}".strip(": ").split())
+    return shorten(_ADDRESS.sub(lambda found: redact_url(found[0]), text))
 
 
 class Stream:

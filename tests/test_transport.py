@@ -116,7 +116,10 @@ async def test_a_lost_answer_is_a_transport_error_of_a_request_that_was_sent(
 
 async def test_a_kept_connection_that_is_dropped_is_not_tried_again() -> None:
     """The second request on a connection fails once, and is not sent a second time behind our back."""
-    async with scripted(one_by_one([Reply(200, {}), Drop(), Reply(200, {})])) as service, transport_to(service) as transport:
+    async with (
+        scripted(one_by_one([Reply(200, {}), Drop(), Reply(200, {})])) as service,
+        transport_to(service) as transport,
+    ):
         await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
         with pytest.raises(Disconnected):
             await transport.send(requests.list_tasks(), timeout=5, sending=Sending())

@@ -1,0 +1,80 @@
+"""The laws of the house that no linter knows: what importing costs, and what the package shows."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import aivideomaker_async
+from aivideomaker_async import errors
+
+PACKAGE = Path(aivideomaker_async.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported_by(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after `statement`."""
+    code = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_imports_no_extra() -> None:
+    """Who only uses the client pays for nothing else."""
+    loaded = imported_by("import aivideomaker_async")
+    extras = {"av", "PIL", "cyclopts", "rich", "numpy", "pytest", "fastapi", "puremagic"}
+    assert not loaded & extras
+    assert not loaded & {"aivideomaker_async.simulator", "aivideomaker_async.cli"}
+
+
+def test_values_alone_need_no_aiohttp() -> None:
+    """Specs and statuses can be used where nothing is sent."""
+    for statement in ("from aivideomaker_async import TextToVideo", "from aivideomaker_async.tasks import TaskStatus"):
+        assert "aiohttp" not in imported_by(statement)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_module_imports_the_package_root(module: Path) -> None:
+    """Rooms import rooms: the root imports everything, and would be a circle."""
+    depth = len(module.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not any(name.name == "aivideomaker_async" for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            root = node.module == "aivideomaker_async" or (node.module is None and node.level == depth)
+            names = {name.name for name in node.names}
+            rooms = {path.stem for path in PACKAGE.iterdir()}
+            assert not root or names <= rooms, f"{names} from the package root"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is_for(module: Path) -> None:
+    """A newcomer finds the room by its first line."""
+    assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
+
+
+def test_the_exported_names_are_these() -> None:
+    """The public face changes on purpose only."""
+    fixed = (
+        "AIVideoMaker TextToVideo ImageToVideo LongVideo TextToVideoV3 ImageToVideoV3 VideoTask Video TaskStatus "
+        "StatusChange TaskDetails TaskOutput SubmittedTask Quote Account RateLimiter"
+    )
+    exported = aivideomaker_async.__all__
+    assert set(fixed.split()) <= set(exported)
+    assert set(errors.__all__) <= set(exported)
+    assert len(set(exported)) == len(exported)
+    assert all(hasattr(aivideomaker_async, name) for name in exported)
+    public = {name for name in vars(aivideomaker_async) if name[0] not in "_@"}
+    rooms = {path.stem for path in PACKAGE.iterdir()}
+    assert public - rooms <= set(exported), "what can be seen is exported"
+
+
+def test_the_version_is_told_in_one_place() -> None:
+    """Package and distribution agree."""
+    from importlib.metadata import version
+
+    assert aivideomaker_async.__version__ == version("aivideomaker-async")

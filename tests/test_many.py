@@ -1,0 +1,188 @@
+"""Many generations at once: bounded, as they finish, and gone when the loop is left."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from aivideomaker_async import (
+    AIVideoMaker,
+    ConfigurationError,
+    InvalidSpec,
+    RateLimiter,
+    SpecLike,
+    TaskFailed,
+    TextToVideo,
+    WaitTimeout,
+)
+from aivideomaker_async.simulator import Simulator
+from tests.support.cancelling import cancel_everywhere
+from tests.support.leaks import assert_nothing_held, our_tasks, settle
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+def spec(text: str) -> TextToVideo:
+    return TextToVideo(prompt=text, aspect_ratio="1:1", duration=5)
+
+
+def active(simulator: Simulator) -> int:
+    return sum(task.status in {"SUBMITTED", "PROGRESS"} for task in simulator.tasks.values())
+
+
+async def test_outcomes_come_as_they_finish_and_failures_stop_nobody(
+    simulator: Simulator, client: AIVideoMaker
+) -> None:
+    """Videos, failed tasks, refused submits: one outcome for each spec, with its place and handle."""
+    specs: list[SpecLike] = [spec("a"), spec("[fail]"), ("no-such-model", {"a": 1}), spec("b"), ("", {})]
+    outcomes = {outcome.index: outcome async for outcome in client.generate_many(specs, max_active=2)}
+    assert sorted(outcomes) == [0, 1, 2, 3, 4]
+    for index in (0, 3):
+        assert outcomes[index].unwrap().id == outcomes[index].task.id  # type: ignore[union-attr]
+        assert outcomes[index].spec is specs[index]
+    assert isinstance(outcomes[1].error, TaskFailed) and outcomes[1].task is not None
+    assert outcomes[2].task is None and isinstance(outcomes[4].error, InvalidSpec)
+    with pytest.raises(TaskFailed):
+        outcomes[1].unwrap()
+    assert simulator.statistics().tasks == 3
+    await assert_nothing_held(client)
+
+
+async def test_no_more_than_max_active_are_unfinished_at_any_time(simulator: Simulator, client: AIVideoMaker) -> None:
+    """And the bound is used: it is reached."""
+    most = 0
+
+    async def look() -> None:
+        nonlocal most
+        while True:
+            most = max(most, active(simulator))
+            await asyncio.sleep(0.5)
+
+    looking = asyncio.ensure_future(look())
+    outcomes = [outcome async for outcome in client.generate_many((spec(str(n)) for n in range(12)), max_active=4)]
+    looking.cancel()
+    assert len(outcomes) == 12
+    assert most == 4
+
+
+async def test_who_takes_no_outcomes_pays_for_no_more(simulator: Simulator, client: AIVideoMaker) -> None:
+    """A consumer that stands still stops the submits."""
+    many = client.generate_many((spec(str(n)) for n in range(100)), max_active=3)
+    await anext(many)
+    await asyncio.sleep(3600)
+    assert simulator.statistics().tasks <= 3 + 3 + 1
+    await many.aclose()
+
+
+async def test_specs_are_taken_one_by_one(client: AIVideoMaker) -> None:
+    """A generator of any length is never read ahead."""
+    taken = 0
+
+    def endless() -> Iterator[TextToVideo]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield spec(str(taken))
+
+    many = client.generate_many(endless(), max_active=2)
+    assert taken == 0
+    await anext(many)
+    assert taken <= 4
+    await many.aclose()
+
+
+async def test_leaving_early_submits_nothing_more_and_leaves_nothing_running(
+    simulator: Simulator, client: AIVideoMaker
+) -> None:
+    """`break`: what was submitted goes on at the service, nothing goes on here."""
+    async for _ in client.generate_many((spec(str(n)) for n in range(50)), max_active=5):
+        break
+    gc.collect()
+    await settle()
+    assert our_tasks() == []
+    created = simulator.statistics().tasks
+    await asyncio.sleep(1000)
+    assert simulator.statistics().tasks == created <= 6
+    assert "CANCEL" not in simulator.statistics().by_status
+    await assert_nothing_held(client)
+
+
+async def test_a_consumer_that_is_cancelled_anywhere_leaves_nothing_running(client: AIVideoMaker) -> None:
+    """At each of its awaits."""
+
+    async def consume() -> None:
+        async for _ in client.generate_many([spec("a"), spec("b")], max_active=1, timeout=0.3):
+            pass
+
+    async def check() -> None:
+        gc.collect()
+        await assert_nothing_held(client)
+
+    await cancel_everywhere(consume, check, at_least=5)
+
+
+async def test_an_error_of_the_specs_themselves_reaches_the_consumer(client: AIVideoMaker) -> None:
+    """A generator that raises is no outcome of a spec."""
+
+    def broken() -> Iterator[TextToVideo]:
+        yield spec("a")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async for _ in client.generate_many(broken(), max_active=2):
+            pass
+    await assert_nothing_held(client)
+
+
+async def test_each_wait_has_its_own_timeout(client: AIVideoMaker) -> None:
+    """The outcome carries the handle, by which the wait can go on."""
+    outcomes = [outcome async for outcome in client.generate_many([spec("a")], timeout=5)]
+    assert isinstance(outcomes[0].error, WaitTimeout)
+    assert outcomes[0].task is not None
+    assert (await outcomes[0].task.result()).id == outcomes[0].task.id
+
+
+async def test_no_specs_give_no_outcomes(client: AIVideoMaker) -> None:
+    """An empty batch is over at once, as often as it is asked."""
+    many = client.generate_many([])
+    assert [outcome async for outcome in many] == []
+    with pytest.raises(StopAsyncIteration):
+        await anext(many)
+
+
+async def test_a_batch_that_was_closed_before_it_began_is_over(simulator: Simulator, client: AIVideoMaker) -> None:
+    """Closing first submits nothing."""
+    many = client.generate_many([spec("a")])
+    await many.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(many)
+    assert len(simulator.requests) == 0
+
+
+async def test_closing_the_client_ends_the_batch(simulator: Simulator) -> None:
+    """Each unfinished spec gets an outcome that says why."""
+    client = AIVideoMaker(simulator.api_key, base_url=simulator.url, limiter=RateLimiter())
+
+    async def consume() -> list[type | None]:
+        return [type(item.error) async for item in client.generate_many([spec("a"), spec("b")], max_active=1)]
+
+    batch = asyncio.ensure_future(consume())
+    await asyncio.sleep(5)
+    await client.aclose()
+    assert await batch == [ConfigurationError, ConfigurationError]
+    assert simulator.statistics().tasks == 1
+
+
+@pytest.mark.parametrize("max_active", [0, -1, 1.5, "2", True])
+async def test_a_bound_that_makes_no_sense_is_refused(max_active: int, client: AIVideoMaker) -> None:
+    """The message names the argument and the value."""
+    with pytest.raises(ConfigurationError, match="max_active"):
+        client.generate_many([], max_active=max_active)
