@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import string
-from math import inf, isnan
-from typing import Final
+from math import inf
+from sys import float_info
+from typing import Final, TypeGuard
 from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
@@ -12,7 +13,7 @@ from .secrecy import Secret
 
 __all__ = ["base_url", "count", "key", "seconds", "wait"]
 
-KEYS_PAGE: Final = "https://aivideomaker.ai (sign in, then API keys)"
+KEYS_PAGE: Final = "https://aivideomaker.ai"
 
 
 def count(name: str, value: object) -> int:
@@ -24,25 +25,29 @@ def count(name: str, value: object) -> int:
 
 def wait(name: str, value: object) -> float:
     """A time to wait in seconds; 0 for not at all, infinity for no limit."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or isnan(value) or value < 0:
+    if not _is_number(value) or not (0 <= value <= float_info.max or value == inf):
         raise ConfigurationError(f"{name}={value!r}: must be seconds, 0 or more (math.inf for no limit)")
     return float(value)
 
 
 def seconds(name: str, value: object) -> float:
     """A length of time in seconds that is neither nothing nor endless."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < inf:
+    if not _is_number(value) or not 0 < value <= float_info.max:
         raise ConfigurationError(f"{name}={value!r}: must be seconds, more than 0")
     return float(value)
 
 
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def key(value: str | None) -> Secret:
     """An API key that can travel in a header. No message shows it: it may be right but for one character."""
-    value = value.strip() if isinstance(value, str) else value
+    value = value.strip() if isinstance(value, str) else None
     if not value:
         raise ConfigurationError(
             "no API key: pass AIVideoMaker(api_key=...) or set the environment variable AIVIDEO_API_KEY; "
-            f"keys are made at {KEYS_PAGE}"
+            f"keys come from your account at {KEYS_PAGE}"
         )
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ConfigurationError("the API key has characters that no key has (spaces, line breaks or non-ASCII ones)")
@@ -51,13 +56,13 @@ def key(value: str | None) -> Secret:
 
 def base_url(value: str) -> str:
     """The URL of a service, without a slash at the end. The message does not show it: it may hold a password."""
-    value = value.strip()
+    value = value.strip() if isinstance(value, str) else ""  # type: ignore[redundant-expr]
     try:
         parts = urlsplit(value)
         valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        valid = valid and not (parts.query or parts.fragment or "@" in parts.netloc)
+        valid = valid and "@" not in parts.netloc and not set(value) & set("?#" + string.whitespace)
     except ValueError:
         valid = False
-    if not valid or set(value) & set(string.whitespace):
+    if not valid or not value.isprintable():
         raise ConfigurationError("base_url: must be http(s)://host, with nothing more than a port and a path")
     return value.rstrip("/")

@@ -10,18 +10,20 @@ from attrs import AttrsInstance, fields
 
 from .errors import FieldProblem, InvalidSpec
 from .images import image_problem, show_image
-from .secrecy import redact
+from .secrecy import redact, shorten
 
-__all__ = ["check", "extra_fields", "image", "one_of", "text", "texts"]
+__all__ = ["check", "extra_fields", "image", "model_name", "one_of", "text", "texts"]
 
 Rule: TypeAlias = Callable[[str, object], Iterator[FieldProblem]]
 """Takes the name of a field and its value, and gives what is wrong with it."""
 
 _TEXT: Final = "a text that is not blank"
+_LONGEST_VALUE: Final = 500
+"""Characters of a wrong value that a message shows."""
 
 
 def _problem(name: str, value: object, allowed: str) -> FieldProblem:
-    return FieldProblem(name, repr(redact(value)), allowed)
+    return FieldProblem(name, shorten(repr(redact(value)), _LONGEST_VALUE), allowed)
 
 
 def text(*, optional: bool = False) -> Rule:
@@ -44,6 +46,13 @@ def _is_unicode(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def model_name(name: str, value: object) -> Iterator[FieldProblem]:
+    """A text that can be a segment of a path: `.` and `..` are steps in it, quoted or not."""
+    yield from text()(name, value)
+    if isinstance(value, str) and value in {".", ".."}:
+        yield _problem(name, value, "the name of a model")
 
 
 def texts(*, at_most: int) -> Rule:
@@ -85,18 +94,18 @@ def extra_fields(name: str, value: object, *, taken: Sequence[str]) -> Iterator[
         yield _problem(name, value, "a mapping of wire names to JSON values")
         return
     for key, item in value.items():
-        if not isinstance(key, str) or not key:
+        if not isinstance(key, str) or not key or not _is_unicode(key):
             yield _problem(name, key, "a mapping whose keys are wire names")
         elif key in taken:
             yield _problem(f"{name}[{key!r}]", item, "a wire field that the spec does not set itself")
         elif not is_json(item):
-            yield _problem(f"{name}[{key!r}]", item, "a value that JSON has (no NaN, no bytes)")
+            yield _problem(f"{name}[{key!r}]", item, "a value that JSON has (no NaN, no bytes, no lone surrogates)")
 
 
 def is_json(value: object) -> bool:
-    """Whether `value` can be written as JSON."""
+    """Whether `value` can be written as JSON in UTF-8."""
     try:
-        json.dumps(value, allow_nan=False)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
         return False
     return True

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AIVideoMaker", "ClientStatistics"]
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL: Final = "https://aivideomaker.ai"
 

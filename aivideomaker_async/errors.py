@@ -115,7 +115,7 @@ class InvalidSpec(AIVideoMakerError, ValueError):
     def __init__(self, spec: str, problems: Sequence[FieldProblem]) -> None:
         self.spec = spec
         """The name of the spec's class, or the model's name."""
-        self.problems = tuple(problems)
+        self.problems: tuple[FieldProblem, ...] = tuple(problems)
         """All that is wrong, in the order of the fields."""
         super().__init__("; ".join([f"{spec}: {problems[0]}", *map(str, problems[1:])]))
 
@@ -262,7 +262,7 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
         """The key that went out with the submit."""
         self.began_at = began_at
         """When the submit began (aware, UTC, by this machine's clock)."""
-        self.candidates = tuple(candidates)
+        self.candidates: tuple[TaskDetails, ...] = tuple(candidates)
         super().__init__(
             f"{message}; the outcome of this {model} submit is unknown (idempotency key {idempotency_key}): "
             "it may have been created and charged, so look at the task list before you submit it again"
@@ -289,7 +289,7 @@ class WaitTimeout(AIVideoMakerError, TimeoutError):
     """The wait ended before the task did. The task may still be running and is paid: do not buy it again."""
 
     def __init__(self, task: VideoTask, *, last_status: TaskStatus | None, elapsed: float) -> None:
-        self.task = task
+        self.task: VideoTask = task
         """The handle: wait again with `await error.task.result()`, or later with `client.task(error.task.id)`."""
         self.last_status = last_status
         self.elapsed = elapsed

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import threading
 import time
-import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from math import isfinite
 from types import TracebackType
 from typing import Final, Protocol, Self, final
@@ -25,7 +25,7 @@ from ._core.turns import Priority, Turns
 
 __all__ = ["Limiter", "LimiterStatistics", "Permit", "Priority", "RateLimiter", "default_limiter"]
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 
 @frozen(kw_only=True)
@@ -157,7 +157,7 @@ class RateLimiter:
         self._quota = Quota(limit, float(window), min(burst, limit))
         self._clock = clock
         self._lock = threading.Lock()
-        self._lines: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = weakref.WeakKeyDictionary()
+        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
         self._granted = 0
         self._rejected = 0
 
@@ -175,6 +175,9 @@ class RateLimiter:
 
         A wait that is cancelled holds none afterwards, also if the permit came at the same moment.
         """
+        permit = self.acquire_nowait()
+        if permit is not None:
+            return permit
         loop = asyncio.get_running_loop()
         ticket: asyncio.Future[_Permit] = loop.create_future()
         with self._lock:
@@ -193,7 +196,7 @@ class RateLimiter:
     def acquire_nowait(self) -> Permit | None:
         """A permit, or None when a request would have to wait; those who wait already go first."""
         with self._lock:
-            if any(len(line.turns) for line in self._lines.values()):
+            if self._lines and any(len(line.turns) for line in self._open_lines()):
                 return None
             return self._take()
 
@@ -209,7 +212,7 @@ class RateLimiter:
         """The state at this moment."""
         with self._lock:
             state = self._quota.statistics(self._now())
-            lines = list(self._lines.values())
+            lines = self._open_lines()
             return LimiterStatistics(
                 limit=state.limit,
                 window=state.window,
@@ -231,9 +234,14 @@ class RateLimiter:
         return time.monotonic() if loop is None else loop.time()
 
     def _line(self, loop: asyncio.AbstractEventLoop) -> _Line:
-        for known in [known for known in self._lines if known.is_closed()]:
-            del self._lines[known]
+        self._open_lines()
         return self._lines.setdefault(loop, _Line(loop))
+
+    def _open_lines(self) -> list[_Line]:
+        # A loop that was closed while somebody waited in it leaves its line behind, and would never be served.
+        for loop in [loop for loop in self._lines if loop.is_closed()]:
+            del self._lines[loop]
+        return list(self._lines.values())
 
     def _take(self) -> _Permit | None:
         grant = self._quota.take(self._now())
@@ -290,14 +298,18 @@ class RateLimiter:
         self._serve_all()
 
     def _serve_all(self) -> None:
+        if not self._lines:
+            return
         here = _running_loop()
         with self._lock:
-            lines = [line for line in self._lines.values() if len(line.turns)]
+            lines = [line for line in self._open_lines() if len(line.turns)]
         for line in lines:
             if line.loop is here:
                 self._serve(line)
-            elif not line.loop.is_closed():
-                line.loop.call_soon_threadsafe(self._serve, line)
+            else:
+                # Another thread may close its loop at this moment.
+                with suppress(RuntimeError):
+                    line.loop.call_soon_threadsafe(self._serve, line)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

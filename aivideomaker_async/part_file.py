@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from secrets import token_hex
 from threading import Lock
 from typing import BinaryIO
 
@@ -17,7 +18,7 @@ __all__ = ["PartFile"]
 
 
 class PartFile:
-    """Writes `target` by way of `target.part` beside it.
+    """Writes `target` by way of a file beside it, whose name ends in `.part`.
 
     Args:
         target: the file to be.
@@ -26,7 +27,8 @@ class PartFile:
 
     def __init__(self, target: Path, *, overwrite: bool) -> None:
         self.target = target
-        self._part = target.with_name(target.name + ".part")
+        # A name of its own: two downloads to one place must not write into each other's file.
+        self._part = target.with_name(f"{target.name}.{token_hex(4)}.part")
         self._overwrite = overwrite
         self._file: BinaryIO | None = None
         self._made = False

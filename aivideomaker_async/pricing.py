@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import field, frozen
 
@@ -38,8 +38,12 @@ class PriceTable:
     published: date
     """When the prices were published."""
     source: str
-    per_second: Mapping[str, int] = field(converter=_frozen_copy)
+    per_second: Mapping[str, int] = field(converter=_frozen_copy, hash=False)
     """Credits per second of video, by the model's wire name."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only mapping can be neither pickled nor copied.
+        return _restore, (self.revision, self.published, self.source, dict(self.per_second))
 
     def credits(self, spec: VideoSpec) -> int:
         """The estimated price of `spec` in credits.
@@ -51,6 +55,10 @@ class PriceTable:
             return self.per_second[spec.model] * spec.seconds
         except KeyError:
             raise UnknownPrice(spec.model, self.revision) from None
+
+
+def _restore(revision: str, published: date, source: str, per_second: Mapping[str, int]) -> PriceTable:
+    return PriceTable(revision=revision, published=published, source=source, per_second=per_second)
 
 
 PRICES_2026_03: Final = PriceTable(

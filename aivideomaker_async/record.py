@@ -34,8 +34,8 @@ class Subscription:
     __slots__ = ("_waiter", "error", "pending", "record", "wants_details")
 
     def __init__(self, record: Record, *, wants_details: bool) -> None:
-        self.record = record
-        self.wants_details = wants_details
+        self.record: Record = record
+        self.wants_details: bool = wants_details
         self.pending: deque[StatusChange] = deque(maxlen=UNREAD)
         self.error: AIVideoMakerError | None = None
         self._waiter: asyncio.Future[None] | None = None

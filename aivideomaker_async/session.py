@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "Settings"]
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -81,20 +81,19 @@ class Session:
         self.settings = settings
         self.limiter = limiter
         self._http = http
-        self._owned: aiohttp.ClientSession | None = None
+        self._owned: list[aiohttp.ClientSession] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._transport: Transport | None = None
+        self._transports: dict[bool, Transport] = {}
         self._commands: asyncio.Semaphore | None = None
         self._submits_resume_at = float("-inf")
-        self.closed = False
+        self.closed: bool = False
 
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail; a second close does nothing."""
         self.closed = True
-        self._transport = None
-        if self._owned is not None:
-            owned, self._owned = self._owned, None
-            await owned.close()
+        self._transports.clear()
+        while self._owned:
+            await self._owned.pop().close()
 
     def check_usable(self) -> asyncio.AbstractEventLoop:
         """The event loop of this client.
@@ -185,15 +184,20 @@ class Session:
         self, request: Request, decode: Callable[[Mapping[str, Any]], T], expected: str, call: Call
     ) -> T:
         loop = self.check_usable()
-        try:
-            async with asyncio.timeout_at(call.deadline):
-                permit = await self._admit(request, call)
-        except TimeoutError:
-            message = "the deadline of the call passed while it waited for its turn under the limit"
-            raise RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False) from None
+        permit = self.limiter.acquire_nowait() if request.kind is Kind.QUERY else None
+        if permit is None:
+            permit = await self._wait_for_turn(request, call)
         time_left = max(call.deadline - loop.time(), 0.001)
         answer = await self._exchange(request, permit, min(self.settings.attempt_timeout, time_left))
         return self._decipher(request, answer, decode, expected)
+
+    async def _wait_for_turn(self, request: Request, call: Call) -> Permit:
+        try:
+            async with asyncio.timeout_at(call.deadline):
+                return await self._admit(request, call)
+        except TimeoutError:
+            message = "the deadline of the call passed while it waited for its turn under the limit"
+            raise RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False) from None
 
     async def _admit(self, request: Request, call: Call) -> Permit:
         if request.kind is Kind.QUERY:
@@ -212,7 +216,7 @@ class Session:
 
         sending = Sending(sent=False)
         try:
-            answer = await self._open().send(request, timeout=timeout, sending=sending)
+            answer = await self._transport(request).send(request, timeout=timeout, sending=sending)
         except ConnectFailed:
             permit.refund()
             raise
@@ -230,20 +234,23 @@ class Session:
         permit.settle()
         return answer
 
-    def _open(self) -> Transport:
+    def _transport(self, request: Request) -> Transport:
+        self.check_usable()
+        # A kept connection may be closed by the service at the moment when it is used again, and then nobody knows what
+        # became of the request. A query is asked again; a submit travels on a connection of its own.
+        keep = request.kind is not Kind.SUBMIT
+        if keep not in self._transports:
+            self._transports[keep] = self._open(keep=keep)
+        return self._transports[keep]
+
+    def _open(self, *, keep: bool) -> Transport:
         from .transport import Transport, open_session
 
-        self.check_usable()
-        if self._transport is None:
-            if self._http is None:
-                self._owned = open_session()
-            self._transport = Transport(
-                self._owned or self._http,  # type: ignore[arg-type]  # one of them is there
-                base_url=self.settings.base_url,
-                key=self.settings.key,
-                traced=self._http is None,
-            )
-        return self._transport
+        http = self._http
+        if http is None:
+            http = open_session(keep=keep)
+            self._owned.append(http)
+        return Transport(http, base_url=self.settings.base_url, key=self.settings.key, traced=self._http is None)
 
     def _decipher(self, request: Request, answer: Answer, decode: Callable[[Mapping[str, Any]], T], expected: str) -> T:
         logger.debug("%s %s: %d, %d bytes", request.method, shorten(request.path), answer.status, len(answer.body))

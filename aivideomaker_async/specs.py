@@ -224,7 +224,7 @@ class OtherModel:
     body: Mapping[str, object] = field(converter=_as_dict, repr=_shown, hash=False)
 
     def __attrs_post_init__(self) -> None:
-        problems = [*_rules.text()("model", self.model), *_rules.extra_fields("body", self.body, taken=())]
+        problems = [*_rules.model_name("model", self.model), *_rules.extra_fields("body", self.body, taken=())]
         if problems:
             raise InvalidSpec(type(self).__name__, problems)
 

@@ -95,7 +95,7 @@ class TaskOutput:
     """Public address of the finished video; no key is needed. The file is deleted after 24 hours."""
     message: str | None = None
     error: str | None = None
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
 
 
 @frozen(kw_only=True)
@@ -108,7 +108,7 @@ class TaskDetails:
     id: str
     status: TaskStatus
     model: str | None = None
-    input: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+    input: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
     """The request body as the service keeps it, under wire names. An uploaded image is shown as a URL."""
     output: TaskOutput | None = None
     created_at: datetime | None = None
@@ -117,7 +117,7 @@ class TaskDetails:
     credits_refunded: int | None = None
     list_value_cents: int | None = None
     idempotency_key: str | None = None
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
 
     @property
     def url(self) -> str | None:
@@ -147,7 +147,7 @@ class SubmittedTask:
     cancel_url: str | None = field(default=None, repr=_shown)
     credits_charged: int | None = None
     idempotent_replay: bool | None = None
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
 
 
 @frozen(kw_only=True)
@@ -174,7 +174,7 @@ class Quote:
     current_balance: int | None = None
     affordable: bool | None = None
     billable: bool | None = None
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
 
 
 @frozen(kw_only=True)
@@ -189,4 +189,4 @@ class Account:
     credit_warning_at: int | None = None
     api_version: str | None = None
     skill_version: str | None = None
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)

@@ -10,7 +10,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
@@ -69,12 +69,16 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-def open_session() -> aiohttp.ClientSession:
-    """An aiohttp session as this package wants it. Must be called in a running event loop."""
+def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
+    """An aiohttp session as this package wants it. Must be called in a running event loop.
+
+    Args:
+        keep: whether connections are kept for further requests.
+    """
     session = aiohttp.ClientSession(
         # How many requests run at once is decided above; aiohttp's pool would only let their time run out while they
         # wait for a place.
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT},
         timeout=aiohttp.ClientTimeout(total=None),
@@ -139,17 +143,16 @@ class Transport:
         # Outside the handlers: aiohttp's errors hold the request's headers, and with them the key.
         raise failure
 
-    @asynccontextmanager
-    async def _exchange(
+    def _exchange(
         self, request: Request, timeout: float, sending: Sending
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = dict(request.headers)
         data = None
         if request.body is not None:
             headers["Content-Type"] = "application/json"
             headers["Content-Length"] = str(len(request.body))
             data = _stream(request.body) if request.body.has_images else b"".join(request.body.pieces())
-        async with self._session.request(
+        return self._session.request(
             request.method,
             # The path is quoted already; to quote it again would name another task.
             URL(self._base_url + request.path, encoded=True),
@@ -159,8 +162,7 @@ class Transport:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=timeout * CONNECT_SHARE),
             trace_request_ctx=sending,
-        ) as response:
-            yield response
+        )
 
 
 async def _stream(body: Body) -> AsyncIterator[bytes]:
@@ -212,7 +214,7 @@ class Stream:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self.status = response.status
+        self.status: int = response.status
         # The length of a packed body says nothing about the file.
         packed = "Content-Encoding" in response.headers
         self.length: int | None = None if packed else response.content_length

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Video"]
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 PIECE: Final = 256 * 1024
 """Bytes that are written to disk at once."""

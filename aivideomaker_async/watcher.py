@@ -34,7 +34,7 @@ from .tasks import StatusChange, TaskDetails, TaskStatus
 
 __all__ = ["TaskWatcher"]
 
-logger = logging.getLogger(__name__)
+logger: Final = logging.getLogger(__name__)
 
 FRESH: Final = 30.0
 """Seconds after its submit in which a task that the service does not know yet is waited for: it may lag."""
@@ -62,7 +62,7 @@ class TaskWatcher:
         self._not_before = float("-inf")
         self._blips = 0
         self._strange: set[str] = set()
-        self.polls = 0
+        self.polls: int = 0
 
     @property
     def watched(self) -> int:

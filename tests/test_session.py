@@ -269,6 +269,19 @@ async def test_a_time_out_is_for_one_attempt() -> None:
     assert 5 <= service.arrivals[1].at - service.arrivals[0].at <= 6
 
 
+async def test_a_submit_travels_on_a_connection_of_its_own() -> None:
+    """A kept connection that the service closes at the wrong moment would leave the outcome unknown."""
+
+    def handle(arrival: Any) -> Action:
+        return submitted() if arrival.method == "POST" else DONE
+
+    async with talking_to(handle) as (service, client):
+        for _ in range(2):
+            await client.get_status("ck1")
+            await client.submit(SPEC)
+    assert [item.connection for item in service.arrivals] == [1, 2, 1, 3]
+
+
 async def test_many_submits_at_once_all_go_through() -> None:
     """More submits than places: they take turns, and none times out while it waits."""
     numbers = iter(range(1000))

@@ -19,6 +19,8 @@ class Arrival:
     headers: Mapping[str, str]
     body: bytes
     at: float
+    connection: int
+    """The number of the connection that it came on, from 1."""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -65,6 +67,7 @@ class ScriptedService:
         self.handler = handler
         self.arrivals: list[Arrival] = []
         self.connections: set[asyncio.StreamWriter] = set()
+        self.opened = 0
         self.url = ""
         self.server: asyncio.Server | None = None
 
@@ -86,8 +89,10 @@ class ScriptedService:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.add(writer)
+        self.opened += 1
+        number = self.opened
         try:
-            while (arrival := await self._read(reader)) is not None:
+            while (arrival := await self._read(reader, number)) is not None:
                 self.arrivals.append(arrival)
                 action = self.handler(arrival)
                 if isinstance(action, Awaitable):
@@ -100,7 +105,7 @@ class ScriptedService:
             self.connections.discard(writer)
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> Arrival | None:
+    async def _read(self, reader: asyncio.StreamReader, connection: int) -> Arrival | None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         except asyncio.IncompleteReadError:
@@ -109,7 +114,7 @@ class ScriptedService:
         method, path, _ = first.split(" ", 2)
         headers = {name.strip().lower(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        return Arrival(method, path, headers, body, asyncio.get_running_loop().time())
+        return Arrival(method, path, headers, body, asyncio.get_running_loop().time(), connection)
 
     async def _act(self, action: Action, writer: asyncio.StreamWriter) -> bool:
         if isinstance(action, Drop):

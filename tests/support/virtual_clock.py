@@ -10,9 +10,13 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import Executor
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from anyio import to_thread
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 GRACE = 0.0005
 """Seconds of real time without any event, after which nothing is taken to be under way on loopback."""
@@ -34,7 +38,9 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         """Let so many seconds pass at once, as when a laptop sleeps."""
         self._now += seconds
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         future = super().run_in_executor(executor, func, *args)
         self._in_threads += 1
         future.add_done_callback(self._thread_done)

@@ -1,0 +1,68 @@
+# Everything that a newcomer or a machine runs. Each target makes the environment that it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+DEMO_OUTPUT ?= demo-output
+
+.PHONY: help demo test check lint types imports coverage bench bench-short package clean
+
+help:
+	@echo "make demo      generate five videos on the embedded simulator, into $(DEMO_OUTPUT)/"
+	@echo "make test      run the tests"
+	@echo "make check     lint, types, import laws, tests with coverage"
+	@echo "make bench     run the benchmarks in full, and write docs/benchmarks.md anew (make bench-short: a quick look)"
+	@echo "make package   build wheel and sdist, and try them in an empty environment"
+	@echo "make clean     remove what was built"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or later is needed; name it: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable ".[cli,simulator]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) install --editable ".[dev]"
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	$(BIN)/aivideomaker demo --output-dir $(DEMO_OUTPUT)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+# Not by pytest's own plugin: ours is loaded before it, and the package with it.
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='aivideomaker_async/_core/*' --fail-under=100
+	$(BIN)/coverage report --fail-under=95
+
+check: lint types imports coverage
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --write-docs
+
+bench-short: $(VENV)/.dev
+	$(BIN)/python -m benchmarks --short
+
+package: $(VENV)/.dev
+	$(BIN)/python .ci/package.py
+
+clean:
+	rm -rf $(VENV) .venv-* build dist demo-output bench-output .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
