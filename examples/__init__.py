@@ -1,0 +1,1 @@
+"""Short programs to copy from. Each stands alone, and the tests run all of them."""

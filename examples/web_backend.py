@@ -1,0 +1,118 @@
+"""A web backend: it submits videos, streams their progress to browsers, and passes the finished files on.
+
+    export AIVIDEO_API_KEY=ak_...
+    uvicorn web_backend:app
+
+One client serves the whole application, so a thousand browsers that watch cost one poller. A browser that goes away
+ends its own watch and nothing else: the task goes on, and whoever comes back gets the last known status first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Literal
+
+from fastapi import Body, Depends, FastAPI, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+
+from aivideomaker_async import (
+    AIVideoMaker,
+    AIVideoMakerError,
+    BudgetExceeded,
+    ContentRejected,
+    InsufficientCredits,
+    InvalidSpec,
+    OutputExpired,
+    RateLimited,
+    StatusWatch,
+    SubmitOutcomeUnknown,
+    TaskCancelled,
+    TaskFailed,
+    TaskNotFound,
+    TextToVideo,
+    WaitTimeout,
+)
+
+STATUSES: dict[type[AIVideoMakerError], int] = {
+    InvalidSpec: 422,
+    ContentRejected: 422,
+    BudgetExceeded: 422,
+    InsufficientCredits: 402,
+    TaskNotFound: 404,
+    TaskFailed: 409,
+    TaskCancelled: 409,
+    OutputExpired: 410,
+    RateLimited: 503,
+    # The task may exist, and nobody may submit it again before somebody has looked.
+    SubmitOutcomeUnknown: 500,
+    WaitTimeout: 504,
+}
+"""What each error means to a browser; all others are 502, for it is the service behind this one that failed."""
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """One client from start to end: key and address come from AIVIDEO_API_KEY and AIVIDEO_BASE_URL."""
+    async with AIVideoMaker() as app.state.client:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
+
+
+@app.exception_handler(AIVideoMakerError)
+async def tell(_request: Request, error: AIVideoMakerError) -> JSONResponse:
+    """Errors as JSON. Their texts carry no key and no image."""
+    status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 502)
+    return JSONResponse({"error": type(error).__name__, "message": str(error)}, status)
+
+
+@app.post("/videos", status_code=202)
+async def submit(
+    request: Request,
+    prompt: Annotated[str, Body()],
+    aspect_ratio: Annotated[Literal["16:9", "9:16", "1:1"], Body()] = "16:9",
+    duration: Annotated[int, Body()] = 5,
+) -> dict[str, str]:
+    """Submit a video; the answer has its id."""
+    client: AIVideoMaker = request.app.state.client
+    task = await client.submit(TextToVideo(prompt=prompt, aspect_ratio=aspect_ratio, duration=duration))
+    return {"id": task.id}
+
+
+@app.get("/videos/{task_id}/events")
+async def events(request: Request, task_id: str) -> StreamingResponse:
+    """The status changes as server-sent events, up to the last one."""
+    client: AIVideoMaker = request.app.state.client
+    task = client.task(task_id)
+    if task.last_status is None:
+        # Nothing is known of it. Asked before the first byte goes out, so that an unknown task is still a 404.
+        await task.status()
+    return StreamingResponse(_events(task.watch()), media_type="text/event-stream")
+
+
+async def _events(watch: StatusWatch) -> AsyncIterator[str]:
+    try:
+        async for change in watch:
+            yield f"event: status\ndata: {json.dumps({'status': change.status, 'at': change.at.isoformat()})}\n\n"
+    except AIVideoMakerError as error:
+        yield f"event: error\ndata: {json.dumps({'message': str(error)})}\n\n"
+    finally:
+        # Also when the browser has gone: nothing is watched for nobody.
+        await watch.aclose()
+
+
+async def opened(request: Request, task_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    """The finished video as it arrives; waits a little for one that is not finished. Closed after the answer."""
+    client: AIVideoMaker = request.app.state.client
+    video = await client.task(task_id).result(timeout=25)
+    async with video.stream() as pieces:
+        yield pieces
+
+
+@app.get("/videos/{task_id}/video")
+async def download(pieces: Annotated[AsyncIterator[bytes], Depends(opened)]) -> StreamingResponse:
+    """The bytes of the video, passed on without being kept."""
+    return StreamingResponse(pieces, media_type="video/mp4")
