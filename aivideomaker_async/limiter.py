@@ -98,7 +98,7 @@ class _Permit:
         self._grant = grant
 
     def settle(self, *, answered: bool = True) -> None:
-        self._limiter._settle(self._grant, answered=answered)
+        self._limiter._settle(self._grant, answered)
 
     def refund(self) -> None:
         self._limiter._refund(self._grant)
@@ -229,9 +229,11 @@ class RateLimiter:
     def _now(self) -> float:
         if self._clock is not None:
             return self._clock()
-        loop = _running_loop()
-        # The usual loops read this very clock; a loop with a time of its own is asked.
-        return time.monotonic() if loop is None else loop.time()
+        try:
+            return asyncio.get_running_loop().time()
+        except RuntimeError:
+            # Outside of any loop; the usual ones read this very clock.
+            return time.monotonic()
 
     def _line(self, loop: asyncio.AbstractEventLoop) -> _Line:
         self._open_lines()
@@ -284,10 +286,11 @@ class RateLimiter:
         if isfinite(wait):
             line.timer = line.loop.call_later(wait, self._serve, line)
 
-    def _settle(self, grant: Grant, *, answered: bool) -> None:
+    def _settle(self, grant: Grant, answered: bool) -> None:
         with self._lock:
             self._quota.settle(grant, self._now(), answered=answered)
-        self._serve_all()
+        if self._lines:
+            self._serve_all()
 
     def _refund(self, grant: Grant) -> None:
         with self._lock:

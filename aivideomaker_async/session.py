@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from attrs import frozen
 
 from ._core import answers, refusals
-from ._core.requests import Kind, Request
+from ._core.requests import Kind, Request, Sending
 from ._core.retry import UNTOLD_PAUSE, Failure, GiveUp, RetryPolicy, classify_status, parse_retry_after
 from .errors import (
     AIVideoMakerError,
@@ -57,15 +57,6 @@ class Settings:
     call_timeout: float
     """Seconds for one call with all its attempts and waits."""
     policy: RetryPolicy
-
-
-@frozen(kw_only=True)
-class Call:
-    """What one call may take."""
-
-    deadline: float
-    """On the clock of the event loop."""
-    priority: Priority
 
 
 class Session:
@@ -139,29 +130,46 @@ class Session:
         """
         loop = self.check_usable()
         began_at = datetime.now(UTC)
-        limit = self.settings.call_timeout if timeout is None else timeout
-        call = Call(deadline=loop.time() + limit, priority=priority)
+        deadline = loop.time() + (self.settings.call_timeout if timeout is None else timeout)
         attempt = 1
         while True:
             try:
-                return await self._attempt(request, decode, expected, call)
+                # Mostly there is a permit at once, and no timer is needed to wait for one.
+                permit = self.limiter.acquire_nowait() if request.kind is Kind.QUERY else None
+                if permit is None:
+                    permit = await self._wait_for_turn(request, priority, deadline)
+                time_left = max(deadline - loop.time(), 0.001)
+                answer = await self._exchange(request, permit, min(self.settings.attempt_timeout, time_left))
+                return self._decipher(request, answer, decode, expected)
             except (APIError, TransportError) as error:
-                failure = failure_of(error)
-                decision = self.settings.policy.decide(
-                    failure,
-                    attempt=attempt,
-                    random=random.random(),
-                    repeatable=request.kind is not Kind.SUBMIT,
-                    time_left=call.deadline - loop.time(),
-                    retry_after=getattr(error, "retry_after", None),
-                )
-                if decision is GiveUp.RAISE:
-                    raise
-                if decision is GiveUp.OUTCOME_UNKNOWN:
+                pause = self._pause_before_next(request, error, attempt, deadline - loop.time())
+                if pause is None:
                     raise _outcome_unknown(request, error, began_at) from error
-                logger.info("%s; attempt %d, next in %.2f s", error, attempt, decision.after)
-                attempt += failure is not Failure.RATE_LIMITED
-                await asyncio.sleep(decision.after)
+                attempt += failure_of(error) is not Failure.RATE_LIMITED
+                await asyncio.sleep(pause)
+
+    def _pause_before_next(
+        self, request: Request, error: APIError | TransportError, attempt: int, time_left: float
+    ) -> float | None:
+        """Seconds until the next attempt, or None when only a look at the service can tell what became of this one.
+
+        Raises:
+            APIError, TransportError: `error`, when there is to be no other attempt.
+        """
+        decision = self.settings.policy.decide(
+            failure_of(error),
+            attempt=attempt,
+            random=random.random(),
+            repeatable=request.kind is not Kind.SUBMIT,
+            time_left=time_left,
+            retry_after=getattr(error, "retry_after", None),
+        )
+        if decision is GiveUp.RAISE:
+            raise error
+        if decision is GiveUp.OUTCOME_UNKNOWN:
+            return None
+        logger.info("%s; attempt %d, next in %.2f s", error, attempt, decision.after)
+        return decision.after
 
     async def acquire(self, priority: Priority) -> Permit:
         """A permit for one query, to be used with `ask`."""
@@ -180,28 +188,17 @@ class Session:
         answer = await self._exchange(request, permit, self.settings.attempt_timeout)
         return self._decipher(request, answer, decode, expected)
 
-    async def _attempt(
-        self, request: Request, decode: Callable[[Mapping[str, Any]], T], expected: str, call: Call
-    ) -> T:
-        loop = self.check_usable()
-        permit = self.limiter.acquire_nowait() if request.kind is Kind.QUERY else None
-        if permit is None:
-            permit = await self._wait_for_turn(request, call)
-        time_left = max(call.deadline - loop.time(), 0.001)
-        answer = await self._exchange(request, permit, min(self.settings.attempt_timeout, time_left))
-        return self._decipher(request, answer, decode, expected)
-
-    async def _wait_for_turn(self, request: Request, call: Call) -> Permit:
+    async def _wait_for_turn(self, request: Request, priority: Priority, deadline: float) -> Permit:
         try:
-            async with asyncio.timeout_at(call.deadline):
-                return await self._admit(request, call)
+            async with asyncio.timeout_at(deadline):
+                return await self._admit(request, priority)
         except TimeoutError:
             message = "the deadline of the call passed while it waited for its turn under the limit"
             raise RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False) from None
 
-    async def _admit(self, request: Request, call: Call) -> Permit:
+    async def _admit(self, request: Request, priority: Priority) -> Permit:
         if request.kind is Kind.QUERY:
-            return await self.limiter.acquire(call.priority)
+            return await self.limiter.acquire(priority)
         loop = asyncio.get_running_loop()
         # In a loop, since the moment may move on meanwhile.
         while request.kind is Kind.SUBMIT and (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
@@ -212,9 +209,7 @@ class Session:
         return _Place(self._commands)
 
     async def _exchange(self, request: Request, permit: Permit, timeout: float) -> Answer:
-        from .transport import Sending  # aiohttp is slow to import: who only builds specs does without
-
-        sending = Sending(sent=False)
+        sending = Sending()
         try:
             answer = await self._transport(request).send(request, timeout=timeout, sending=sending)
         except ConnectFailed:
@@ -250,10 +245,11 @@ class Session:
         if http is None:
             http = open_session(keep=keep)
             self._owned.append(http)
-        return Transport(http, base_url=self.settings.base_url, key=self.settings.key, traced=self._http is None)
+        return Transport(http, base_url=self.settings.base_url, key=self.settings.key, tells=self._http is None)
 
     def _decipher(self, request: Request, answer: Answer, decode: Callable[[Mapping[str, Any]], T], expected: str) -> T:
-        logger.debug("%s %s: %d, %d bytes", request.method, shorten(request.path), answer.status, len(answer.body))
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s %s: %d, %d bytes", request.method, shorten(request.path), answer.status, len(answer.body))
         if classify_status(answer.status) is not None:
             raise self._refusal(request, answer)
         try:

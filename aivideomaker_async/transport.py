@@ -11,21 +11,24 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Final
 
 import aiohttp
+from aiohttp.connector import Connection
 from aiohttp.http_exceptions import ContentEncodingError
-from attrs import define, field, frozen
+from attrs import field, frozen
 from multidict import CIMultiDictProxy
 from yarl import URL
 
 from ._core.data_uri import Body
-from ._core.requests import Request
+from ._core.requests import Request, Sending
 from ._version import __version__
 from .errors import BadResponse, ConfigurationError, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .secrecy import Secret, redact_url, shorten
 
-__all__ = ["Answer", "Sending", "Stream", "Transport", "open_session", "open_stream"]
+__all__ = ["Answer", "Stream", "Transport", "open_session", "open_stream"]
 
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes (unpacked) beyond which an answer is refused; a list of 100,000 tasks is below."""
@@ -52,12 +55,16 @@ CONNECT_SHARE: Final = 0.9
 """The share of an attempt's time that connecting may take, so that its end is not mistaken for a lost answer."""
 
 
-@define(eq=False)
-class Sending:
-    """How far a request has got."""
+_current: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
 
-    sent: bool = True
-    """Whether any of it may have left; True when that is not known."""
+
+class _TellingRequest(aiohttp.ClientRequest):
+    """A request that tells when it is written to a connection."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if (sending := _current.get()) is not None:
+            sending.sent = True
+        return await super().send(conn)
 
 
 @frozen
@@ -82,23 +89,12 @@ def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT},
         timeout=aiohttp.ClientTimeout(total=None),
-        trace_configs=[_tracing()],
+        request_class=_TellingRequest,
     )
     # aiohttp sends a GET or PUT a second time by itself when a kept connection turns out to be closed. The service
     # would count a request that the limiter knows nothing of. There is no public switch.
     session._retry_connection = False
     return session
-
-
-def _tracing() -> aiohttp.TraceConfig:
-    tracing = aiohttp.TraceConfig()
-    tracing.on_request_headers_sent.append(_headers_sent)
-    return tracing
-
-
-async def _headers_sent(_session: object, context: Any, _params: object) -> None:  # noqa: ANN401  (aiohttp's own)
-    if isinstance(context.trace_request_ctx, Sending):
-        context.trace_request_ctx.sent = True
 
 
 class Transport:
@@ -108,14 +104,14 @@ class Transport:
         session: the aiohttp session; it is not closed here.
         base_url: scheme, host and port, and perhaps a path, without a slash at the end.
         key: the API key.
-        traced: whether `open_session` made the session, so that it tells when a request is really sent.
+        tells: whether `open_session` made the session, so that it tells when a request is really sent.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, *, base_url: str, key: Secret, traced: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, base_url: str, key: Secret, tells: bool) -> None:
         self._session = session
         self._base_url = base_url
         self._key = key
-        self._traced = traced
+        self._tells = tells
 
     async def send(self, request: Request, *, timeout: float, sending: Sending) -> Answer:
         """Send `request` once and read the whole answer.
@@ -131,22 +127,23 @@ class Transport:
         """
         if self._session.closed:
             raise ConfigurationError("the aiohttp session that was passed as `http` is closed")
-        sending.sent = not self._traced
+        sending.sent = not self._tells
+        token = _current.set(sending)
         try:
-            async with asyncio.timeout(timeout), self._exchange(request, timeout, sending) as response:
+            async with self._exchange(request, timeout) as response:
                 body = await _read(response, request)
                 return Answer(response.status, response.headers, body)
         except TimeoutError as error:
             failure = _timed_out(error, request, timeout, sending)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _translate(error, request)
+        finally:
+            _current.reset(token)
         # Outside the handlers: aiohttp's errors hold the request's headers, and with them the key.
         raise failure
 
-    def _exchange(
-        self, request: Request, timeout: float, sending: Sending
-    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        headers = dict(request.headers)
+    def _exchange(self, request: Request, timeout: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        headers = {**request.headers, "key": self._key.reveal()}
         data = None
         if request.body is not None:
             headers["Content-Type"] = "application/json"
@@ -156,13 +153,17 @@ class Transport:
             request.method,
             # The path is quoted already; to quote it again would name another task.
             URL(self._base_url + request.path, encoded=True),
-            headers={**headers, "key": self._key.reveal()},
+            headers=headers,
             data=data,
             # aiohttp would carry the key along to wherever a redirect points.
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=None, connect=timeout * CONNECT_SHARE),
-            trace_request_ctx=sending,
+            timeout=_limits(timeout),
         )
+
+
+@lru_cache(maxsize=8)
+def _limits(timeout: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=timeout, connect=timeout * CONNECT_SHARE)
 
 
 async def _stream(body: Body) -> AsyncIterator[bytes]:
@@ -173,15 +174,16 @@ async def _stream(body: Body) -> AsyncIterator[bytes]:
 
 
 async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > LARGEST_ANSWER:
+    pieces: list[bytes] = []
+    size = 0
+    while not response.content.at_eof():
+        piece = await response.content.readany()
+        size += len(piece)
+        if size > LARGEST_ANSWER:
             response.close()
-            raise BadResponse(
-                f"the answer is larger than {LARGEST_ANSWER} bytes", method=request.method, path=shorten(request.path)
-            )
-    return bytes(body)
+            raise _error(BadResponse, f"the answer is larger than {LARGEST_ANSWER} bytes", request)
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _timed_out(error: TimeoutError, request: Request, timeout: float, sending: Sending) -> TransportError:

@@ -17,6 +17,7 @@ from yarl import URL
 
 from aivideomaker_async._core import requests
 from aivideomaker_async._core.data_uri import Body, Image
+from aivideomaker_async._core.requests import Sending
 from aivideomaker_async.errors import (
     BadResponse,
     ConfigurationError,
@@ -26,7 +27,7 @@ from aivideomaker_async.errors import (
     TransportError,
 )
 from aivideomaker_async.secrecy import Secret
-from aivideomaker_async.transport import Sending, Transport, _translate, open_session
+from aivideomaker_async.transport import Transport, _translate, open_session
 from tests.support.scripted import Action, Drop, Hang, Raw, Reply, ScriptedService, one_by_one, scripted
 
 pytestmark = pytest.mark.anyio
@@ -42,7 +43,7 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
 @asynccontextmanager
 async def transport_to(service: ScriptedService) -> AsyncIterator[Transport]:
     async with open_session() as session:
-        yield Transport(session, base_url=service.url, key=Secret(KEY), traced=True)
+        yield Transport(session, base_url=service.url, key=Secret(KEY), tells=True)
 
 
 async def test_an_answer_is_status_headers_and_body() -> None:
@@ -104,7 +105,7 @@ async def test_a_lost_answer_is_a_transport_error_of_a_request_that_was_sent(
     action: Action, kind: type[TransportError]
 ) -> None:
     """Each way to lose an answer has its error, and none claims that nothing was sent."""
-    sending = Sending(sent=False)
+    sending = Sending()
     async with scripted(one_by_one([action])) as service, transport_to(service) as transport:
         with pytest.raises(TransportError) as caught:
             await transport.send(requests.list_tasks(), timeout=5, sending=sending)
@@ -133,7 +134,7 @@ async def test_a_refused_connection_was_never_sent() -> None:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         sending = Sending()
         async with open_session() as session:
-            transport = Transport(session, base_url=url, key=Secret(KEY), traced=True)
+            transport = Transport(session, base_url=url, key=Secret(KEY), tells=True)
             with pytest.raises(ConnectFailed) as caught:
                 await transport.send(requests.list_tasks(), timeout=5, sending=sending)
     assert not caught.value.sent
@@ -144,7 +145,7 @@ async def test_a_tls_handshake_with_a_plain_server_was_never_sent() -> None:
     """What breaks before the request can leave is a failed connection."""
     async with scripted(lambda _: Reply()) as service, open_session() as session:
         url = service.url.replace("http://", "https://")
-        transport = Transport(session, base_url=url, key=Secret(KEY), traced=True)
+        transport = Transport(session, base_url=url, key=Secret(KEY), tells=True)
         with pytest.raises(ConnectFailed):
             await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
     assert service.arrivals == []
@@ -158,7 +159,7 @@ async def test_a_connection_that_is_not_made_in_time_was_never_sent(monkeypatch:
 
     monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", never)
     async with open_session() as session:
-        transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), traced=True)
+        transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), tells=True)
         with pytest.raises(ConnectFailed):
             await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
 
@@ -186,7 +187,7 @@ async def test_a_closed_session_of_the_caller_is_named() -> None:
     """The caller's own mistake is told as one."""
     session = aiohttp.ClientSession()
     await session.close()
-    transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), traced=False)
+    transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), tells=False)
     with pytest.raises(ConfigurationError, match="closed"):
         await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
 

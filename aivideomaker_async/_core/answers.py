@@ -82,6 +82,8 @@ def readable_tasks(answer: Mapping[str, Any], wanted: frozenset[str]) -> dict[st
 
 def status(answer: Mapping[str, Any]) -> TaskStatus:
     """The status in an answer that has one."""
+    if type(found := answer.get("status")) is str and found:
+        return TaskStatus(found)
     return _required(_status, answer, "status")
 
 

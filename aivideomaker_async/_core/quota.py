@@ -32,7 +32,7 @@ MARGIN: Final = 1 / 500
 """The share of the window by which it is held longer than the service needs, for clocks that run apart."""
 
 UNANSWERED: Final = 5.0
-"""Seconds for which a request whose answer never came may still be on its way to the service."""
+"""Seconds for which a request whose answer never came may still be on its way to the service; a window at most."""
 
 LONGEST_PAUSE: Final = 3600.0
 """Seconds beyond which a `Retry-After` is taken for a mistake."""
@@ -41,6 +41,10 @@ LONGEST_PAUSE: Final = 3600.0
 def usual_burst(limit: int) -> int:
     """The burst that every kind of counter forgives: what the pace leaves of the limit, and at least one."""
     return max(1, round(limit * (1 - PACE)))
+
+
+ENOUGH: Final = 1 - 1e-9
+"""Tokens that let a request go; what lacks is rounding, and would ask for a wait that no clock can show."""
 
 
 @define(eq=False)
@@ -116,7 +120,7 @@ class Quota:
     def take(self, now: float) -> Grant | None:
         """Let one request go, or return None when none may go now."""
         now = self._advance(now)
-        if self.ready_at(now) > now:
+        if now < self._paused_until or self._tokens < ENOUGH or self._open + len(self._settled) >= self.limit:
             return None
         # A wait that ends exactly on time may find a token that lacks the last bit.
         self._tokens = max(0.0, self._tokens - 1)
@@ -128,7 +132,7 @@ class Quota:
 
         Settling twice, or after a refund, changes nothing.
         """
-        if not grant.is_open:
+        if grant.settled_at is not None or grant.refunded:
             return
         now = self._advance(now)
         grant.settled_at = now if answered else now + min(UNANSWERED, self.window)
@@ -142,7 +146,8 @@ class Quota:
         self._advance(now)
         grant.refunded = True
         self._open -= 1
-        self._tokens = min(float(self.burst), self._tokens + 1)
+        # A pause ends without a burst, whatever is given back until then.
+        self._tokens = min(1.0 if self._now < self._paused_until else float(self.burst), self._tokens + 1)
 
     def pause(self, now: float, seconds: float) -> float:
         """Stop everyone for `seconds`, since the service said 429, and start again at an even pace.
@@ -180,9 +185,7 @@ class Quota:
         return now
 
     def _token_at(self) -> float:
-        missing = 1 - self._tokens
-        # Less than a billionth of a token is rounding, and would ask for a wait that no clock can show.
-        return self._refilled_at + missing / self.rate if missing > 1e-9 else -inf
+        return -inf if self._tokens >= ENOUGH else self._refilled_at + (1 - self._tokens) / self.rate
 
     def _room_at(self) -> float:
         surplus = self._open + len(self._settled) - self.limit
@@ -191,7 +194,7 @@ class Quota:
         return self._settled[surplus] + self.held if surplus < len(self._settled) else inf
 
     def _insert(self, settled_at: float) -> None:
-        # Answers come nearly in order; only those that never came are dated ahead.
+        # Answers come in order; only those that never came are dated ahead.
         position = len(self._settled)
         while position and self._settled[position - 1] > settled_at:
             position -= 1

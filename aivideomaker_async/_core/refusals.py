@@ -24,7 +24,7 @@ from ..errors import (
     ServerError,
     TaskNotFound,
 )
-from ..secrecy import shorten
+from ..secrecy import hide_data_uris, shorten
 from .requests import Request
 
 __all__ = ["is_disguised_refusal", "refusal"]
@@ -48,7 +48,6 @@ _BY_STATUS: Final[Mapping[int, type[APIError]]] = {
     429: RateLimited,
 }
 _NO_CREDITS: Final = re.compile(r"insufficient\s+credits?", re.IGNORECASE)
-_DATA_URI: Final = re.compile(r"data:[\w.+-]+/[^,\s]{0,100},[\w+/=%-]*")
 
 
 def is_disguised_refusal(answer: Mapping[str, Any], *, expected: str) -> bool:
@@ -67,7 +66,7 @@ def refusal(request: Request, status: int, body: bytes, *, retry_after: float | 
     """
     answer = _fields(body)
     code = answer.get("errorCode")
-    code = code if isinstance(code, str) and code else None
+    code = _told(code, 100) if isinstance(code, str) and code else None
     message = _message(answer, status, body)
     kind = _kind(request, status, code, message)
     return kind(
@@ -100,9 +99,13 @@ def _message(answer: Mapping[str, Any], status: int, body: bytes) -> str:
     for name in ("message", "error", "detail"):
         text = answer.get(name)
         if isinstance(text, str) and text.strip():
-            return shorten(_DATA_URI.sub("<data URI>", " ".join(text[:4000].split())), 500)
+            return _told(text, 500)
     if 300 <= status < 400:
         return "the service answers with a redirect, which is never followed with an API key; check the base URL"
     if not body.strip():
         return "no reason given (empty body)"
     return f"no reason given (the body is {'HTML' if b'<html' in body[:1000].lower() else 'not the documented JSON'})"
+
+
+def _told(text: str, limit: int) -> str:
+    return shorten(hide_data_uris(" ".join(text[:4000].split())), limit)

@@ -21,6 +21,7 @@ from .data_uri import Body, Image, Part
 __all__ = [
     "Kind",
     "Request",
+    "Sending",
     "account",
     "cancel",
     "check_task_id",
@@ -30,6 +31,8 @@ __all__ = [
     "quote_price",
     "task",
     "task_status",
+    "to_wire",
+    "write_body",
 ]
 
 _API: Final = "/api/v1"
@@ -58,6 +61,16 @@ class Request:
     body: Body | None = field(default=None, repr=False)
     about: str = "task"
     """What a 404 says does not exist: `task` or `endpoint`."""
+
+
+class Sending:
+    """How far a request has got on its way; who sends it keeps this up to date."""
+
+    __slots__ = ("sent",)
+
+    def __init__(self) -> None:
+        self.sent = False
+        """Whether any of it may have left."""
 
 
 def list_tasks() -> Request:
@@ -129,7 +142,8 @@ def _task_path(task_id: str) -> str:
 
 
 def _segment(text: str) -> str:
-    return quote(text, safe="")
+    # The ids of the service need no quoting.
+    return text if text.isascii() and text.isalnum() else quote(text, safe="")
 
 
 def _check_key(key: object) -> str:
@@ -140,9 +154,16 @@ def _check_key(key: object) -> str:
 
 def _check_webhook(url: object) -> str:
     # The URL may hold a token, so the message does not show it.
-    if not isinstance(url, str) or not re.fullmatch(r"https?://[!-~]+", url) or not urlsplit(url).hostname:
+    if not isinstance(url, str) or not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
         raise ConfigurationError("webhook_url: must be an http(s) URL in ASCII, without spaces")
     return url
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname)
+    except ValueError:
+        return False
 
 
 def _check_credits(credits_: object) -> str:

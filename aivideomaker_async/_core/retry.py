@@ -12,6 +12,7 @@ What is known about the attempt decides, not what kind of exception it was:
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import Enum, auto
 from math import isfinite
@@ -142,6 +143,8 @@ def _timestamp(value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return parsedate_to_datetime(value).timestamp()
+        moment = parsedate_to_datetime(value)
+        # A date that names no zone is UTC, as in the obsolete forms of HTTP; Python would take it for local time.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError, TypeError):
         return None

@@ -91,7 +91,8 @@ def plan(watched: Collection[Watched], *, now: float, pace: float, list_seconds:
         pace: seconds between two requests that the limit sustains.
         list_seconds: how long the last list took to fetch and read; 0 when there was none.
     """
-    plans = [Plan(Ask.DETAILS, max(now, item.not_before), item.task_id) for item in watched if item.needs_details]
+    # Overdue since ever, as it were: where the limit leaves all polls late, one that is sure to end a wait goes first.
+    plans = [Plan(Ask.DETAILS, item.not_before, item.task_id) for item in watched if item.needs_details]
     single = [item for item in watched if not item.needs_details]
     listed = [item for item in single if not item.missing]
     if list_is_cheaper(len(listed), pace, list_seconds):

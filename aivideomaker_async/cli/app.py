@@ -1,0 +1,163 @@
+"""The commands put together, and one run of them from the arguments to the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Final
+
+from cyclopts import App, CycloptsError, Group, Parameter
+
+from .._version import __version__
+from ..errors import AIVideoMakerError, WaitTimeout
+from . import commands, servers
+from .arguments import generate_commands
+from .context import Context, Job
+from .exits import MEANINGS, Exit, OutputClosed, Terminated, UsageError, code_of
+
+__all__ = ["build", "run"]
+
+_HELP: Final = """Videos from texts and images, by the AI Video Maker API.
+
+The API key is read from the environment variable AIVIDEO_API_KEY, never from the command line, which others can see.
+`aivideomaker demo` shows everything without a key, on a simulator."""
+
+_CODES: Final = "Exit codes:\n" + "\n".join(f"{code:>4} {meaning}" for code, meaning in MEANINGS.items())
+
+_EXPECTED: Final = (AIVideoMakerError, UsageError, OutputClosed, Terminated, KeyboardInterrupt, OSError)
+
+
+def build() -> App:
+    """The app with all its commands. Its `meta` takes the options for all of them."""
+    app = App(
+        name="aivideomaker",
+        help=_HELP,
+        help_format="plaintext",
+        help_epilogue=_CODES,
+        version=__version__,
+        result_action="return_value",
+    )
+    app.command(generate_commands())
+    for command in (commands.watch, commands.status, commands.get, commands.cancel, servers.simulate, servers.demo):
+        app.command(command)
+    app.command(commands.list_tasks, name="list")
+    options = Group("Options for all commands", sort_key=1)
+    for flag in ("--help", "--version"):
+        app[flag].group = options
+    app.meta.group_parameters = options
+    return app
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command with these arguments. Expected errors are told in a line, others propagate."""
+    context = Context()
+    # Errors in the arguments are told before they are all read.
+    context.output.json = "--json" in argv
+    try:
+        job = _parse(argv, context)
+        if job is None:
+            return Exit.OK
+        with context.output.logging():
+            return _work(job)
+    except _EXPECTED as error:
+        return _tell(error, context)
+
+
+def _parse(argv: Sequence[str], context: Context) -> Job | None:
+    """The job that the arguments ask for, or None when they asked for help and got it."""
+    app = build()
+
+    def launch(
+        *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+        verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
+        base_url: Annotated[str | None, Parameter(metavar="URL")] = None,
+    ) -> Job:
+        """Videos.
+
+        Args:
+            tokens: the command and its own arguments.
+            json: one JSON object a line on standard output, and nothing else there.
+            verbose: the log, and tracebacks, on standard error.
+            base_url: scheme and host of the service; by default AIVIDEO_BASE_URL, else https://aivideomaker.ai.
+        """
+        context.output.json, context.output.verbose, context.base_url = json, verbose, base_url
+        command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+        if command == app.help_print:
+            app.help_print(tokens, console=context.output.console)
+            raise UsageError("a command is missing")
+        job: Job = command(*bound.args, **bound.kwargs, context=context)
+        return job
+
+    app.meta.default(launch)
+    try:
+        result: Job | None = app.meta(
+            list(argv), console=context.output.help_console, exit_on_error=False, print_error=False
+        )
+    except CycloptsError as error:
+        raise UsageError(str(error)) from error
+    return result
+
+
+def _work(job: Job) -> int:
+    """Run `job` in an event loop of its own. SIGINT and SIGTERM cancel it."""
+    terminated = False
+
+    async def supervised() -> int:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # noqa: S101
+
+        def terminate() -> None:
+            nonlocal terminated
+            terminated = True
+            task.cancel()
+
+        # Not every platform and thread can; there SIGTERM ends the process as it ends any other.
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(signal.SIGTERM, terminate)
+        return await job
+
+    try:
+        return asyncio.run(supervised())
+    except asyncio.CancelledError:
+        if terminated:
+            raise Terminated from None
+        raise
+
+
+def _tell(error: BaseException, context: Context) -> int:
+    """Tell a person, and a reader of JSON, what went wrong and what to do next; returns the exit code."""
+    output, code = context.output, code_of(error)
+    message = _message(error)
+    if output.verbose:
+        output.traceback(error)
+    output.say(" ".join(message.split()), start="error: ", style="bold red")
+    if context.advice is not None:
+        output.say(context.advice)
+    with suppress(OutputClosed, OSError):
+        output.event(
+            "error",
+            type=_name(error),
+            message=message,
+            exit_code=int(code),
+            task_id=context.task_id,
+            idempotency_key=context.idempotency_key,
+        )
+    return code
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(error, WaitTimeout):
+        # The error's own advice is for programs; the context has a command.
+        return f"gave up after {error.elapsed:.0f} s; the task was last seen in {error.last_status or 'no status'}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+def _name(error: BaseException) -> str:
+    return "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__

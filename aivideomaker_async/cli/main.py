@@ -1,0 +1,50 @@
+"""The entry of the command `aivideomaker`.
+
+Exit codes:
+
+    0    it worked
+    1    the task failed or was cancelled; or a cancel came too late
+    2    wrong usage: unknown options, wrong values in a request; nothing was sent
+    3    configuration or authentication: no API key, a refused key, a missing extra
+    4    the service or the network: a refusal (also too few credits), no answer, a submit whose outcome is unknown,
+         a video that cannot be downloaded or written
+    5    the wait timed out; the task goes on
+    130  interrupted by Ctrl-C (SIGINT); the task goes on
+    141  nobody reads the output any more; the task goes on
+    143  terminated (SIGTERM); the task goes on
+
+`simulate` ends with 0 on SIGINT and SIGTERM, since it has no other end.
+
+This module imports neither cyclopts nor rich, to be able to say that they are missing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+__all__ = ["main"]
+
+_EXTRA: Final = frozenset({"cyclopts", "rich"})
+_CONFIGURATION: Final = 3
+_INTERRUPTED: Final = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    Args:
+        argv: the arguments without the program's name; by default those of the process.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        from .app import run
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        sys.stderr.write('error: the command needs its extra: pip install "aivideomaker-async[cli]"\n')
+        return _CONFIGURATION
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return run(arguments)

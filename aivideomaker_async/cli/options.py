@@ -1,0 +1,59 @@
+"""Parameters that several commands have."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from .._core.requests import check_task_id
+from ..errors import ConfigurationError
+from .exits import UsageError
+
+__all__ = ["Overwrite", "SaveTo", "TaskId", "Timeout", "check_target"]
+
+
+def _task_id(kind: object, value: str) -> None:
+    del kind
+    try:
+        check_task_id(value)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+
+
+TaskId: TypeAlias = Annotated[str, Parameter(metavar="ID", validator=_task_id, help="the id of the task.")]
+
+Timeout: TypeAlias = Annotated[
+    float | None,
+    Parameter(metavar="SECONDS", validator=Number(gt=0), help="seconds to wait at most; by default an hour."),
+]
+
+SaveTo: TypeAlias = Annotated[
+    Path | None,
+    Parameter(name="--output", metavar="FILE", help="where to save the video; by default its URL is printed."),
+]
+
+Overwrite: TypeAlias = Annotated[
+    bool, Parameter(negative=(), show_default=False, help="replace the file if it is there already.")
+]
+
+
+def check_target(path: Path | None, *, overwrite: bool) -> None:
+    """Make sure that the video can be saved, before anything is paid.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UsageError(f"--output {path}: this is a folder; name a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"--output {path}: there is no folder {path.parent}")
+    if path.exists() and not overwrite:
+        raise UsageError(f"--output {path}: the file exists already; --overwrite replaces it")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"--output {path}: the folder {path.parent} cannot be written to")

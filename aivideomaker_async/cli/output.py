@@ -1,0 +1,128 @@
+"""Where the command writes: results to standard output, everything that is said beside them to standard error.
+
+With `--json`, standard output carries one JSON object a line and nothing else. Each has an `event`:
+
+    submitted  task_id, model, idempotency_key, credits_estimated, credits_charged
+    status     task_id, status, previous, at            a status as it was observed; at is ISO 8601 in UTC
+    result     task_id, model, status, url, path, bytes, expires_at, credits_charged
+    task       task_id, status, model, input, output, created_at, completed_at, credits_charged, credits_refunded,
+               idempotency_key, extra                   `get`, and one for each task of `list`
+    cancel     task_id, cancelled, status
+    ready      url, api_key                             `simulate`
+    summary    files, seconds, credits_charged, queries, limit, window, rejected          `demo`
+    error      type, message, exit_code, task_id, idempotency_key
+
+Values that are not known are null. Fields may be added; none is taken away.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.text import Text
+
+from .exits import OutputClosed
+
+__all__ = ["Output", "printable"]
+
+
+class _Stderr(Console):
+    """Standard error, as it is when it is written to. When nobody reads it, the command goes on in silence."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+class _Stdout(Console):
+    """Standard output, for the help."""
+
+    def on_broken_pipe(self) -> None:
+        raise OutputClosed
+
+
+class Output:
+    """The two streams of one run of the command."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self.verbose = False
+        self.console = _Stderr(stderr=True, highlight=False, soft_wrap=True)
+        self.help_console = _Stdout(highlight=False)
+        # What a service or a person wrote may have characters that the terminal's encoding lacks.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+
+    @property
+    def animated(self) -> bool:
+        """Whether progress is shown in place, which needs a terminal and no reader of JSON beside it."""
+        return not self.json and sys.stderr.isatty() and not self.console.is_dumb_terminal
+
+    def event(self, event: str, /, **fields: object) -> None:
+        """With `--json`: one line. Else nothing."""
+        if self.json:
+            self._write(json.dumps({"event": event, **fields}))
+
+    def result(self, text: str) -> None:
+        """Without `--json`: what was asked for, on standard output. Else nothing."""
+        if not self.json:
+            self._write(printable(text))
+
+    def say(self, text: str, *, style: str = "", start: str = "") -> None:
+        """A line on standard error, whatever the format of the results.
+
+        Args:
+            text: the line; control characters are shown, not sent.
+            style: of `start`, where the terminal has colours.
+            start: a word before the line.
+        """
+        self.console.print(Text.assemble((start, style), printable(text)), soft_wrap=True)
+
+    def traceback(self, error: BaseException) -> None:
+        """The traceback of `error` on standard error."""
+        import traceback
+
+        self.console.print(Text("".join(traceback.format_exception(error)).rstrip()), soft_wrap=True)
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """With `--verbose`: the package's log on standard error."""
+        logger = logging.getLogger("aivideomaker_async")
+        handler, level = _Handler(self), logger.level
+        if self.verbose:
+            logger.addHandler(handler)
+            logger.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+
+    def _write(self, line: str) -> None:
+        try:
+            sys.stdout.write(f"{line}\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise OutputClosed from None
+
+
+class _Handler(logging.Handler):
+    """Writes by way of the console, which keeps log lines above what is animated."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__()
+        self._output = output
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._output.say(self.format(record))
+
+
+def printable(text: str) -> str:
+    """`text` with its control characters shown as escapes, so that no text of others steers the terminal."""
+    return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)

@@ -1,0 +1,133 @@
+"""Submitting a task, waiting for its video and saving it: what `generate`, `watch` and `demo` have in common."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from ..client import AIVideoMaker
+from ..errors import (
+    AIVideoMakerError,
+    AuthenticationFailed,
+    OutputExpired,
+    SubmitOutcomeUnknown,
+    TaskCancelled,
+    TaskFailed,
+    TaskNotFound,
+    UnknownPrice,
+)
+from ..specs import VideoSpec
+from ..video import Video
+from ..video_task import VideoTask
+from .context import Context
+from .display import Board, Row
+
+__all__ = ["Saved", "estimate", "follow", "iso", "report", "save", "submit"]
+
+_DETAILS_SECONDS: Final = 60.0
+"""How long a task that has ended is asked what it has produced, whatever is left of the time to wait."""
+
+
+@frozen
+class Saved:
+    """A video in a file."""
+
+    path: Path
+    bytes: int
+
+
+def estimate(spec: VideoSpec) -> int | None:
+    """The estimated price in credits, or None when no table has one."""
+    try:
+        return spec.credits()
+    except UnknownPrice:
+        return None
+
+
+async def submit(context: Context, client: AIVideoMaker, spec: VideoSpec) -> VideoTask:
+    """Submit `spec` under a key of our own, which is known whatever becomes of the answer."""
+    key = f"avm-{uuid.uuid4()}"
+    context.submitting(key)
+    try:
+        task = await client.submit(spec, idempotency_key=key)
+    except SubmitOutcomeUnknown:
+        raise
+    except AIVideoMakerError:
+        context.refused()
+        raise
+    context.idempotency_key = context.advice = None
+    context.output.event(
+        "submitted",
+        task_id=task.id,
+        model=spec.model,
+        idempotency_key=key,
+        credits_estimated=estimate(spec),
+        credits_charged=None if task.submitted is None else task.submitted.credits_charged,
+    )
+    return task
+
+
+async def follow(context: Context, task: VideoTask, board: Board, row: Row, timeout: float | None) -> Video:
+    """Show every change of `task` until it has ended, and return its video."""
+    try:
+        async for change in task.watch(timeout=timeout):
+            board.changed(row, change.status)
+            context.output.event(
+                "status",
+                task_id=task.id,
+                status=change.status,
+                previous=change.previous,
+                at=iso(change.at),
+            )
+        return await task.result(_DETAILS_SECONDS)
+    except (TaskFailed, TaskCancelled, TaskNotFound):
+        context.done()
+        raise
+    except AuthenticationFailed:
+        if not row.changes:
+            # Whether there is such a task was never learnt.
+            context.done()
+        raise
+
+
+async def save(context: Context, video: Video, path: Path, board: Board, row: Row, *, overwrite: bool) -> Saved:
+    """Download the video of `row`."""
+    received = 0
+
+    def progress(count: int, expected: int | None) -> None:
+        nonlocal received
+        received = count
+        board.note(row, f"{count * 100 // expected} %" if expected else f"{count} bytes")
+
+    try:
+        target = await video.download(path, overwrite=overwrite, progress=progress)
+    except OutputExpired:
+        context.done()
+        raise
+    board.note(row, "")
+    return Saved(target, received)
+
+
+def report(context: Context, video: Video, saved: Saved | None) -> None:
+    """The result, for machines; what a person sees is each command's own."""
+    details = video.details
+    context.output.event(
+        "result",
+        task_id=video.id,
+        model=details.model,
+        status=details.status,
+        url=video.url,
+        path=None if saved is None else str(saved.path),
+        bytes=None if saved is None else saved.bytes,
+        expires_at=iso(video.expires_at),
+        credits_charged=details.credits_charged,
+    )
+
+
+def iso(moment: datetime | None) -> str | None:
+    """A moment as JSON has it."""
+    return None if moment is None else moment.isoformat()

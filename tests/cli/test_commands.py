@@ -1,0 +1,187 @@
+"""The commands on tasks that exist: `watch`, `status`, `get`, `list`, `cancel`."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from aivideomaker_async import AIVideoMaker, TextToVideo
+from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
+from aivideomaker_async.simulator.threaded import ThreadedSimulator
+from tests.cli.conftest import Command
+
+WAITING = ("SUBMITTED", "PROGRESS")
+
+
+def submit(simulator: ThreadedSimulator, prompt: str = "A sunset") -> str:
+    """A task of `simulator`, and its id."""
+
+    async def submitted() -> str:
+        async with AIVideoMaker(simulator.api_key, base_url=simulator.url) as client:
+            return (await client.submit(TextToVideo(prompt=prompt, aspect_ratio="16:9", duration=5))).id
+
+    return asyncio.run(submitted())
+
+
+def test_watch_waits_for_a_task_of_another_process(
+    cli: Command, slow_service: ThreadedSimulator, tmp_path: Path
+) -> None:
+    """It saves the video as `generate` would have done."""
+    task_id = submit(slow_service)
+    slow_service.finish(task_id)
+    ran = cli("watch", task_id, "--output", str(tmp_path / "a.mp4"))
+    assert (ran.code, ran.out) == (0, f"{tmp_path / 'a.mp4'}\n")
+    assert ran.err.startswith(f"{task_id}  COMPLETED  0:00\n")
+    assert (tmp_path / "a.mp4").read_bytes() == BUNDLED_CLIP.read_bytes()
+
+
+def test_watch_of_a_cancelled_task_is_exit_code_1(cli: Command, slow_service: ThreadedSimulator) -> None:
+    task_id = submit(slow_service)
+    slow_service.set_status(task_id, "CANCEL")
+    ran = cli("watch", task_id)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines()[-1] == f"error: task {task_id} was cancelled"
+
+
+def test_watch_of_an_unknown_task_is_exit_code_4(cli: Command, service: ThreadedSimulator) -> None:
+    """Nobody is told to pick up what does not exist."""
+    ran = cli("watch", "nothing")
+    assert ran.code == 4
+    assert ran.err == "error: GET /api/v1/tasks/nothing/status: 404: Task not found\n"
+
+
+def test_watch_with_a_refused_key_gives_no_advice(
+    cli: Command, service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIVIDEO_API_KEY", "ak_wrong")
+    ran = cli("watch", "nothing")
+    assert ran.code == 3
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_a_key_that_is_refused_later_leaves_the_task_to_pick_up(
+    cli: Command, slow_service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The task was seen, so it goes on."""
+    from aivideomaker_async import AuthenticationFailed, VideoTask
+
+    async def refused(task: VideoTask, timeout: float | None = None) -> None:
+        raise AuthenticationFailed("disabled", status=401, method="GET", path="/")
+
+    task_id = submit(slow_service)
+    slow_service.finish(task_id)
+    monkeypatch.setattr(VideoTask, "result", refused)
+    ran = cli("watch", task_id)
+    assert ran.code == 3
+    assert f"aivideomaker watch {task_id}" in ran.err
+
+
+def test_a_video_that_is_gone_cannot_be_picked_up(
+    cli: Command, slow_service: ThreadedSimulator, tmp_path: Path
+) -> None:
+    """The service deletes files after 24 hours: no command brings them back."""
+    task_id = submit(slow_service)
+    slow_service.finish(task_id)
+    slow_service.advance(25 * 3600)
+    ran = cli("watch", task_id, "--output", str(tmp_path / "a.mp4"))
+    assert ran.code == 4
+    assert "is gone" in ran.err
+    assert "aivideomaker watch" not in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("task_id", ["", ".."])
+@pytest.mark.parametrize("command", ["watch", "status", "get", "cancel"])
+def test_what_can_be_no_id_is_a_usage_error(
+    cli: Command, service: ThreadedSimulator, command: str, task_id: str
+) -> None:
+    ran = cli(command, task_id)
+    assert (ran.code, service.requests) == (2, [])
+    assert "task_id" in ran.err
+
+
+def test_status_prints_one_word(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """A status is a status: FAILED is no failure of this command."""
+    task_id = submit(slow_service)
+    assert (cli("status", task_id).out, cli("status", task_id).code) == ("PROGRESS\n", 0)
+    slow_service.fail(task_id)
+    ran = cli("status", task_id, "--json")
+    assert ran.code == 0
+    assert ran.events == [{"event": "status", "task_id": task_id, "status": "FAILED", "previous": None, "at": None}]
+
+
+def test_get_tells_everything(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """Fields of the service stand under its own names."""
+    task_id = submit(slow_service)
+    slow_service.fail(task_id, "no luck")
+    (event,) = cli("get", task_id, "--json").events
+    assert (event["event"], event["task_id"], event["status"], event["model"]) == ("task", task_id, "FAILED", "t2v")
+    assert event["input"] == {"prompt": "A sunset", "aspectRatio": "16:9", "duration": "5"}
+    assert event["output"]["error"] == "no luck" or event["output"]["message"] == "no luck"
+    assert event["created_at"].endswith("+00:00")
+    assert set(event) == {
+        *("event", "task_id", "status", "model", "input", "output", "created_at", "completed_at"),
+        *("credits_charged", "credits_refunded", "idempotency_key", "extra"),
+    }
+    lines = cli("get", task_id).out.splitlines()
+    told = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines}
+    assert told["input.prompt"] == "A sunset"
+    assert told["status"] == "FAILED"
+    assert "no luck" in told.values()
+    assert "credits_charged" not in told
+
+
+def test_get_of_a_running_task_has_no_output(cli: Command, slow_service: ThreadedSimulator) -> None:
+    task_id = submit(slow_service)
+    assert cli("get", task_id, "--json").events[0]["output"] is None
+    assert "output" not in cli("get", task_id).out
+
+
+def test_a_text_of_the_service_cannot_steer_the_terminal(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """Control characters are shown as escapes."""
+    task_id = submit(slow_service, prompt="red \x1b[31m \x07 [bold]plain[/] é")
+    ran = cli("get", task_id)
+    assert "red \\x1b[31m \\x07 [bold]plain[/] é" in ran.out
+    assert "\x1b" not in ran.out
+    slow_service.fail(task_id, "\x1b]0;mine\x07 [red]x")
+    ran = cli("watch", task_id)
+    assert "\\x1b]0;mine\\x07 [red]x" in ran.err
+
+
+def test_list_has_a_line_for_each_task(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """The newest first."""
+    older, newer = submit(slow_service), submit(slow_service)
+    slow_service.finish(older)
+    ran = cli("list")
+    assert [line.split()[:3] for line in ran.out.splitlines()] == [
+        [newer, "PROGRESS", "t2v"],
+        [older, "COMPLETED", "t2v"],
+    ]
+    assert [(one["event"], one["task_id"]) for one in cli("list", "--json").events] == [
+        ("task", newer),
+        ("task", older),
+    ]
+
+
+def test_an_empty_list_says_so(cli: Command, service: ThreadedSimulator) -> None:
+    ran = cli("list")
+    assert (ran.code, ran.out, ran.err) == (0, "", "no tasks\n")
+    assert cli("list", "--json").events == []
+
+
+def test_cancel_in_time(cli: Command, slow_service: ThreadedSimulator) -> None:
+    task_id = submit(slow_service)
+    slow_service.set_status(task_id, "SUBMITTED")
+    ran = cli("cancel", task_id, "--json")
+    assert (ran.code, slow_service.tasks[task_id].status) == (0, "CANCEL")
+    assert ran.events == [{"event": "cancel", "task_id": task_id, "cancelled": True, "status": "CANCEL"}]
+
+
+def test_cancel_too_late_is_exit_code_1(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """It says in which status the task is."""
+    task_id = submit(slow_service)
+    ran = cli("cancel", task_id)
+    assert (ran.code, ran.out) == (1, "PROGRESS\n")
+    assert "too late" in ran.err

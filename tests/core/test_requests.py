@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async import (
+    ConfigurationError,
+    ImageToVideo,
+    ImageToVideoV3,
+    LongVideo,
+    OtherModel,
+    TextToVideo,
+    TextToVideoV3,
+    VideoSpec,
+)
+from aivideomaker_async._core import requests
+from aivideomaker_async._core.data_uri import Body, Image
+from aivideomaker_async._core.requests import Kind, Request, write_body
+from tests.core.pictures import PNG, data_uri
+
+URL = "https://example.com/cat.png"
+EMPTY = Body((b"{}",))
+
+
+def written(body: Body) -> bytes:
+    return b"".join(body.pieces())
+
+
+# --- bodies: what travels, written by hand -----------------------------------------------------------
+
+BODIES: list[tuple[VideoSpec | OtherModel, Image | str | None, str]] = [
+    (
+        TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=8),
+        None,
+        '{"prompt":"A sunset","aspectRatio":"16:9","duration":"8"}',
+    ),
+    (
+        TextToVideoV3(prompt="A sunset", aspect_ratio="9:16", duration=20),
+        None,
+        '{"prompt":"A sunset","aspectRatio":"9:16","duration":"20"}',
+    ),
+    (
+        ImageToVideo(image=URL, prompt="It moves", duration=5),
+        URL,
+        '{"image":"https://example.com/cat.png","prompt":"It moves","duration":"5"}',
+    ),
+    (
+        ImageToVideo(image=URL, duration=5),
+        URL,
+        '{"image":"https://example.com/cat.png","duration":"5"}',
+    ),
+    (
+        ImageToVideoV3(image=URL, prompt="It moves", duration=15),
+        URL,
+        '{"image":"https://example.com/cat.png","prompt":"It moves","duration":"15"}',
+    ),
+    (
+        ImageToVideoV3(image=PNG, duration=10),
+        Image("image/png", PNG),
+        '{"image":"' + data_uri(PNG) + '","duration":"10"}',
+    ),
+    (
+        LongVideo(image=URL, prompts=["One", "Two", "Three"]),
+        URL,
+        '{"image":"https://example.com/cat.png","prompt":["One","Two","Three"]}',
+    ),
+    (
+        LongVideo(image=Path("/no/such.png"), prompts=("One",)),
+        Image("image/png", PNG),
+        '{"image":"' + data_uri(PNG) + '","prompt":["One"]}',
+    ),
+    (
+        TextToVideo(prompt="A", aspect_ratio="1:1", duration=5, extra={"filterMode": "strict", "seed": [1, None]}),
+        None,
+        '{"prompt":"A","aspectRatio":"1:1","duration":"5","filterMode":"strict","seed":[1,null]}',
+    ),
+    (
+        OtherModel("minimax", {"content": "A cat", "duration": 5, "promptExtend": False, "image": URL}),
+        None,
+        '{"content":"A cat","duration":5,"promptExtend":false,"image":"https://example.com/cat.png"}',
+    ),
+    (OtherModel("empty", {}), None, "{}"),
+]
+
+
+@pytest.mark.parametrize(("spec", "image", "expected"), BODIES)
+def test_the_body_is_what_the_api_documents(
+    spec: VideoSpec | OtherModel, image: Image | str | None, expected: str
+) -> None:
+    """Wire names, wire types (a duration is a text), nothing that was not given, and extra fields beside the rest."""
+    body = write_body(spec, image)
+    # As sorted pairs: the order of the fields is free, and none may stand there twice.
+    assert json.loads(written(body), object_pairs_hook=sorted) == json.loads(expected, object_pairs_hook=sorted)
+    assert len(body) == len(expected)
+    assert body.has_images is isinstance(image, Image)
+
+
+@given(st.text(min_size=1).filter(str.strip))
+def test_any_prompt_arrives_as_it_was_written(prompt: str) -> None:
+    """Quotes, line breaks, emoji and control characters."""
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        return
+    body = write_body(TextToVideo(prompt=prompt, aspect_ratio="1:1", duration=5))
+    assert json.loads(written(body))["prompt"] == prompt
+    assert len(body) == len(written(body))
+
+
+def test_the_image_that_must_be_read_is_told() -> None:
+    """It is what the user gave; specs without an image, and models without a class, have none."""
+    assert requests.image_of(ImageToVideo(image=PNG, duration=5)) == PNG
+    assert requests.image_of(LongVideo(image=URL, prompts=("a",))) == URL
+    assert requests.image_of(TextToVideo(prompt="a", aspect_ratio="1:1", duration=5)) is None
+    assert requests.image_of(OtherModel("minimax", {"image": URL})) is None
+
+
+# --- calls -------------------------------------------------------------------------------------------
+
+CALLS: list[tuple[Request, str, str, Kind, str]] = [
+    (requests.list_tasks(), "GET", "/api/v1/tasks", Kind.QUERY, "endpoint"),
+    (requests.task("tv_1"), "GET", "/api/v1/tasks/tv_1", Kind.QUERY, "task"),
+    (requests.task_status("tv_1"), "GET", "/api/v1/tasks/tv_1/status", Kind.QUERY, "task"),
+    (requests.cancel("tv_1"), "PUT", "/api/v1/tasks/tv_1/cancel", Kind.COMMAND, "task"),
+    (requests.account(), "GET", "/api/v1/account", Kind.QUERY, "endpoint"),
+    (requests.quote_price("t2v", EMPTY), "POST", "/api/v1/quote/t2v", Kind.COMMAND, "endpoint"),
+    (
+        requests.generate("t2v", EMPTY, idempotency_key="12345678", webhook_url=None, max_credits=None),
+        "POST",
+        "/api/v1/generate/t2v",
+        Kind.SUBMIT,
+        "endpoint",
+    ),
+]
+
+
+@pytest.mark.parametrize(("request_", "method", "path", "kind", "about"), CALLS)
+def test_each_call_is_the_documented_one(request_: Request, method: str, path: str, kind: Kind, about: str) -> None:
+    """Queries count against the limit, commands do not, and only a submit costs money."""
+    assert (request_.method, request_.path, request_.kind, request_.about) == (method, path, kind, about)
+    assert (request_.body is None) is (method != "POST")
+
+
+HOSTILE = [
+    "../x?y",
+    "../../account",
+    "a/b",
+    "a?b=c#d",
+    "%2e%2e",
+    "%2F",
+    "a b\r\nkey: stolen",
+    "ключ",
+    "タスク",
+    "💥",
+    ";@&=+$,",
+    "..\\..",
+    "\x00",
+    "x" * 10_240,
+]
+MADE_OF_AN_ID: list[Callable[[str], Request]] = [requests.task, requests.task_status, requests.cancel]
+
+
+@pytest.mark.parametrize("make", MADE_OF_AN_ID)
+@pytest.mark.parametrize("task_id", HOSTILE)
+def test_a_hostile_id_stays_one_segment_of_the_path(make: Callable[[str], Request], task_id: str) -> None:
+    """It leads to no other endpoint, adds no query and breaks no line; and the service reads it back unchanged."""
+    before, after = make("ID").path.split("ID")
+    path = make(task_id).path
+    assert path.startswith(before)
+    assert path.endswith(after)
+    segment = path[len(before) : len(path) - len(after)]
+    assert not set(segment) & set("/?#\\ \r\n;")
+    assert segment.isascii()
+    assert unquote(segment) == task_id
+
+
+@given(st.text(min_size=1))
+def test_any_id_is_quoted_or_refused(task_id: str) -> None:
+    """Never anything else."""
+    try:
+        path = requests.task(task_id).path
+    except ConfigurationError:
+        assert task_id in {".", ".."} or any("\ud800" <= letter <= "\udfff" for letter in task_id)
+    else:
+        assert unquote(path.removeprefix("/api/v1/tasks/")) == task_id
+        assert path.count("/") == 4
+
+
+@pytest.mark.parametrize("make", MADE_OF_AN_ID)
+@pytest.mark.parametrize("task_id", ["", ".", "..", "\ud800", None, 17, b"tv_1", ["tv_1"]])
+def test_what_can_be_no_id_is_refused(make: Callable[[Any], Request], task_id: object) -> None:
+    """Dots are steps in a path, quoted or not; the message names the argument and the value."""
+    with pytest.raises(ConfigurationError, match="task_id=") as caught:
+        make(task_id)
+    assert repr(task_id) in str(caught.value)
+
+
+@pytest.mark.parametrize("model", ["a/../b", "../account", "x?y", "模型"])
+def test_a_model_s_name_stays_one_segment_of_the_path(model: str) -> None:
+    """Names of models come from users too."""
+    submit = requests.generate(model, EMPTY, idempotency_key="12345678", webhook_url=None, max_credits=None)
+    for path in (submit.path, requests.quote_price(model, EMPTY).path):
+        assert path.count("/") == 4
+        assert unquote(path.rpartition("/")[2]) == model
+
+
+# --- headers of a submit -----------------------------------------------------------------------------
+
+
+def headers(**arguments: Any) -> Mapping[str, str]:
+    usual = {"idempotency_key": "12345678", "webhook_url": None, "max_credits": None}
+    return requests.generate("t2v", EMPTY, **{**usual, **arguments}).headers
+
+
+def test_a_submit_has_the_documented_headers() -> None:
+    """The key always, the others where they were asked for; 0 credits is a limit, not none."""
+    assert headers() == {"Idempotency-Key": "12345678"}
+    assert headers(webhook_url="https://me.example/hook?token=1", max_credits=0) == {
+        "Idempotency-Key": "12345678",
+        "webhookUrl": "https://me.example/hook?token=1",
+        "X-Max-Credits": "0",
+    }
+
+
+@pytest.mark.parametrize("key", ["x" * 8, "x" * 128, "order 17 / part 2", "!#$%&'~~"])
+def test_a_key_of_8_to_128_printable_characters_travels(key: str) -> None:
+    """As it is."""
+    assert headers(idempotency_key=key)["Idempotency-Key"] == key
+
+
+@pytest.mark.parametrize(
+    "key", ["x" * 7, "x" * 129, "", " 12345678", "12345678 ", "1234\r\n5678", "12345678\n", "ключключ", None, 12345678]
+)
+def test_any_other_key_is_refused(key: object) -> None:
+    """Before anything is sent; the message names the argument and the value."""
+    with pytest.raises(ConfigurationError, match=r"idempotency_key=.*8 to 128") as caught:
+        headers(idempotency_key=key)
+    assert repr(key) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "hook",
+        "ftp://me.example/hook?token=SECRET",
+        "https://",
+        "https:///SECRET",
+        "https://me.example/a b",
+        "https://me.example/\r\nkey: SECRET",
+        "https://me.example/ключ",
+        "https://[me.example/SECRET",
+        "https://[::1/SECRET",
+        17,
+        b"https://me.example/SECRET",
+    ],
+)
+def test_a_webhook_that_can_be_no_url_is_refused_and_not_shown(url: object) -> None:
+    """A webhook's URL may hold a token, so no message repeats it."""
+    with pytest.raises(ConfigurationError, match=r"webhook_url: must be an http\(s\) URL") as caught:
+        headers(webhook_url=url)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("credits_", [-1, 1.5, 10.0, True, "10", float("nan")])
+def test_a_budget_that_is_no_number_of_credits_is_refused(credits_: object) -> None:
+    """Whole, 0 or more; the message names the argument and the value."""
+    with pytest.raises(ConfigurationError, match="max_credits=") as caught:
+        headers(max_credits=credits_)
+    assert repr(credits_) in str(caught.value)
+
+
+def test_no_repr_of_a_request_shows_headers_or_body() -> None:
+    """They may hold a token or an image."""
+    request = requests.generate(
+        "t2v",
+        Body((b"SECRET",)),
+        idempotency_key="SECRET-8",
+        webhook_url="https://x.example/SECRET",
+        max_credits=1,
+    )
+    assert "SECRET" not in repr(request)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async import ConfigurationError, _checks
+
+HUGE = pytest.param(10**400, id="huge")
+
+
+@pytest.mark.parametrize("value", [1, 2, 60, HUGE])
+def test_a_count_is_a_whole_number_from_one(value: int) -> None:
+    """And comes back as it was."""
+    assert _checks.count("limit", value) == value
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, 2.5, True, "5", None, nan, inf, [1]])
+def test_no_other_count_is_taken(value: object) -> None:
+    """The message names the argument and the value."""
+    with pytest.raises(ConfigurationError) as caught:
+        _checks.count("limit", value)
+    assert str(caught.value) == f"limit={value!r}: must be a whole number, 1 or more"
+
+
+@pytest.mark.parametrize("value", [0.001, 1, 30.0, 1e9])
+def test_seconds_are_more_than_nothing(value: float) -> None:
+    """And come back as a float."""
+    assert _checks.seconds("timeout", value) == value
+    assert type(_checks.seconds("timeout", value)) is float
+
+
+@pytest.mark.parametrize("value", [0, -1, -0.0, nan, inf, -inf, True, "30", None, HUGE])
+def test_no_other_seconds_are_taken(value: object) -> None:
+    """Nor endless ones; the message names the argument and the value."""
+    with pytest.raises(ConfigurationError) as caught:
+        _checks.seconds("timeout", value)
+    assert str(caught.value) == f"timeout={value!r}: must be seconds, more than 0"
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1, 3600.0, inf])
+def test_a_wait_may_be_nothing_or_endless(value: float) -> None:
+    """And comes back as a float."""
+    assert _checks.wait("timeout", value) == value
+    assert type(_checks.wait("timeout", value)) is float
+
+
+@pytest.mark.parametrize("value", [-1, -inf, nan, True, "30", None, HUGE])
+def test_no_other_wait_is_taken(value: object) -> None:
+    """The message names the argument, the value and the way to wait for ever."""
+    with pytest.raises(ConfigurationError) as caught:
+        _checks.wait("timeout", value)
+    assert str(caught.value) == f"timeout={value!r}: must be seconds, 0 or more (math.inf for no limit)"
+
+
+@pytest.mark.parametrize("value", ["ak_123", "  ak_123\n", "x", "!~#"])
+def test_a_key_is_taken_without_the_space_around_it(value: str) -> None:
+    """As it comes out of a file or a shell; it is a secret from here on."""
+    secret = _checks.key(value)
+    assert secret.reveal() == value.strip()
+    assert value.strip() not in repr(secret)
+
+
+@pytest.mark.parametrize("value", [None, "", "  \n"])
+def test_no_key_is_told_with_the_ways_to_give_one(value: str | None) -> None:
+    """The argument, the variable of the environment and the page."""
+    with pytest.raises(ConfigurationError, match=r"api_key=.*AIVIDEO_API_KEY.*https://aivideomaker\.ai"):
+        _checks.key(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["ak_SECRET 1", "ak_SECRET\r\nx: y", "ak_SECRETключ", "ak_SECRET\x00", "ak_\tSECRET", 5, b"ak_SECRET"]
+)
+def test_a_key_that_cannot_be_one_is_not_shown(value: Any) -> None:
+    """It may be right but for one character."""
+    with pytest.raises(ConfigurationError) as caught:
+        _checks.key(value)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("https://aivideomaker.ai", "https://aivideomaker.ai"),
+        ("https://aivideomaker.ai/", "https://aivideomaker.ai"),
+        (" http://localhost:8080/proxy/ \n", "http://localhost:8080/proxy"),
+        ("http://[::1]:9", "http://[::1]:9"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("https://пример.рф", "https://пример.рф"),
+    ],
+)
+def test_a_base_url_is_a_host_and_perhaps_a_path(value: str, url: str) -> None:
+    """Without a slash at the end."""
+    assert _checks.base_url(value) == url
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "aivideomaker.ai",
+        "ftp://aivideomaker.ai",
+        "https://",
+        "https:///path",
+        "https://me:SECRET@aivideomaker.ai",
+        "https://@aivideomaker.ai",
+        "https://aivideomaker.ai?key=SECRET",
+        "https://aivideomaker.ai?",
+        "https://aivideomaker.ai/#",
+        "https://aivideomaker.ai#SECRET",
+        "https://aivideomaker.ai:0",
+        "https://aivideomaker.ai:99999",
+        "https://aivideomaker.ai:http",
+        "https://[::1",
+        "https://ai video.ai",
+        "https://aivideomaker.ai\r\nkey: SECRET",
+        "https://aivideo\tmaker.ai",
+        "\x01https://aivideomaker.ai",
+        "https://aivideomaker.ai/\x7f",
+        5,
+        None,
+        b"https://aivideomaker.ai",
+    ],
+)
+def test_no_other_base_url_is_taken_or_shown(value: Any) -> None:
+    """It may hold a password."""
+    with pytest.raises(ConfigurationError, match=r"base_url: must be http\(s\)://host") as caught:
+        _checks.base_url(value)
+    assert "SECRET" not in str(caught.value)
+
+
+@given(st.text())
+def test_any_text_is_a_base_url_or_refused(value: str) -> None:
+    """Never another error."""
+    for text in (value, "https://" + value, "https://host/" + value):
+        try:
+            url = _checks.base_url(text)
+        except ConfigurationError:
+            continue
+        assert not set(url) & set(" ?#\r\n\t")

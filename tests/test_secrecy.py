@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async.secrecy import Secret, hide_data_uris, redact, redact_url, shorten
+from tests.core.pictures import PNG, data_uri
+
+URI = data_uri(PNG)
+
+
+def test_a_secret_tells_itself_only_when_it_is_asked() -> None:
+    """Not in a repr, a text, a format or the attributes that a dumper walks."""
+    secret = Secret("ak_topsecret")
+    assert secret.reveal() == "ak_topsecret"
+    shown = [repr(secret), str(secret), f"{secret}", f"{[secret]}", "%s" % secret]  # noqa: UP031
+    attributes = [repr(getattr(secret, name)) for name in dir(secret) if name != "__doc__"]
+    assert "topsecret" not in "".join([*shown, *attributes])
+
+
+def test_a_secret_is_not_in_a_traceback_with_local_variables() -> None:
+    """As crash reporters take them."""
+    secret = Secret("ak_topsecret")
+
+    def fail(held: Secret) -> None:
+        raise RuntimeError(held)
+
+    try:
+        fail(secret)
+    except RuntimeError as error:
+        report = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    assert "held = <secret>" in report
+    assert "'ak_topsecret'" not in report.replace('Secret("ak_topsecret")', "")
+
+
+def test_a_secret_is_not_written_down() -> None:
+    """It can be neither pickled nor copied."""
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(Secret("x"))
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        copy.deepcopy(Secret("x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "short"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "abc… (1 more characters)"),
+        ("", 0, ""),
+        ("x" * 1000, 1, "x… (999 more characters)"),
+    ],
+)
+def test_a_long_text_is_cut_with_a_note(text: str, limit: int, short: str) -> None:
+    """Of how much is left out."""
+    assert shorten(text, limit) == short
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://example.com/a/b.mp4", "https://example.com/a/b.mp4"),
+        ("https://example.com/a?sig=SECRET", "https://example.com/a?…"),
+        ("https://example.com/a#SECRET", "https://example.com/a?…"),
+        ("https://example.com/a?x#SECRET", "https://example.com/a?…"),
+        ("https://example.com/a#SECRET?x", "https://example.com/a?…"),
+        ("https://me:SECRET@example.com/a", "https://example.com/a"),
+        ("https://me:SECRET@x@example.com/a", "https://example.com/a"),
+        ("https://example.com/@handle", "https://example.com/@handle"),
+        ("https://SECRET@example.com", "https://example.com"),
+        ("no url at all", "no url at all"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_a_secret(url: str, shown: str) -> None:
+    """User info, query and fragment."""
+    assert redact_url(url) == shown
+
+
+def test_a_long_url_is_cut() -> None:
+    """A path can be long, too."""
+    assert len(redact_url("https://example.com/" + "x" * 10_000)) < 300
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, None),
+        (5, 5),
+        (True, True),
+        ("a prompt", "a prompt"),
+        (URI, f"<data URI, {len(URI)} characters>"),
+        ("\n " * 50 + URI.upper(), f"<data URI, {len(URI) + 100} characters>"),
+        (f"see {URI} there", "see <data URI> there"),
+        ("HTTPS://me:pw@example.com/a?SECRET", "HTTPS://example.com/a?…"),
+        (" https://example.com/a?SECRET", "https://example.com/a?…"),
+        (b"SECRET", "<6 bytes>"),
+        (bytearray(3), "<3 bytes>"),
+        (memoryview(b"abc"), "<3 bytes>"),
+        ((1, [URI]), [1, [f"<data URI, {len(URI)} characters>"]]),
+        (frozenset({b"x"}), ["<1 bytes>"]),
+        (
+            {"image": URI, URI: 1},
+            {"image": f"<data URI, {len(URI)} characters>", f"<data URI, {len(URI)} characters>": 1},
+        ),
+        ([], []),
+        ({}, {}),
+    ],
+)
+def test_what_must_not_be_seen_is_named_instead(value: object, shown: object) -> None:
+    """At any depth of a value; the rest is as it was."""
+    assert redact(value) == shown
+
+
+def test_a_value_without_end_has_an_end() -> None:
+    """Also one that holds itself."""
+    endless: list[object] = []
+    endless.append({"again": endless})
+    assert len(repr(redact(endless))) < 500
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_an_image_in_a_text_is_hidden_wherever_it_stands(before: str, after: str) -> None:
+    """With whatever stands around it."""
+    assert "iVBORw0KGgo" not in hide_data_uris(before + URI + after)
+    assert "iVBORw0KGgo" not in str(redact(before + URI + after))
+
+
+def test_a_text_without_secrets_is_as_it_was() -> None:
+    """Words that only sound like one are left alone."""
+    for text in ("data: the new oil", "data:image", "metadata:a/b and more"):
+        assert hide_data_uris(text) == text

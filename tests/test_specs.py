@@ -1,0 +1,424 @@
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async import (
+    ImageToVideo,
+    ImageToVideoV3,
+    InvalidSpec,
+    LongVideo,
+    OtherModel,
+    TextToVideo,
+    TextToVideoV3,
+    VideoSpec,
+)
+from aivideomaker_async.specs import SPECS, as_spec, wire_names
+from tests.core.pictures import PNG, data_uri
+
+URL = "https://example.com/cat.png"
+SIGNED = "https://me:password@cdn.example/cat.png?signature=SECRET#SECRET"
+URI = data_uri(PNG * 10)
+
+GOOD: dict[type[VideoSpec], dict[str, Any]] = {
+    TextToVideo: {"prompt": "A cat", "aspect_ratio": "16:9", "duration": 5},
+    ImageToVideo: {"image": URL, "prompt": "It moves", "duration": 8},
+    LongVideo: {"image": URL, "prompts": ("One", "Two")},
+    TextToVideoV3: {"prompt": "A cat", "aspect_ratio": "1:1", "duration": 20},
+    ImageToVideoV3: {"image": URL, "prompt": "It moves", "duration": 10},
+}
+kinds = pytest.mark.parametrize("kind", GOOD)
+
+
+def make(kind: type[VideoSpec], **changed: Any) -> VideoSpec:
+    return kind(**{**GOOD[kind], **changed})
+
+
+def problems(kind: type[VideoSpec], **changed: Any) -> InvalidSpec:
+    with pytest.raises(InvalidSpec) as caught:
+        make(kind, **changed)
+    return caught.value
+
+
+# --- the models --------------------------------------------------------------------------------------
+
+
+def test_every_documented_model_has_its_class() -> None:
+    """By the name that the API gives it."""
+    assert {
+        "t2v": TextToVideo,
+        "i2v": ImageToVideo,
+        "lv": LongVideo,
+        "t2v_v3": TextToVideoV3,
+        "i2v_v3": ImageToVideoV3,
+    } == SPECS
+    assert {name: spec.model for name, spec in SPECS.items()} == {name: name for name in SPECS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (TextToVideo, {"prompt", "aspectRatio", "duration"}),
+        (ImageToVideo, {"image", "prompt", "duration"}),
+        (LongVideo, {"image", "prompt"}),
+        (TextToVideoV3, {"prompt", "aspectRatio", "duration"}),
+        (ImageToVideoV3, {"image", "prompt", "duration"}),
+    ],
+)
+def test_the_fields_travel_under_the_documented_names(kind: type[VideoSpec], names: set[str]) -> None:
+    """No other name, and none twice."""
+    assert sorted(wire_names(kind)) == sorted(names)
+
+
+PRICES: list[tuple[type[VideoSpec], int, int]] = [
+    *((TextToVideo, seconds, seconds) for seconds in (5, 8)),
+    *((ImageToVideo, seconds, seconds) for seconds in (5, 8)),
+    *((TextToVideoV3, seconds, 10 * seconds) for seconds in (5, 10, 15, 20)),
+    *((ImageToVideoV3, seconds, 10 * seconds) for seconds in (5, 10, 15, 20)),
+]
+
+
+@pytest.mark.parametrize(("kind", "seconds", "credits_"), PRICES)
+def test_every_duration_has_its_price(kind: type[VideoSpec], seconds: int, credits_: int) -> None:
+    """As documented in March 2026."""
+    spec = make(kind, duration=seconds)
+    assert (spec.seconds, spec.credits()) == (seconds, credits_)
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+def test_a_long_video_costs_by_its_segments(count: int) -> None:
+    """One to six prompts, 5 seconds each, 15 credits a second; a list will do, and is copied."""
+    prompts = [f"Segment {number}" for number in range(count)]
+    spec = LongVideo(image=URL, prompts=prompts)
+    assert (spec.seconds, spec.credits()) == (5 * count, 75 * count)
+    prompts.append("Another")
+    assert len(spec.prompts) == count
+
+
+# --- wrong values ------------------------------------------------------------------------------------
+
+NO_TEXTS: list[object] = ["", " \n\t", 5, b"bytes", ["a"], True, "\ud800"]
+NO_IMAGES: list[object] = [
+    None,
+    "",
+    "cat.png",
+    "/etc/passwd",
+    "ftp://example.com/a.png",
+    "data:text/plain;base64,QQ==",
+    5,
+    b"text",
+    io.StringIO("x"),
+    [],
+]
+WRONG: dict[str, tuple[list[object], str]] = {
+    "prompt": (NO_TEXTS, "a text"),
+    "aspect_ratio": (["", "16:10", "16x9", None, 16, b"16:9", ("16:9",), "16:9 "], "'16:9' or '9:16' or '1:1'"),
+    "image": (NO_IMAGES, ""),
+    "prompts": (
+        [(), [], ("a",) * 7, None, 5, "one text", b"bytes", ("a", ""), ("a", None), (5,)],
+        "",
+    ),
+    "extra": (
+        [None, 5, "text", [("a", 1)], {1: 2}, {"": 1}, {"a": b"bytes"}, {"a": float("nan")}, {"a": object()}],
+        "",
+    ),
+}
+DURATIONS: dict[type[VideoSpec], str] = {
+    TextToVideo: "5 or 8 (seconds)",
+    ImageToVideo: "5 or 8 (seconds)",
+    TextToVideoV3: "5 or 10 or 15 or 20 (seconds)",
+    ImageToVideoV3: "5 or 10 or 15 or 20 (seconds)",
+}
+CASES = [
+    (kind, name, value, allowed)
+    for kind, fields in GOOD.items()
+    for name, (values, allowed) in WRONG.items()
+    if name in fields or name == "extra"
+    for value in values
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value", "allowed"), CASES)
+def test_a_wrong_value_is_refused_by_name(kind: type[VideoSpec], name: str, value: object, allowed: str) -> None:
+    """Before anything is sent. The message names the class, the field and what is allowed."""
+    error = problems(kind, **{name: value})
+    assert error.spec == kind.__name__
+    assert error.field.partition("[")[0] == name
+    assert len(error.problems) == 1
+    assert allowed in error.allowed
+    assert str(error) == f"{kind.__name__}: {error.field}={error.value}: must be {error.allowed}"
+    assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(kind, value) for kind in DURATIONS for value in (0, -5, 6, 9, 25, 5.0, "5", True, None, [5], float("nan"))],
+)
+def test_a_wrong_duration_is_refused_with_those_that_are_right(kind: type[VideoSpec], value: object) -> None:
+    """It decides the price: `"5"`, 5.0 and True are not 5."""
+    error = problems(kind, duration=value)
+    assert (error.field, error.value, error.allowed) == ("duration", repr(value), DURATIONS[kind])
+
+
+def test_a_wrong_prompt_of_several_is_told_by_its_place() -> None:
+    """Which segment is blank."""
+    error = problems(LongVideo, prompts=("One", " ", "Three", 4))
+    assert [problem.field for problem in error.problems] == ["prompts[1]", "prompts[3]"]
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """In the order of the fields, with the first in the attributes and all in the text."""
+    error = problems(TextToVideo, prompt="", aspect_ratio="4:3", duration=7, extra={"duration": "7"})
+    assert [problem.field for problem in error.problems] == [
+        "prompt",
+        "aspect_ratio",
+        "duration",
+        "extra['duration']",
+    ]
+    assert (error.field, error.value) == ("prompt", "''")
+    assert str(error) == (
+        "TextToVideo: prompt='': must be a text that is not blank; "
+        "aspect_ratio='4:3': must be '16:9' or '9:16' or '1:1'; "
+        "duration=7: must be 5 or 8 (seconds); "
+        "extra['duration']='7': must be a wire field that the spec does not set itself"
+    )
+
+
+@kinds
+def test_a_wrong_value_shows_no_image(kind: type[VideoSpec]) -> None:
+    """Nor does it fill a log, whatever stands where something else was expected."""
+    for value in (URI, [URI], {URI: 1}, {"image": {"deep": URI}}, frozenset({URI}), PNG * 1000, ["x" * 50] * 10_000):
+        for name in GOOD[kind]:
+            try:
+                make(kind, **{name: value})
+            except InvalidSpec as error:
+                assert "iVBOR" not in str(error)
+                assert "PNG" not in str(error)
+                assert len(str(error)) < 3000
+
+
+@kinds
+def test_nothing_is_left_to_chance_or_order(kind: type[VideoSpec]) -> None:
+    """Every field that decides something must be given, and by name."""
+    with pytest.raises(TypeError):
+        kind()
+    with pytest.raises(TypeError):
+        kind(*GOOD[kind].values())
+    for name in GOOD[kind]:
+        rest = {key: value for key, value in GOOD[kind].items() if key != name}
+        if name == "prompt" and kind in {ImageToVideo, ImageToVideoV3}:
+            assert getattr(kind(**rest), name) is None
+        else:
+            with pytest.raises(TypeError, match=name):
+                kind(**rest)
+
+
+# --- extra fields ------------------------------------------------------------------------------------
+
+
+@kinds
+def test_extra_fields_of_the_wire_are_taken(kind: type[VideoSpec]) -> None:
+    """In any value that JSON has; the spec keeps a copy."""
+    extra: dict[str, object] = {"filterMode": "strict", "seed": 5, "nested": {"a": [1, None, True, 0.5]}}
+    spec = make(kind, extra=extra)
+    assert spec.extra == extra
+    extra["late"] = 1
+    assert "late" not in spec.extra
+
+
+@kinds
+def test_an_extra_field_does_not_replace_one_of_the_spec(kind: type[VideoSpec]) -> None:
+    """By no name that travels already."""
+    for name in wire_names(kind):
+        error = problems(kind, extra={name: "x", "fine": 1})
+        assert [problem.field for problem in error.problems] == [f"extra[{name!r}]"]
+
+
+@pytest.mark.parametrize("extra", [{"a": "\ud800"}, {"\ud800": 1}, {"a": [{"b": "\udfff"}]}, {"a": {"\ud800": 1}}])
+def test_a_text_that_cannot_be_written_is_refused_at_once(extra: Mapping[str, object]) -> None:
+    """A lone surrogate has no UTF-8: it would fail when the body is written."""
+    assert problems(TextToVideo, extra=extra).field.startswith("extra")
+    with pytest.raises(InvalidSpec, match="body"):
+        OtherModel("minimax", extra)
+
+
+def test_values_too_deep_for_json_are_refused() -> None:
+    """And told without printing them."""
+    deep: object = 1
+    for _ in range(100_000):
+        deep = [deep]
+    assert problems(TextToVideo, extra={"deep": deep}).field == "extra['deep']"
+
+
+# --- values ------------------------------------------------------------------------------------------
+
+
+@kinds
+def test_a_spec_does_not_change(kind: type[VideoSpec]) -> None:
+    """No field can be set, and none added."""
+    spec = make(kind)
+    for name in (*GOOD[kind], "extra", "model", "new"):
+        with pytest.raises((attrs.exceptions.FrozenInstanceError, AttributeError)):
+            setattr(spec, name, "x")
+
+
+@kinds
+def test_equal_specs_are_interchangeable(kind: type[VideoSpec]) -> None:
+    """As keys of a dict, too; other values and other models are not equal."""
+    assert make(kind) == make(kind)
+    assert hash(make(kind, extra={"a": 1})) == hash(make(kind, extra={"a": 1}))
+    assert make(kind) != make(kind, extra={"a": 1})
+    for other in GOOD:
+        assert (make(kind) == make(other)) is (kind is other)
+
+
+@kinds
+def test_a_spec_survives_pickle_and_copy(kind: type[VideoSpec]) -> None:
+    """On its way to another process, or into a queue."""
+    spec = make(kind, extra={"a": [1]})
+    for twin in (pickle.loads(pickle.dumps(spec)), copy.copy(spec), copy.deepcopy(spec)):  # noqa: S301
+        assert twin == spec
+        assert type(twin) is kind
+
+
+@kinds
+def test_a_changed_copy_is_checked_again(kind: type[VideoSpec]) -> None:
+    """`attrs.evolve` is a construction like any other."""
+    assert attrs.evolve(make(kind), extra={"a": 1}) == make(kind, extra={"a": 1})
+    with pytest.raises(InvalidSpec):
+        attrs.evolve(make(kind), extra={"a": float("inf")})
+
+
+@pytest.mark.parametrize("view", [bytearray, memoryview])
+@pytest.mark.parametrize("kind", [ImageToVideo, LongVideo, ImageToVideoV3])
+def test_a_buffer_is_copied(kind: type[VideoSpec], view: Callable[[bytearray], bytearray | memoryview]) -> None:
+    """What its owner does to it afterwards changes nothing."""
+    buffer = bytearray(PNG)
+    spec = make(kind, image=view(buffer))
+    buffer[0:4] = b"XXXX"
+    assert spec.image == PNG  # type: ignore[attr-defined]
+    assert hash(spec)
+
+
+SHOWN: list[tuple[object, str]] = [
+    (URL, "https://example.com/cat.png"),
+    (SIGNED, "https://cdn.example/cat.png?…"),
+    (URI, f"<data URI, {len(URI)} characters>"),
+    (PNG, f"<{len(PNG)} bytes>"),
+    (Path("cat.png"), "Path('cat.png')"),
+    (io.BytesIO(PNG), "<BytesIO>"),
+]
+
+
+@pytest.mark.parametrize("kind", [ImageToVideo, LongVideo, ImageToVideoV3])
+@pytest.mark.parametrize(("image", "shown"), SHOWN)
+def test_a_repr_names_an_image_and_does_not_show_it(kind: type[VideoSpec], image: object, shown: str) -> None:
+    """By kind and size, and a URL without what may be a secret."""
+    text = repr(make(kind, image=image))
+    assert shown in text
+    assert not any(secret in text for secret in ("SECRET", "password", "iVBOR", "\\x89PNG"))
+
+
+@pytest.mark.parametrize(
+    "text", [URI, " " * 100 + URI, URI.upper(), f"like {URI} please", f"as in\n{SIGNED}"[6:], "x" * 10_000]
+)
+def test_a_repr_shows_no_secret_and_no_novel(text: str) -> None:
+    """Wherever it stands: in a prompt, in an extra field, in the fields of another model."""
+    shown = [
+        repr(TextToVideo(prompt=text, aspect_ratio="1:1", duration=5, extra={"deep": [{"er": text}]})),
+        repr(LongVideo(image=URL, prompts=(text,))),
+        repr(OtherModel("seedance20", {"image": text, "list": [text]})),
+    ]
+    for line in shown:
+        assert "iVBOR" not in line.replace("IVBOR", "iVBOR")
+        assert "SECRET" not in line
+        assert len(line) < 1000
+
+
+# --- other models ------------------------------------------------------------------------------------
+
+
+def test_a_model_without_a_class_is_a_name_and_its_fields() -> None:
+    """It keeps a copy of them, compares, hashes, pickles and does not change."""
+    body: dict[str, object] = {"content": "A cat", "duration": 5}
+    spec = OtherModel("minimax", body)
+    body["late"] = 1
+    assert spec.body == {"content": "A cat", "duration": 5}
+    assert spec == OtherModel("minimax", {"content": "A cat", "duration": 5})
+    assert spec == pickle.loads(pickle.dumps(spec)) == copy.deepcopy(spec)  # noqa: S301
+    assert len({spec, OtherModel("minimax", {"content": "A cat", "duration": 5}), OtherModel("x", {})}) == 2
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        spec.model = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "field"),
+    [
+        ("", {}, "model"),
+        (" ", {}, "model"),
+        (None, {}, "model"),
+        ("\ud800", {}, "model"),
+        (".", {}, "model"),
+        ("..", {}, "model"),
+        ([], {}, "model"),
+        ("x", None, "body"),
+        ("x", [1], "body"),
+        ("x", {1: 1}, "body"),
+        ("x", {"a": PNG}, "body['a']"),
+        ("x", {"a": float("inf")}, "body['a']"),
+    ],
+)
+def test_a_wrong_request_for_another_model_is_refused(model: Any, body: Any, field: str) -> None:
+    """Dots would be steps in the path."""
+    with pytest.raises(InvalidSpec) as caught:
+        OtherModel(model, body)
+    assert (caught.value.spec, caught.value.field) == ("OtherModel", field)
+
+
+@kinds
+def test_a_spec_is_a_spec(kind: type[VideoSpec]) -> None:
+    """Also one for another model, and a pair of a name and fields."""
+    spec = make(kind)
+    assert as_spec(spec) is spec
+    other = OtherModel("minimax", {"content": "A cat"})
+    assert as_spec(other) is other
+    assert as_spec(("minimax", {"content": "A cat"})) == other
+
+
+@pytest.mark.parametrize("value", [None, "t2v", {"prompt": "a"}, ("t2v",), ("t2v", {}, 1), ["t2v", {}], TextToVideo, 5])
+def test_what_is_no_spec_is_refused(value: object) -> None:
+    """By its type; its content may be anything."""
+    with pytest.raises(InvalidSpec, match=f"spec=<{type(value).__name__}>: must be a spec, or a pair"):
+        as_spec(value)
+
+
+@given(
+    st.sampled_from(list(GOOD)),
+    st.dictionaries(
+        st.sampled_from(["prompt", "prompts", "image", "aspect_ratio", "duration", "extra"]),
+        st.none()
+        | st.integers()
+        | st.text()
+        | st.binary()
+        | st.lists(st.text())
+        | st.dictionaries(st.text(), st.text()),
+    ),
+)
+def test_any_values_make_a_spec_or_are_refused(kind: type[VideoSpec], changed: dict[str, object]) -> None:
+    """Never another error, and always with all that is wrong."""
+    known = {name: value for name, value in changed.items() if name in {*GOOD[kind], "extra"}}
+    try:
+        spec = make(kind, **known)
+    except InvalidSpec as error:
+        assert {problem.field.partition("[")[0] for problem in error.problems} <= set(known)
+    else:
+        assert spec.credits() > 0
