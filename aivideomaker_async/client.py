@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import uuid
@@ -346,6 +347,7 @@ class AIVideoMaker:
             record.observe_details(answer, datetime.now(UTC))
         else:
             record.observe(answer, datetime.now(UTC))
+        record.asked(asyncio.get_running_loop().time())
 
     def _record(self, task_id: str, since: float) -> Record:
         record = self._records.get(task_id)

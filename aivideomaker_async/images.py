@@ -7,11 +7,14 @@ the spec is submitted.
 from __future__ import annotations
 
 import binascii
+import inspect
 import io
 import os
 import re
 from typing import BinaryIO, Final, TypeAlias
 from urllib.parse import urlsplit
+
+import puremagic
 
 from .secrecy import is_data_uri, redact, redact_url
 
@@ -30,6 +33,7 @@ _ALLOWED: Final = (
 )
 # The name that the service wants, where detectors and files use another. It refuses image/jpg on one path.
 _USUAL_NAMES: Final = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
+_NEVER_IN_TEXT: Final = bytes({*range(9), *range(14, 27), *range(28, 32)})
 _DATA_URI: Final = re.compile(r"\s*data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
 
 
@@ -39,13 +43,19 @@ def image_type(head: bytes) -> str | None:
     Args:
         head: the first bytes of the file, `SNIFFED` of them or all.
     """
-    import puremagic  # reads its table at import: only programs that send images pay for it
-
+    head = head[:SNIFFED]
     try:
-        found = puremagic.from_string(head[:SNIFFED], mime=True)
+        found = puremagic.from_string(head, mime=True)
     except (puremagic.PureError, ValueError):
         return None
-    return _USUAL_NAMES.get(found, found) if found.startswith("image/") else None
+    # Some signatures are two letters that prose can begin with: "BM", "P6".
+    if not found.startswith("image/") or (_is_text(head) and not found.startswith("image/svg")):
+        return None
+    return _USUAL_NAMES.get(found, found)
+
+
+def _is_text(head: bytes) -> bool:
+    return len(head.translate(None, _NEVER_IN_TEXT)) == len(head)
 
 
 def split_data_uri(uri: str) -> tuple[int, bytes] | None:
@@ -84,7 +94,10 @@ def image_problem(value: object) -> str | None:
         return None if isinstance(os.fspath(value), str) else _ALLOWED
     if isinstance(value, io.TextIOBase):
         return "a file opened in binary mode ('rb')"
-    return None if callable(getattr(value, "read", None)) else _ALLOWED
+    read = getattr(value, "read", None)
+    if inspect.iscoroutinefunction(read):
+        return "a file that is not async: read it first, and pass its bytes"
+    return None if callable(read) else _ALLOWED
 
 
 def _text_problem(text: str) -> str | None:

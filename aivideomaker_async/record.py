@@ -31,11 +31,13 @@ class Subscription:
         wants_details: whether the consumer waits for the output as well.
     """
 
-    __slots__ = ("_waiter", "error", "pending", "record", "wants_details")
+    __slots__ = ("_waiter", "error", "pending", "record", "wants_answer", "wants_details")
 
     def __init__(self, record: Record, *, wants_details: bool) -> None:
         self.record: Record = record
         self.wants_details: bool = wants_details
+        self.wants_answer: bool = False
+        """Whether any answer about the task is news to this consumer, also one that tells no change."""
         self.pending: deque[StatusChange] = deque(maxlen=UNREAD)
         self.error: AIVideoMakerError | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -93,6 +95,13 @@ class Record:
     def status(self) -> TaskStatus | None:
         """The status observed last."""
         return self.progression.current
+
+    def asked(self, now: float) -> None:
+        """The service has been asked for the status, and has told or will tell it in the same breath."""
+        self.asked_at = now
+        for subscription in self.subscriptions:
+            if subscription.wants_answer:
+                subscription.notify()
 
     def observe(self, status: TaskStatus, at: datetime) -> StatusChange | None:
         """Take an observation; returns the change, or None when it told nothing new."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from math import inf
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
+from ._core.schedule import LONGEST_INTERVAL
 from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
 from .record import Record, Subscription
 from .tasks import CancelResult, StatusChange, SubmittedTask, TaskDetails, TaskStatus
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from .client import AIVideoMaker
 
 __all__ = ["StatusWatch", "VideoTask"]
+
+FRESH: Final = LONGEST_INTERVAL
+"""Seconds for which an answer counts as the current status; while a task is watched, none gets older."""
 
 
 @final
@@ -165,21 +169,36 @@ class StatusWatch(AsyncIterator[StatusChange]):
         record = self._task._record
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
-        if not record.is_terminal:
-            self._subscription = self._task._client._watcher.subscribe(record, wants_details=False)
-        return record.last_change
+        if record.is_terminal:
+            return record.last_change
+        self._subscription = self._task._client._watcher.subscribe(record, wants_details=False)
+        if record.asked_at is not None and self._began - record.asked_at <= FRESH:
+            return record.last_change
+        # What was heard long ago may be wrong by now: the current status is whatever the next answer says.
+        self._subscription.wants_answer = True
+        return None
 
     async def _next(self) -> StatusChange:
         subscription, loop, began = self._subscription, self._loop, self._began
         assert subscription is not None and loop is not None and began is not None  # noqa: S101, PT018
         try:
             async with asyncio.timeout_at(None if self._limit == inf else began + self._limit):
-                while not subscription.pending:
+                while (change := self._news(subscription, began)) is None:
                     await subscription.wait()
         except TimeoutError:
             elapsed = loop.time() - began
             raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed) from None
-        return subscription.pending.popleft()
+        return change
+
+    def _news(self, subscription: Subscription, began: float) -> StatusChange | None:
+        if subscription.pending:
+            subscription.wants_answer = False
+            return subscription.pending.popleft()
+        record = subscription.record
+        if subscription.wants_answer and record.asked_at is not None and record.asked_at > began:
+            subscription.wants_answer = False
+            return record.last_change
+        return None
 
     def _deliver(self, change: StatusChange) -> StatusChange:
         if change.status.is_terminal:

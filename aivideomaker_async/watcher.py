@@ -202,25 +202,24 @@ class TaskWatcher:
         )
         self._list_seconds = loop.time() - began
         for task_id, record in asked.items():
-            record.asked_at = loop.time()
             row = rows.get(task_id)
             record.missing = row is None
             if row is not None:
                 self._take_details(record, row)
+                record.asked(loop.time())
+            else:
+                record.asked_at = loop.time()
 
     async def _ask_status(self, record: Record, permit: Permit) -> None:
         request = requests.task_status(record.task_id)
         status = await self._session.ask(request, answers.status, expected="status", permit=permit)
-        self._heard_of(record)
         self._tell(record, status, record.observe(status, self._now()))
+        record.asked(asyncio.get_running_loop().time())
 
     async def _ask_details(self, record: Record, permit: Permit) -> None:
         details = await self._session.ask(requests.task(record.task_id), answers.task, expected="id", permit=permit)
-        self._heard_of(record)
         self._take_details(record, details)
-
-    def _heard_of(self, record: Record) -> None:
-        record.asked_at = asyncio.get_running_loop().time()
+        record.asked(asyncio.get_running_loop().time())
 
     def _take_details(self, record: Record, details: TaskDetails) -> None:
         if details.status == TaskStatus.COMPLETED and not details.url and record.blips < DETAILS_TRIED:

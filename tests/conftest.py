@@ -31,7 +31,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def no_blocking_calls() -> Iterator[None]:
     """A blocking call that our code makes in the event loop fails the test."""
     blockbuster = BlockBuster("aivideomaker_async")

@@ -26,7 +26,7 @@ def imported_by(statement: str) -> set[str]:
 def test_importing_the_package_imports_no_extra() -> None:
     """Who only uses the client pays for nothing else."""
     loaded = imported_by("import aivideomaker_async")
-    extras = {"av", "PIL", "cyclopts", "rich", "numpy", "pytest", "fastapi", "puremagic"}
+    extras = {"av", "PIL", "cyclopts", "rich", "numpy", "pytest", "fastapi"}
     assert not loaded & extras
     assert not loaded & {"aivideomaker_async.simulator", "aivideomaker_async.cli"}
 

@@ -230,3 +230,26 @@ class Scanned:
 def test_an_image_is_named_by_kind_and_size(image: str | bytes | os.PathLike[str], shown: str) -> None:
     """Never by its content, and a URL without what may be a secret."""
     assert show_image(image) == shown
+
+
+@pytest.mark.parametrize(
+    "prose", [b"BMW builds cars", b"P6 is a road", b"BM\nand a second line", b"GIF89a tells nothing"]
+)
+def test_prose_that_begins_like_an_image_is_none(prose: bytes) -> None:
+    """Two letters are no evidence; an image has bytes that no text has."""
+    assert image_type(prose) is None
+
+
+def test_a_drawing_in_svg_is_an_image_though_it_is_text() -> None:
+    """Whether the service likes it is the service's business."""
+    assert image_type(b"<svg xmlns='http://www.w3.org/2000/svg'></svg>") == "image/svg+xml"
+
+
+def test_a_file_that_is_read_asynchronously_is_refused() -> None:
+    """An upload of a web framework: the message says to read it first."""
+
+    class Upload:
+        async def read(self) -> bytes:
+            return b""
+
+    assert image_problem(Upload()) == "a file that is not async: read it first, and pass its bytes"

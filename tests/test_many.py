@@ -119,7 +119,7 @@ async def test_a_consumer_that_is_cancelled_anywhere_leaves_nothing_running(clie
     """At each of its awaits."""
 
     async def consume() -> None:
-        async for _ in client.generate_many([spec("a"), spec("b")], max_active=1, timeout=0.3):
+        async for _ in client.generate_many([spec("a"), spec("b")], max_active=1, timeout=0.1):
             pass
 
     async def check() -> None:

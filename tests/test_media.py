@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import puremagic  # noqa: F401  (read here, so that its table is not read in the event loop of the first test)
 import pytest
 
 from aivideomaker_async import ImageToVideo, InvalidSpec, LongVideo, OtherModel, TextToVideo

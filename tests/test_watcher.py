@@ -171,6 +171,20 @@ async def test_a_late_consumer_starts_with_the_current_status() -> None:
         assert await early == IN_ORDER
 
 
+async def test_what_was_heard_long_ago_is_not_the_current_status() -> None:
+    """A handle that nobody watched for a while starts with what the service says now."""
+    async with watching(Service()) as (_, client):
+        task = await client.submit(SPEC)
+        await asyncio.sleep(60)
+        assert await statuses(task) == IN_ORDER[1:]
+        other = await client.submit(SPEC)
+        await asyncio.sleep(10)
+        assert await statuses(other) == IN_ORDER, "the same status as before is told as well"
+        late = await client.submit(SPEC)
+        await asyncio.sleep(500)
+        assert await statuses(late) == ["COMPLETED"]
+
+
 async def test_a_finished_task_is_told_without_a_request() -> None:
     """What is known to have ended is not asked for again, by anyone."""
     async with watching(Service()) as (server, client):

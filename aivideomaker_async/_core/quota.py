@@ -120,7 +120,7 @@ class Quota:
     def take(self, now: float) -> Grant | None:
         """Let one request go, or return None when none may go now."""
         now = self._advance(now)
-        if now < self._paused_until or self._tokens < ENOUGH or self._open + len(self._settled) >= self.limit:
+        if now < self._paused_until or self._token_at() > now or self._open + len(self._settled) >= self.limit:
             return None
         # A wait that ends exactly on time may find a token that lacks the last bit.
         self._tokens = max(0.0, self._tokens - 1)

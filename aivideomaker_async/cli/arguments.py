@@ -71,6 +71,9 @@ class _Option:
             show_default=self.default is not None,
         )
         kind: Any = list[self.kind] if self.many else self.kind  # type: ignore[name-defined]
+        if self.default is None:
+            # Where pydantic is loaded, for whatever reason, cyclopts lets it check the defaults.
+            kind = kind | None
         return inspect.Parameter(
             self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=Annotated[kind, settings]
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import TypeVar, TypeVarTuple, Unpack
@@ -18,7 +19,7 @@ from anyio import to_thread
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-GRACE = 0.0005
+GRACE = 0.0002
 """Seconds of real time without any event, after which nothing is taken to be under way on loopback."""
 
 
@@ -64,7 +65,10 @@ class _JumpingSelector(selectors.DefaultSelector):
             return events
         if timeout is None:
             return super().select(None)
-        events = super().select(GRACE)
+        # Asked again and again, since a selector sleeps for a millisecond at least.
+        deadline = time.perf_counter() + GRACE
+        while not events and time.perf_counter() < deadline:
+            events = super().select(0)
         while not events and self._loop.is_waiting_for_threads():
             events = super().select(0.01)
         if not events:
