@@ -5,8 +5,6 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
 
-export COVERAGE_FILE := $(abspath $(VENV))/.coverage
-
 .PHONY: help demo test check lint types imports coverage bench bench-short package clean
 
 help:
@@ -33,11 +31,8 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo
 	$(BIN)/aivideomaker demo --output-dir $(DEMO_OUTPUT)
 
-# Under coverage, but not by pytest's own plugin: ours is loaded before it, and the package with it.
 test: $(VENV)/.dev
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
-	@$(BIN)/coverage combine --quiet
+	$(BIN)/python -m pytest
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -50,7 +45,11 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-coverage: test
+# Not by pytest's own plugin: ours is loaded before it, and the package with it.
+coverage: $(VENV)/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='aivideomaker_async/_core/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
