@@ -99,18 +99,15 @@ class Quota:
     _now: float = field(default=-inf, init=False)
     _paused_until: float = field(default=-inf, init=False)
 
+    rate: float = field(init=False)
+    """Requests a second in the long run."""
+    held: float = field(init=False)
+    """Seconds for which a settled permit goes on to count."""
+
     def __attrs_post_init__(self) -> None:
         self._tokens = float(self.burst)
-
-    @property
-    def rate(self) -> float:
-        """Requests a second in the long run."""
-        return PACE * self.limit / self.window
-
-    @property
-    def held(self) -> float:
-        """Seconds for which a settled permit goes on to count."""
-        return self.window * (1 + MARGIN)
+        self.rate = PACE * self.limit / self.window
+        self.held = self.window * (1 + MARGIN)
 
     def ready_at(self, now: float) -> float:
         """When the next request may go: `now` if at once, infinity if an answer must come first."""
@@ -175,11 +172,13 @@ class Quota:
         )
 
     def _advance(self, now: float) -> float:
-        self._now = now = max(self._now, now)
+        if now < self._now:
+            now = self._now
+        self._now = now
         while self._settled and self._settled[0] + self.held <= now:
             self._settled.popleft()
         if now > self._refilled_at:
-            if self._refilled_at > -inf:
+            if self._tokens < self.burst and self._refilled_at > -inf:
                 self._tokens = min(float(self.burst), self._tokens + (now - self._refilled_at) * self.rate)
             self._refilled_at = now
         return now

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -85,6 +86,11 @@ def task(task_id: str) -> Request:
 
 def task_status(task_id: str) -> Request:
     """The status of one task, and nothing else."""
+    return _task_status(check_task_id(task_id))
+
+
+@lru_cache(maxsize=1024)
+def _task_status(task_id: str) -> Request:
     return Request(method="GET", path=f"{_task_path(task_id)}/status", kind=Kind.QUERY)
 
 
