@@ -36,6 +36,10 @@ class Secret:
         """The string itself. Call it in the expression that uses it and keep it in no variable."""
         return self._reveal()
 
+    def hide_in(self, text: str) -> str:
+        """`text` without the string, for texts of others who may know it and tell it."""
+        return text.replace(self._reveal(), "<secret>")
+
     def __repr__(self) -> str:
         return "<secret>"
 

@@ -258,7 +258,7 @@ class Session:
                 raise self._refusal(request, answer)
             return decode(fields)
         except answers.MalformedAnswer as error:
-            message = f"the answer ({answer.status}) cannot be understood: {error}"
+            message = self.settings.key.hide_in(f"the answer ({answer.status}) cannot be understood: {error}")
             raise BadResponse(message, method=request.method, path=shorten(request.path)) from None
 
     def _refusal(self, request: Request, answer: Answer) -> APIError:
@@ -267,7 +267,14 @@ class Session:
             date=answer.headers.get("Date"),
             wall_clock=lambda: datetime.now(UTC).timestamp(),
         )
-        error = refusals.refusal(request, answer.status, answer.body, retry_after=retry_after)
+        error = refusals.refusal(
+            # "Invalid API key: ak_..." is what some services say.
+            request,
+            answer.status,
+            answer.body,
+            hide=self.settings.key.hide_in,
+            retry_after=retry_after,
+        )
         if isinstance(error, RateLimited):
             self._pause(request, UNTOLD_PAUSE if retry_after is None else retry_after)
         return error

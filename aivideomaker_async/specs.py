@@ -8,7 +8,7 @@ The names are Python's (`aspect_ratio`, `duration` in seconds, an int); what tra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from attrs import field, fields, frozen
@@ -59,10 +59,13 @@ _UP_TO_20_S: Final = _wire(_rules.one_of(5, 10, 15, 20, unit="seconds"), kind=st
 _SEGMENTS: Final = _wire(_rules.texts(at_most=6), name="prompt", kind=list)
 
 
+_NO_LISTS: Final = (str, bytes, Mapping, Set)
+
+
 def _as_tuple(value: Iterable[str]) -> tuple[str, ...]:
     # What is no list of texts is left as it is, for the rule to name. A lone string is a sequence of strings too, and
-    # never what was meant.
-    return value if isinstance(value, str | bytes) or not isinstance(value, Iterable) else tuple(value)  # type: ignore[return-value]
+    # never what was meant; a mapping or a set has no order to rely on.
+    return value if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) else tuple(value)  # type: ignore[return-value]
 
 
 def _as_dict(value: Mapping[str, object]) -> Mapping[str, object]:

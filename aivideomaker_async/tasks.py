@@ -68,6 +68,10 @@ class TaskStatus(StrEnum):
 _TERMINAL: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCEL})
 
 
+def _shown(value: object) -> str:
+    return repr(redact(value))
+
+
 @frozen(kw_only=True)
 class StatusChange:
     """A transition of a task, as this process observed it.
@@ -76,15 +80,11 @@ class StatusChange:
     before. A poll may miss PROGRESS: then COMPLETED follows SUBMITTED.
     """
 
-    task_id: str
-    status: TaskStatus
-    previous: TaskStatus | None
+    task_id: str = field(repr=_shown)
+    status: TaskStatus = field(repr=_shown)
+    previous: TaskStatus | None = field(repr=_shown)
     at: datetime
     """When it was observed (aware, UTC); the service does not tell when it happened."""
-
-
-def _shown(value: object) -> str:
-    return repr(redact(value))
 
 
 @frozen(kw_only=True)
@@ -93,8 +93,8 @@ class TaskOutput:
 
     url: str | None = field(default=None, repr=_shown)
     """Public address of the finished video; no key is needed. The file is deleted after 24 hours."""
-    message: str | None = None
-    error: str | None = None
+    message: str | None = field(default=None, repr=_shown)
+    error: str | None = field(default=None, repr=_shown)
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
 
 
@@ -105,9 +105,9 @@ class TaskDetails:
     The fields on credits and the idempotency key exist since the 2026-09 revision of the API and are None before.
     """
 
-    id: str
-    status: TaskStatus
-    model: str | None = None
+    id: str = field(repr=_shown)
+    status: TaskStatus = field(repr=_shown)
+    model: str | None = field(default=None, repr=_shown)
     input: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
     """The request body as the service keeps it, under wire names. An uploaded image is shown as a URL."""
     output: TaskOutput | None = None
@@ -116,7 +116,7 @@ class TaskDetails:
     credits_charged: int | None = None
     credits_refunded: int | None = None
     list_value_cents: int | None = None
-    idempotency_key: str | None = None
+    idempotency_key: str | None = field(default=None, repr=_shown)
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
 
     @property
@@ -140,8 +140,8 @@ class SubmittedTask:
     so that no answer can direct the API key to another host.
     """
 
-    task_id: str
-    status: TaskStatus = TaskStatus.SUBMITTED
+    task_id: str = field(repr=_shown)
+    status: TaskStatus = field(default=TaskStatus.SUBMITTED, repr=_shown)
     response_url: str | None = field(default=None, repr=_shown)
     status_url: str | None = field(default=None, repr=_shown)
     cancel_url: str | None = field(default=None, repr=_shown)
@@ -158,9 +158,9 @@ class CancelResult:
     `status` says what the task was doing instead. Credits are refunded in full on a successful cancel.
     """
 
-    task_id: str
+    task_id: str = field(repr=_shown)
     cancelled: bool
-    status: TaskStatus
+    status: TaskStatus = field(repr=_shown)
 
 
 @frozen(kw_only=True)

@@ -408,3 +408,15 @@ async def test_a_404_of_a_task_and_of_an_endpoint_are_told_apart() -> None:
         for missing_endpoint in (client.account(), client.quote(SPEC), client.list_tasks()):
             with pytest.raises(EndpointNotFound):
                 await missing_endpoint
+
+
+async def test_a_key_that_the_service_tells_is_not_told_on() -> None:
+    """Some services say which key was wrong."""
+    echo = {"status": "FAILED", "message": f"Invalid API key: {KEY}", "errorCode": KEY}
+    async with talking_to(one_by_one([Reply(401, echo), Reply(200, f'"{KEY}"')])) as (_, client):
+        with pytest.raises(AuthenticationFailed, match="Invalid API key: <secret>") as refused:
+            await client.get_status("ck1")
+        with pytest.raises(BadResponse) as garbled:
+            await client.get_status("ck1")
+    for error in (refused.value, garbled.value):
+        assert KEY not in f"{error} {error!r} {error.__dict__}"

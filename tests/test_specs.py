@@ -422,3 +422,10 @@ def test_any_values_make_a_spec_or_are_refused(kind: type[VideoSpec], changed: d
         assert {problem.field.partition("[")[0] for problem in error.problems} <= set(known)
     else:
         assert spec.credits() > 0
+
+
+@pytest.mark.parametrize("prompts", [{"a": 1}, {"a", "b"}, frozenset("a")])
+def test_prompts_without_an_order_are_refused(prompts: Any) -> None:
+    """A set or a mapping would give the segments in any order."""
+    with pytest.raises(InvalidSpec, match="prompts"):
+        LongVideo(image="https://example.com/a.png", prompts=prompts)

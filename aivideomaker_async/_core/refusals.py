@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ..errors import (
@@ -55,19 +55,27 @@ def is_disguised_refusal(answer: Mapping[str, Any], *, expected: str) -> bool:
     return answer.get("status") == "FAILED" and expected not in answer and ("message" in answer or "error" in answer)
 
 
-def refusal(request: Request, status: int, body: bytes, *, retry_after: float | None = None) -> APIError:
+def refusal(
+    request: Request,
+    status: int,
+    body: bytes,
+    *,
+    hide: Callable[[str], str] = str,
+    retry_after: float | None = None,
+) -> APIError:
     """The error that an answer stands for.
 
     Args:
         request: what was asked.
         status: the HTTP status of the answer.
         body: its body, whatever it is.
+        hide: takes out of a text what nobody shall see.
         retry_after: seconds after which the service wants to be asked again, if it said so.
     """
     answer = _fields(body)
     code = answer.get("errorCode")
-    code = _told(code, 100) if isinstance(code, str) and code else None
-    message = _message(answer, status, body)
+    code = _told(hide(code), 100) if isinstance(code, str) and code else None
+    message = _message(answer, status, body, hide)
     kind = _kind(request, status, code, message)
     return kind(
         message, status=status, method=request.method, path=shorten(request.path), code=code, retry_after=retry_after
@@ -95,11 +103,11 @@ def _fields(body: bytes) -> Mapping[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _message(answer: Mapping[str, Any], status: int, body: bytes) -> str:
+def _message(answer: Mapping[str, Any], status: int, body: bytes, hide: Callable[[str], str]) -> str:
     for name in ("message", "error", "detail"):
         text = answer.get(name)
         if isinstance(text, str) and text.strip():
-            return _told(text, 500)
+            return _told(hide(text), 500)
     if 300 <= status < 400:
         return "the service answers with a redirect, which is never followed with an API key; check the base URL"
     if not body.strip():

@@ -20,6 +20,8 @@ from typing import Final
 
 from attrs import frozen
 
+from .. import _checks
+
 __all__ = ["Failure", "GiveUp", "Retry", "RetryPolicy", "classify_status", "parse_retry_after"]
 
 UNTOLD_PAUSE: Final = 5.0
@@ -62,11 +64,19 @@ class RetryPolicy:
         max_attempts: attempts in all; an attempt that ended in 429 does not count, since waiting is what cures it.
         first_pause: seconds.
         longest_pause: seconds.
+
+    Raises:
+        ConfigurationError: an argument makes no sense.
     """
 
     max_attempts: int = 4
     first_pause: float = 0.5
     longest_pause: float = 8.0
+
+    def __attrs_post_init__(self) -> None:
+        _checks.count("max_attempts", self.max_attempts)
+        _checks.seconds("first_pause", self.first_pause)
+        _checks.seconds("longest_pause", self.longest_pause)
 
     def backoff(self, attempt: int, random: float) -> float:
         """Seconds to wait after attempt number `attempt`, for a `random` in [0, 1)."""

@@ -20,9 +20,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.text import Text
@@ -43,6 +44,7 @@ class _Stdout(Console):
     """Standard output, for the help."""
 
     def on_broken_pipe(self) -> None:
+        _let_go_of_stdout()
         raise OutputClosed
 
 
@@ -108,7 +110,16 @@ class Output:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
         except BrokenPipeError:
+            _let_go_of_stdout()
             raise OutputClosed from None
+
+
+def _let_go_of_stdout() -> None:
+    """Nobody reads: what is still in the buffer goes nowhere, or the interpreter would complain at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 class _Handler(logging.Handler):

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aivideomaker_async import ConfigurationError
 from aivideomaker_async._core.retry import (
     UNTOLD_PAUSE,
     Failure,
@@ -28,7 +30,7 @@ policies = st.builds(
     RetryPolicy,
     max_attempts=st.integers(1, 10),
     first_pause=st.floats(0.001, 10),
-    longest_pause=st.floats(0, 100),
+    longest_pause=st.floats(0.001, 100),
 )
 randoms = st.floats(0, 1, exclude_max=True)
 
@@ -271,3 +273,10 @@ def test_any_date_is_seconds_from_now(at: datetime) -> None:
     """As the standard library writes it."""
     at = at.replace(microsecond=0)
     assert parsed(format_datetime(at, usegmt=True)) == pytest.approx(max(0.0, (at - NOW).total_seconds()))
+
+
+@pytest.mark.parametrize("options", [{"max_attempts": 0}, {"first_pause": 0}, {"longest_pause": float("nan")}])
+def test_a_policy_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:
+    """The message names the argument."""
+    with pytest.raises(ConfigurationError, match=next(iter(options))):
+        RetryPolicy(**options)
