@@ -70,7 +70,7 @@ class Sending:
     __slots__ = ("sent",)
 
     def __init__(self) -> None:
-        self.sent = False
+        self.sent: bool = False
         """Whether any of it may have left."""
 
 
