@@ -7,6 +7,7 @@ import contextvars
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
 from attrs import frozen
@@ -55,6 +56,7 @@ class _Work:
         self.timeout = timeout
         self.max_active = max_active
         self.outcomes: deque[Outcome] = deque()
+        self.exhausted = False
         self.error: BaseException | None = None
         self.workers: set[asyncio.Task[None]] = set()
         self._changed: set[asyncio.Future[None]] = set()
@@ -90,18 +92,27 @@ class _Work:
         self.workers.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
             self.error = self.error or error
+            self.exhausted = True
         self.tell()
 
     async def _run(self) -> None:
-        while self.error is None:
+        while not self.exhausted:
             # Who does not take what is finished shall not pay for more.
             while len(self.outcomes) >= self.max_active:
                 await self.changed()
-            item = next(self.specs, None)
+            item = self._next()
             if item is None:
                 return
             self.outcomes.append(await self._one(*item))
             self.tell()
+
+    def _next(self) -> tuple[int, SpecLike] | None:
+        try:
+            item = None if self.exhausted else next(self.specs, None)
+        except Exception as error:  # noqa: BLE001  (the caller's, who gets it after what is under way)
+            self.error, item = error, None
+        self.exhausted = item is None
+        return item
 
     async def _one(self, index: int, spec: SpecLike) -> Outcome:
         task = None
@@ -118,7 +129,9 @@ class GenerateMany(AsyncIterator[Outcome]):
     """The outcomes of many specs, as they finish. Made by `client.generate_many`.
 
     Leaving the loop early submits nothing more and leaves nothing running here; tasks that were submitted go on at the
-    service.
+    service. When you keep the object in a variable, close it: `async with client.generate_many(specs) as outcomes:`.
+
+    An error of the specs' own iterator is raised after the outcomes of all that was submitted.
     """
 
     def __init__(
@@ -139,17 +152,26 @@ class GenerateMany(AsyncIterator[Outcome]):
             work.start()
         try:
             while not work.outcomes:
-                if work.error is not None:
+                if work.workers:
+                    await work.changed()
+                elif work.error is not None:
                     raise work.error
-                if not work.workers:
+                else:
                     raise StopAsyncIteration
-                await work.changed()
         except BaseException:
             await self.aclose()
             raise
         outcome = work.outcomes.popleft()
         work.tell()
         return outcome
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     async def aclose(self) -> None:
         """Submit nothing more, and stop waiting. A second time does nothing."""

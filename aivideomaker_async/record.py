@@ -79,9 +79,11 @@ class Record:
     details: TaskDetails | None = None
     """The details of the ended task; None before it has ended."""
     asked_at: float | None = None
-    missing: bool = False
-    """Whether the last list did not show it."""
+    missing_until: float = float("-inf")
+    """Until when it is asked for by itself, since the last list did not show it."""
     not_before: float = float("-inf")
+    in_doubt: bool = False
+    """Whether a status came that may have been an error of the service, so that only the details can tell."""
     blips: int = 0
     """Answers in a row that were of no use."""
     subscriptions: set[Subscription] = field(factory=set[Subscription])
@@ -115,16 +117,22 @@ class Record:
         return self.last_change
 
     def observe_details(self, details: TaskDetails, at: datetime) -> StatusChange | None:
-        """Take a whole row; what it tells of an ended task is kept."""
+        """Take a whole row; what it tells of an ended task is kept.
+
+        Where a whole row and a bare status disagree on how the task ended, the row has the output, and is believed.
+        """
+        self.in_doubt = False
         change = self.observe(details.status, at)
-        if self.is_terminal and details.status == self.status:
+        if self.is_terminal and details.status.is_terminal:
             self.details = details
             for subscription in self.subscriptions:
                 subscription.notify()
         return change
 
     def needs_details(self) -> bool:
-        """Whether the task has ended, somebody waits for its output, and it has not come."""
+        """Whether the task has ended, somebody waits for its output, and it has not come; or nobody knows."""
+        if self.in_doubt:
+            return True
         return self.is_terminal and self.details is None and any(item.wants_details for item in self.subscriptions)
 
     def is_done_for(self, subscription: Subscription) -> bool:

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import frozen
 
 from ._core import answers, refusals
+from ._core.quota import LONGEST_PAUSE
 from ._core.requests import Kind, Request, Sending
 from ._core.retry import UNTOLD_PAUSE, Failure, GiveUp, RetryPolicy, classify_status, parse_retry_after
 from .errors import (
@@ -43,7 +45,7 @@ logger: Final = logging.getLogger(__name__)
 T = TypeVar("T")
 
 COMMANDS_AT_ONCE: Final = 32
-"""Submits, cancels and quotes under way at once; queries are bounded by the limiter."""
+"""Submits under way at once, and as many cancels and quotes; queries are bounded by the limiter."""
 
 
 @frozen(kw_only=True)
@@ -75,13 +77,17 @@ class Session:
         self._owned: list[aiohttp.ClientSession] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transports: dict[bool, Transport] = {}
-        self._commands: asyncio.Semaphore | None = None
+        # Apart, so that a cancel, for which there are only seconds, does not queue behind uploads.
+        self._places: dict[Kind, asyncio.Semaphore] = {}
+        self._waits: set[asyncio.Timeout] = set()
         self._submits_resume_at = float("-inf")
         self.closed: bool = False
 
     async def aclose(self) -> None:
-        """Close the connections. Calls under way fail; a second close does nothing."""
+        """Close the connections. Calls under way fail, also those that wait; a second close does nothing."""
         self.closed = True
+        for wait in self._waits:
+            wait.reschedule(float("-inf"))
         self._transports.clear()
         while self._owned:
             await self._owned.pop().close()
@@ -130,26 +136,53 @@ class Session:
         """
         loop = self.check_usable()
         began_at = datetime.now(UTC)
-        deadline = loop.time() + (self.settings.call_timeout if timeout is None else timeout)
-        attempt = 1
+        limit = self.settings.call_timeout if timeout is None else timeout
+        deadline = loop.time() + limit
+        attempt, refused = 1, 0
         while True:
             try:
                 # Mostly there is a permit at once, and no timer is needed to wait for one.
                 permit = self.limiter.acquire_nowait() if request.kind is Kind.QUERY else None
                 if permit is None:
                     permit = await self._wait_for_turn(request, priority, deadline)
-                time_left = max(deadline - loop.time(), 0.001)
+                time_left = deadline - loop.time()
+                if time_left < self._least_time(request, limit):
+                    permit.refund()
+                    raise _too_late(request)
                 answer = await self._exchange(request, permit, min(self.settings.attempt_timeout, time_left))
                 return self._decipher(request, answer, decode, expected)
             except (APIError, TransportError) as error:
-                pause = self._pause_before_next(request, error, attempt, deadline - loop.time())
+                if failure_of(error) is Failure.RATE_LIMITED:
+                    refused += 1
+                pause = self._pause_before_next(request, error, attempt, refused, deadline - loop.time())
                 if pause is None:
                     raise _outcome_unknown(request, error, began_at) from error
                 attempt += failure_of(error) is not Failure.RATE_LIMITED
+            async with self._waiting(request, deadline):
                 await asyncio.sleep(pause)
 
+    @staticmethod
+    def _least_time(request: Request, limit: float) -> float:
+        # A submit that cannot be answered in time would only become an unknown outcome.
+        return min(1.0, limit / 2) if request.kind is Kind.SUBMIT else 0.0
+
+    @asynccontextmanager
+    async def _waiting(self, request: Request, deadline: float) -> AsyncIterator[None]:
+        """A wait before anything is sent, which ends at the deadline and when the client is closed."""
+        self.check_usable()
+        try:
+            async with asyncio.timeout_at(deadline) as wait:
+                self._waits.add(wait)
+                try:
+                    yield
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            self.check_usable()
+            raise _too_late(request) from None
+
     def _pause_before_next(
-        self, request: Request, error: APIError | TransportError, attempt: int, time_left: float
+        self, request: Request, error: APIError | TransportError, attempt: int, refused: int, time_left: float
     ) -> float | None:
         """Seconds until the next attempt, or None when only a look at the service can tell what became of this one.
 
@@ -159,6 +192,7 @@ class Session:
         decision = self.settings.policy.decide(
             failure_of(error),
             attempt=attempt,
+            refused=refused,
             random=random.random(),
             repeatable=request.kind is not Kind.SUBMIT,
             time_left=time_left,
@@ -189,12 +223,8 @@ class Session:
         return self._decipher(request, answer, decode, expected)
 
     async def _wait_for_turn(self, request: Request, priority: Priority, deadline: float) -> Permit:
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._admit(request, priority)
-        except TimeoutError:
-            message = "the deadline of the call passed while it waited for its turn under the limit"
-            raise RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False) from None
+        async with self._waiting(request, deadline):
+            return await self._admit(request, priority)
 
     async def _admit(self, request: Request, priority: Priority) -> Permit:
         if request.kind is Kind.QUERY:
@@ -203,10 +233,9 @@ class Session:
         # In a loop, since the moment may move on meanwhile.
         while request.kind is Kind.SUBMIT and (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
             await asyncio.sleep(wait)
-        if self._commands is None:
-            self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
-        await self._commands.acquire()
-        return _Place(self._commands)
+        places = self._places.setdefault(request.kind, asyncio.Semaphore(COMMANDS_AT_ONCE))
+        await places.acquire()
+        return _Place(places)
 
     async def _exchange(self, request: Request, permit: Permit, timeout: float) -> Answer:
         sending = Sending()
@@ -284,7 +313,7 @@ class Session:
         if request.kind is Kind.QUERY:
             self.limiter.pause(seconds)
         elif request.kind is Kind.SUBMIT:
-            resume_at = asyncio.get_running_loop().time() + seconds
+            resume_at = asyncio.get_running_loop().time() + min(seconds, LONGEST_PAUSE)
             self._submits_resume_at = max(self._submits_resume_at, resume_at)
 
 
@@ -315,6 +344,11 @@ def failure_of(error: AIVideoMakerError) -> Failure:
     if isinstance(error, APIError):
         return classify_status(error.status) or Failure.REFUSED
     return Failure.LOST
+
+
+def _too_late(request: Request) -> RequestTimeout:
+    message = "the deadline of the call passed while it waited for its turn under the limit; nothing was sent"
+    return RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False)
 
 
 def _outcome_unknown(request: Request, error: AIVideoMakerError, began_at: datetime) -> SubmitOutcomeUnknown:

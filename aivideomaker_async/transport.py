@@ -55,6 +55,11 @@ CONNECT_SHARE: Final = 0.9
 """The share of an attempt's time that connecting may take, so that its end is not mistaken for a lost answer."""
 
 
+AT_ONCE: Final = 64 * 1024
+"""Bytes of a body that are written in one go; larger ones are written in pieces, and the loop runs between them."""
+
+_NO_TYPE: Final = ("Content-Type",)
+
 _current: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
 
 
@@ -111,7 +116,8 @@ class Transport:
         self._session = session
         self._base_url = base_url
         self._key = key
-        self._tells = tells
+        # Should a later aiohttp send in another way, nothing is known to be unsent: the side that never pays twice.
+        self._tells = tells and hasattr(aiohttp.ClientRequest, "send")
 
     async def send(self, request: Request, *, timeout: float, sending: Sending) -> Answer:
         """Send `request` once and read the whole answer.
@@ -145,16 +151,20 @@ class Transport:
     def _exchange(self, request: Request, timeout: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         headers = {**request.headers, "key": self._key.reveal()}
         data = None
-        if request.body is not None:
+        if (body := request.body) is not None:
             headers["Content-Type"] = "application/json"
-            headers["Content-Length"] = str(len(request.body))
-            data = _stream(request.body) if request.body.has_images else b"".join(request.body.pieces())
+            headers["Content-Length"] = str(len(body))
+            data = _stream(body) if len(body) > AT_ONCE else b"".join(body.pieces())
         return self._session.request(
             request.method,
             # The path is quoted already; to quote it again would name another task.
             URL(self._base_url + request.path, encoded=True),
             headers=headers,
             data=data,
+            # aiohttp would name a type for a PUT without a body.
+            skip_auto_headers=_NO_TYPE if body is None else (),
+            # Statuses are read below, also in a caller's session that would raise them.
+            raise_for_status=False,
             # aiohttp would carry the key along to wherever a redirect points.
             allow_redirects=False,
             timeout=_limits(timeout),
@@ -255,6 +265,7 @@ async def open_stream(
         try:
             response = await session.get(
                 URL(url, encoded="%" in url),
+                raise_for_status=False,
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
             )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVarTuple, Unpack
 from urllib.parse import urlsplit
 
 from anyio import CancelScope, to_thread
@@ -31,6 +31,7 @@ logger: Final = logging.getLogger(__name__)
 PIECE: Final = 256 * 1024
 """Bytes that are written to disk at once."""
 
+Ts = TypeVarTuple("Ts")
 Progress = Callable[[int, int | None], object]
 
 
@@ -84,11 +85,9 @@ class Video:
         part = PartFile(Path(path), overwrite=overwrite)
         try:
             async with self._open(timeout, http) as stream:
-                await to_thread.run_sync(part.open)
+                await _on_disk(part, part.open)
                 received = await self._fill(part, stream, progress)
-            await to_thread.run_sync(part.commit)
-        except OSError as error:
-            raise DownloadError(f"cannot write {part.target}: {error.strerror or error}") from error
+            await _on_disk(part, part.commit)
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(part.discard)
@@ -123,10 +122,10 @@ class Video:
             received += len(piece)
             if len(buffer) >= PIECE:
                 data, buffer = buffer, bytearray()
-                await to_thread.run_sync(part.write, data)
+                await _on_disk(part, part.write, data)
             if progress is not None:
                 progress(received, stream.length)
-        await to_thread.run_sync(part.write, buffer)
+        await _on_disk(part, part.write, buffer)
         return received
 
     @asynccontextmanager
@@ -135,12 +134,16 @@ class Video:
 
         if urlsplit(self.url).scheme not in {"http", "https"}:
             raise DownloadError(f"the video of task {self.id} has no http(s) URL: {redact_url(self.url)}")
-        try:
-            async with open_stream(self.url, session=http, timeout=timeout) as stream:
-                self._check(stream.status)
-                yield stream
-        except TransportError as error:
-            raise DownloadError(f"the video of task {self.id} cannot be downloaded: {error.message}") from error
+        async with AsyncExitStack() as stack:
+            try:
+                stream = await stack.enter_async_context(open_stream(self.url, session=http, timeout=timeout))
+            except TransportError as error:
+                raise self._failed(error) from error
+            self._check(stream.status)
+            yield stream
+
+    def _failed(self, error: TransportError) -> DownloadError:
+        return DownloadError(f"the video of task {self.id} cannot be downloaded: {error.message}")
 
     def _check(self, status: int) -> None:
         if status == 200:
@@ -162,6 +165,8 @@ class Video:
                 yield piece
         except Disconnected as error:
             raise self._incomplete(received, stream.length) from error
+        except TransportError as error:
+            raise self._failed(error) from error
         if stream.length is not None and received != stream.length:
             raise self._incomplete(received, stream.length)
 
@@ -170,3 +175,11 @@ class Video:
         return IncompleteDownload(
             f"the video of task {self.id} ended after {received}{of} bytes", received=received, expected=expected
         )
+
+
+async def _on_disk(part: PartFile, work: Callable[[Unpack[Ts]], None], *arguments: *Ts) -> None:
+    """Let a thread do `work`; what the disk has against it names the file."""
+    try:
+        await to_thread.run_sync(work, *arguments)
+    except OSError as error:
+        raise DownloadError(f"cannot write {part.target}: {error.strerror or error}") from error

@@ -39,6 +39,9 @@ logger: Final = logging.getLogger(__name__)
 FRESH: Final = 30.0
 """Seconds after its submit in which a task that the service does not know yet is waited for: it may lag."""
 
+LISTED_AGAIN: Final = 60.0
+"""Seconds after which the list is tried again, when it was of no use or did not show a task."""
+
 DETAILS_TRIED: Final = 5
 """Answers without a URL after which a task that has COMPLETED is taken to have none."""
 
@@ -58,7 +61,7 @@ class TaskWatcher:
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._list_seconds = 0.0
-        self._lists_refused = False
+        self._no_lists_until = float("-inf")
         self._not_before = float("-inf")
         self._blips = 0
         self._strange: set[str] = set()
@@ -142,17 +145,17 @@ class TaskWatcher:
             self._wake.set_result(None)
 
     def _plan(self, now: float) -> Plan | None:
-        watched = [self._view(record) for record in self._watched.values()]
+        watched = [self._view(record, now) for record in self._watched.values()]
         pace = self._session.limiter.pace
         plan = schedule.plan(watched, now=now, pace=pace, list_seconds=self._list_seconds)
         return plan and Plan(plan.ask, max(plan.at, self._not_before), plan.task_id)
 
-    def _view(self, record: Record) -> Watched:
+    def _view(self, record: Record, now: float) -> Watched:
         return Watched(
             task_id=record.task_id,
             since=record.since,
             asked_at=record.asked_at,
-            missing=record.missing or self._lists_refused,
+            missing=now < max(record.missing_until, self._no_lists_until),
             needs_details=record.needs_details(),
             not_before=record.not_before,
         )
@@ -203,12 +206,12 @@ class TaskWatcher:
         self._list_seconds = loop.time() - began
         for task_id, record in asked.items():
             row = rows.get(task_id)
-            record.missing = row is None
             if row is not None:
                 self._take_details(record, row)
                 record.asked(loop.time())
             else:
                 record.asked_at = loop.time()
+                record.missing_until = loop.time() + LISTED_AGAIN
 
     async def _ask_status(self, record: Record, permit: Permit) -> None:
         request = requests.task_status(record.task_id)
@@ -227,8 +230,13 @@ class TaskWatcher:
             self._set_back(record)
             self._tell(record, details.status, record.observe(details.status, self._now()))
             return
-        record.blips = 0
         self._tell(record, details.status, record.observe_details(details, self._now()))
+        if record.needs_details():
+            # It has ended, and the details are of an earlier moment: another server answered. They are asked for again,
+            # but not before everything else.
+            self._set_back(record)
+        else:
+            record.blips = 0
 
     def _tell(self, record: Record, status: TaskStatus, change: StatusChange | None) -> None:
         if change is not None:
@@ -247,7 +255,7 @@ class TaskWatcher:
         elif record is None:
             # A service without a task list: every task can still be asked for by itself.
             logger.warning("the task list cannot be had (%s): asking for each task instead", error)
-            self._lists_refused = True
+            self._no_lists_until = asyncio.get_running_loop().time() + LISTED_AGAIN
         elif self._is_fresh(record):
             self._set_back(record)
         else:
@@ -257,10 +265,14 @@ class TaskWatcher:
         self._blips += 1
         level = logging.WARNING if self._blips == 1 else logging.DEBUG
         logger.log(level, "a poll brought nothing (%s); waiting goes on", error)
-        if isinstance(error, BadResponse) and record is not None:
+        if isinstance(error, APIError) and error.status == 200 and record is not None:
+            # FAILED with a message is an error of the service, or news of the task: its details tell which.
+            record.in_doubt = True
+            self._set_back(record)
+        elif isinstance(error, BadResponse) and record is not None:
             self._set_back(record)
         elif isinstance(error, BadResponse) and self._blips > DETAILS_TRIED:
-            self._lists_refused = True
+            self._no_lists_until = asyncio.get_running_loop().time() + LISTED_AGAIN
         elif not isinstance(error, RateLimited):
             now = asyncio.get_running_loop().time()
             self._not_before = now + self._session.settings.policy.backoff(self._blips, random.random())
@@ -288,7 +300,8 @@ class TaskWatcher:
 
 
 def _is_blip(error: AIVideoMakerError) -> bool:
-    return isinstance(error, TransportError) or (isinstance(error, APIError) and error.status == 408)
+    # A 200 that is an error all the same: the service was not well, or so it seems.
+    return isinstance(error, TransportError) or (isinstance(error, APIError) and error.status in {200, 408})
 
 
 def _as_own(error: Exception) -> AIVideoMakerError:

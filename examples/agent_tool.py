@@ -60,8 +60,8 @@ class VideoTools:
             # A SubmitOutcomeUnknown says that the task may exist, and that it must not be submitted again blindly.
             del self._submits[spec]
             return {"status": "NOT_SUBMITTED", "message": str(error)}
-        report = await self._wait(task, ends_at)
-        if report["status"] in {"COMPLETED", "FAILED", "CANCEL"}:
+        report, running = await self._wait(task, ends_at)
+        if not running:
             self._submits.pop(spec, None)
         return report
 
@@ -71,19 +71,28 @@ class VideoTools:
         Args:
             task_id: what `make_video` returned.
         """
-        return await self._wait(self._client.task(task_id), asyncio.get_running_loop().time() + LONGEST_CALL)
+        ends_at = asyncio.get_running_loop().time() + LONGEST_CALL
+        try:
+            task = self._client.task(task_id)
+        except AIVideoMakerError as error:
+            return {"status": "UNKNOWN", "message": str(error)}
+        report, _ = await self._wait(task, ends_at)
+        return report
 
-    async def _wait(self, task: VideoTask, ends_at: float) -> Report:
+    async def _wait(self, task: VideoTask, ends_at: float) -> tuple[Report, bool]:
+        """What to tell, and whether the task may still be running."""
+        running = False
         try:
             video = await task.result(timeout=max(0.0, ends_at - asyncio.get_running_loop().time()))
         except WaitTimeout:
+            running = True
             message = "Still running. Call continue_video with this task_id; do not submit it again."
         except AIVideoMakerError as error:
             message = str(error)
         else:
             message = f"The service deletes the file at {video.expires_at:%Y-%m-%d %H:%M} UTC."
-            return {"status": "COMPLETED", "task_id": task.id, "url": video.url, "message": message}
-        return {"status": str(task.last_status or "UNKNOWN"), "task_id": task.id, "message": message}
+            return {"status": "COMPLETED", "task_id": task.id, "url": video.url, "message": message}, running
+        return {"status": str(task.last_status or "UNKNOWN"), "task_id": task.id, "message": message}, running
 
 
 async def main() -> None:

@@ -136,9 +136,30 @@ async def test_an_error_of_the_specs_themselves_reaches_the_consumer(client: AIV
         yield spec("a")
         raise ZeroDivisionError
 
+    many = client.generate_many(broken(), max_active=2)
+    assert (await anext(many)).video is not None, "what was paid is told first"
     with pytest.raises(ZeroDivisionError):
-        async for _ in client.generate_many(broken(), max_active=2):
-            pass
+        await anext(many)
+    await assert_nothing_held(client)
+
+
+async def test_no_paid_task_is_lost_to_a_spec_that_cannot_be_made(simulator: Simulator, client: AIVideoMaker) -> None:
+    """A generator over users' prompts, one of which is blank: an outcome for each task that was charged."""
+    many = client.generate_many((spec(text) for text in ["a", "b", "c", "d", "e", " ", "f"]), max_active=3)
+    outcomes = []
+    with pytest.raises(InvalidSpec):
+        async for outcome in many:
+            outcomes.append(outcome)
+    assert len(outcomes) == simulator.statistics().tasks == 5
+
+
+async def test_an_iterator_in_a_variable_can_be_closed_by_a_block(simulator: Simulator, client: AIVideoMaker) -> None:
+    """Nothing more is submitted after it."""
+    async with client.generate_many((spec(str(n)) for n in range(50)), max_active=2) as many:
+        await anext(many)
+    created = simulator.statistics().tasks
+    await asyncio.sleep(1000)
+    assert simulator.statistics().tasks == created
     await assert_nothing_held(client)
 
 

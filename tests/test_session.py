@@ -399,6 +399,89 @@ async def test_closing_ends_calls_under_way() -> None:
         await assert_nothing_held(client)
 
 
+async def test_closing_ends_calls_that_wait() -> None:
+    """For Retry-After, for the limit, for a place among the submits: nobody hangs in a shutdown."""
+    loop = asyncio.get_running_loop()
+    async with scripted(lambda _: Reply(429, headers={"Retry-After": "300"})) as service:
+        client = AIVideoMaker(KEY, base_url=service.url, limiter=RateLimiter())
+        calls = [asyncio.ensure_future(call(client)) for call in CALLS.values()]
+        await asyncio.sleep(5)
+        began = loop.time()
+        await client.aclose()
+        errors = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(error) for error in errors} <= {ConfigurationError, RateLimited}
+        assert sum(isinstance(error, ConfigurationError) for error in errors) >= 7
+        assert loop.time() == began
+        await assert_nothing_held(client)
+
+
+async def test_a_caller_s_session_that_raises_for_statuses_changes_nothing() -> None:
+    """402 is 402, and no unknown outcome."""
+    async with aiohttp.ClientSession(raise_for_status=True) as http:
+        async with talking_to(lambda _: Reply(402), http=http) as (_, client):
+            with pytest.raises(InsufficientCredits):
+                await client.submit(SPEC)
+
+
+async def test_a_request_without_a_body_names_no_type_of_one() -> None:
+    """PUT included, for which aiohttp would."""
+    async with talking_to(lambda _: Reply(body={"status": "CANCEL", "taskId": "ck1"})) as (service, client):
+        await client.cancel("ck1")
+    assert "content-type" not in service.arrivals[0].headers
+
+
+async def test_a_cancel_does_not_queue_behind_submits() -> None:
+    """There are only seconds in which it works."""
+
+    def handle(arrival: Any) -> Action:
+        return Hang() if arrival.method == "POST" else Reply(body={"status": "CANCEL", "taskId": "ck1"})
+
+    loop = asyncio.get_running_loop()
+    async with talking_to(handle) as (_, client):
+        submits = [asyncio.ensure_future(client.submit(SPEC)) for _ in range(40)]
+        await asyncio.sleep(1)
+        began = loop.time()
+        assert (await client.cancel("ck1")).cancelled
+        assert loop.time() - began < 1
+        for submit in submits:
+            submit.cancel()
+        await asyncio.wait(submits)
+
+
+async def test_a_retry_after_that_makes_no_sense_blocks_no_submits_for_good() -> None:
+    """A pause lasts an hour at most."""
+    actions: list[Action] = [Reply(429, headers={"Retry-After": "99999999999"}), submitted()]
+    async with talking_to(one_by_one(actions)) as (_, client):
+        with pytest.raises(RateLimited):
+            await client.submit(SPEC)
+        await asyncio.sleep(3600)
+        assert (await client.submit(SPEC)).id == "ck1"
+
+
+async def test_at_once_again_and_again_is_not_believed() -> None:
+    """429 with Retry-After 0 for ever: asked again ever more slowly."""
+    async with talking_to(lambda _: Reply(429, headers={"Retry-After": "0"})) as (service, client):
+        with pytest.raises(RateLimited):
+            await client.submit(SPEC, timeout=60)
+    assert 5 < len(service.arrivals) < 20
+
+
+async def test_a_submit_with_no_time_left_is_not_sent() -> None:
+    """It could only become an unknown outcome."""
+    async with talking_to(one_by_one([Reply(429, headers={"Retry-After": "9.3"}), Hang()])) as (service, client):
+        with pytest.raises((RequestTimeout, RateLimited)):
+            await client.submit(SPEC, timeout=10)
+    assert len(service.arrivals) == 1
+
+
+async def test_a_large_body_without_images_is_written_in_pieces() -> None:
+    """A data URI in the fields of an unknown model; aiohttp would warn of it."""
+    body = {"image": "data:image/png;base64," + "A" * 2_000_000}
+    async with talking_to(lambda _: submitted()) as (service, client):
+        await client.submit("new-model", body)
+    assert service.arrivals[0].json() == body
+
+
 async def test_a_404_of_a_task_and_of_an_endpoint_are_told_apart() -> None:
     """A task that is not there is another thing than a revision that lacks an endpoint."""
     async with talking_to(lambda _: Reply(404)) as (_, client):

@@ -14,6 +14,7 @@ import pytest
 
 from aivideomaker_async import (
     AIVideoMaker,
+    Disconnected,
     DownloadError,
     IncompleteDownload,
     OutputExpired,
@@ -151,7 +152,16 @@ async def test_an_error_of_the_progress_callback_stops_the_download(tmp_path: Pa
     async with serving(lambda _: Reply(body=CLIP)) as (_, video):
         with pytest.raises(ZeroDivisionError):
             await video.download(tmp_path / "a.mp4", progress=lambda *_: 1 / 0)
+        with pytest.raises(BrokenPipeError):
+            await video.download(tmp_path / "a.mp4", progress=_complain)
+        with pytest.raises(Disconnected, match="of another request"):
+            async with video.stream():
+                raise Disconnected("of another request", method="GET", path="/")
     assert await asyncio.to_thread(files, tmp_path) == []
+
+
+def _complain(*_: object) -> None:
+    raise BrokenPipeError("the caller's own")
 
 
 async def test_a_download_that_is_cancelled_anywhere_leaves_nothing(tmp_path: Path) -> None:

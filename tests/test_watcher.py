@@ -233,7 +233,72 @@ async def test_a_service_without_a_list_is_asked_for_each_task() -> None:
     service.override = lambda arrival: Reply(404) if arrival.path == "/api/v1/tasks" else None
     async with watching(service) as (server, client):
         await asyncio.gather(*(client.generate(SPEC) for _ in range(3)))
-    assert kinds(server)["list"] == 1
+    assert kinds(server)["list"] <= 2
+
+
+async def test_one_odd_answer_to_the_list_does_not_end_lists_for_good() -> None:
+    """A 404 of a deploy, or an empty list: a minute later everyone shares the list again."""
+    for odd in (Reply(404, "<html>"), Reply(body={"tasks": []})):
+        service = Service()
+        answers = iter([odd])
+        service.override = lambda item, a=answers: next(a, None) if item.path == "/api/v1/tasks" else None  # type: ignore[misc]
+        async with watching(service) as (server, client):
+            await asyncio.gather(*(client.generate(SPEC) for _ in range(12)))
+        assert kinds(server)["list"] > 30
+
+
+async def test_details_that_lag_behind_the_status_starve_nobody() -> None:
+    """One task ends by its status and not by its details: the others are heard all the same, and it is in the end."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service.add("lags", (0, "PROGRESS"))
+    done = Reply(body={"status": "COMPLETED"})
+
+    def lagging(item: Arrival) -> Action | None:
+        if item.path.endswith("/lags/status"):
+            return done
+        return Reply(body=row("lags", "COMPLETED")) if item.path.endswith("/lags") and item.at - began > 300 else None
+
+    service.override = lagging
+    service.unlisted = {"lags"}
+    async with watching(service) as (server, client):
+        lags = asyncio.ensure_future(client.task("lags").result())
+        await asyncio.sleep(10)
+        await asyncio.gather(*(client.generate(SPEC) for _ in range(3)))
+        assert loop.time() - began < 150
+        assert (await lags).id == "lags"
+    assert kinds(server)["details"] < 60
+
+
+async def test_where_status_and_details_disagree_on_the_end_the_details_count() -> None:
+    """They have the output."""
+    service = Service()
+    service.add("odd", (0, "COMPLETED"))
+    service.override = lambda item: Reply(body={"status": "FAILED"}) if item.path.endswith("/status") else None
+    async with watching(service) as (_, client):
+        assert (await client.task("odd").result()).url == "https://cdn.example/odd.mp4"
+
+
+async def test_a_failed_status_with_a_message_is_believed_when_the_details_say_so() -> None:
+    """It may be news of the task, against the documents; the details tell."""
+    service = Service()
+    service.add("bad", (0, "FAILED"))
+    told = Reply(body={"status": "FAILED", "message": "refused"})
+    service.override = lambda item: told if item.path.endswith("/status") else None
+    async with watching(service) as (server, client):
+        assert await statuses(client.task("bad")) == ["FAILED"]
+    assert len(server.arrivals) < 5
+
+
+async def test_an_error_that_looks_like_a_failed_status_is_a_blip() -> None:
+    """200 with FAILED and a message is how a 2026-03 service says that it is not well."""
+    service = Service()
+    odd = iter([Reply(200, {"status": "FAILED", "message": "Internal error, try again"})])
+    service.override = lambda item: next(odd, None) if item.path.endswith("/status") else None
+    async with watching(service) as (_, client):
+        task = await client.submit(SPEC)
+        assert await statuses(task) == IN_ORDER
 
 
 async def test_a_row_that_cannot_be_read_costs_only_its_own_task() -> None:

@@ -55,11 +55,6 @@ class Body:
         """Bytes on the wire, known before the first is written."""
         return sum(map(len, self.parts))
 
-    @property
-    def has_images(self) -> bool:
-        """Whether the body is worth writing in pieces."""
-        return any(isinstance(part, Image) for part in self.parts)
-
     def pieces(self) -> Iterator[bytes]:
         """The bytes on the wire, in pieces of about 64 KiB."""
         for part in self.parts:

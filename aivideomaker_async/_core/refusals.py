@@ -51,8 +51,13 @@ _NO_CREDITS: Final = re.compile(r"insufficient\s+credits?", re.IGNORECASE)
 
 
 def is_disguised_refusal(answer: Mapping[str, Any], *, expected: str) -> bool:
-    """Whether a 200 is an error all the same: it says FAILED, has a message, and lacks what was asked for."""
-    return answer.get("status") == "FAILED" and expected not in answer and ("message" in answer or "error" in answer)
+    """Whether a 200 is an error all the same: it says FAILED, has a message, and lacks what was asked for.
+
+    Where the status is all that was asked for, it comes with nothing else, and a message beside it is an error.
+    """
+    if answer.get("status") != "FAILED" or not ("message" in answer or "error" in answer):
+        return False
+    return expected not in answer or expected == "status"
 
 
 def refusal(

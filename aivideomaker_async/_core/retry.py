@@ -91,6 +91,7 @@ class RetryPolicy:
         repeatable: bool,
         time_left: float,
         retry_after: float | None = None,
+        refused: int = 0,
     ) -> Retry | GiveUp:
         """What to do after a failed attempt.
 
@@ -101,6 +102,7 @@ class RetryPolicy:
             repeatable: whether a request that may have arrived can be sent again without harm.
             time_left: seconds until the deadline of the call.
             retry_after: what the service asked for, in seconds.
+            refused: how many attempts ended in 429 so far.
         """
         if failure is Failure.LOST and not repeatable:
             return GiveUp.OUTCOME_UNKNOWN
@@ -109,7 +111,9 @@ class RetryPolicy:
         if failure is Failure.RATE_LIMITED:
             # A little later than asked for: everyone who was refused is told the same moment.
             asked = UNTOLD_PAUSE if retry_after is None else retry_after
-            after = asked + self.first_pause * random
+            # "At once", said again and again, is not believed.
+            least = min(self.longest_pause, self.first_pause * 2.0 ** min(refused - 1, 60)) if refused > 1 else 0.0
+            after = max(asked, least) + self.first_pause * random
         elif attempt >= self.max_attempts:
             return GiveUp.RAISE
         else:

@@ -107,9 +107,9 @@ def test_a_server_error_that_speaks_of_credits_stays_one() -> None:
         ({"status": "FAILED", "message": "Insufficient credits"}, "taskId", True),
         ({"status": "FAILED", "error": "no"}, "taskId", True),
         ({"status": "FAILED", "message": None}, "taskId", True),
-        # The status of a task that has failed, not of the request.
+        # The status of a task that has failed comes alone.
         ({"status": "FAILED"}, "status", False),
-        ({"status": "FAILED", "message": "m"}, "status", False),
+        ({"status": "FAILED", "message": "m"}, "status", True),
         ({"status": "FAILED", "message": "m", "id": "x"}, "id", False),
         ({"status": "SUBMITTED", "message": "queued", "taskId": "x"}, "taskId", False),
         ({"status": "SUBMITTED", "message": "queued"}, "taskId", False),

@@ -12,7 +12,7 @@ import selectors
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from anyio import to_thread
 
@@ -46,6 +46,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._in_threads += 1
         future.add_done_callback(self._thread_done)
         return future
+
+    async def shutdown_default_executor(self, *arguments: Any) -> None:
+        # Waits for a thread that is none of the executor's.
+        self._in_threads += 1
+        try:
+            await super().shutdown_default_executor(*arguments)
+        finally:
+            self._in_threads -= 1
 
     def _thread_done(self, _: object) -> None:
         self._in_threads -= 1
