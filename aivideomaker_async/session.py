@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import frozen
 
 from ._core import answers, refusals
-from ._core.quota import LONGEST_PAUSE
 from ._core.requests import Kind, Request, Sending
 from ._core.retry import UNTOLD_PAUSE, Failure, GiveUp, RetryPolicy, classify_status, parse_retry_after
+from .admission import Admission, too_late
 from .errors import (
     AIVideoMakerError,
     APIError,
@@ -26,7 +25,6 @@ from .errors import (
     ConfigurationError,
     ConnectFailed,
     RateLimited,
-    RequestTimeout,
     SubmitOutcomeUnknown,
     TransportError,
 )
@@ -43,9 +41,6 @@ __all__ = ["Session", "Settings"]
 logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-COMMANDS_AT_ONCE: Final = 32
-"""Submits under way at once, and as many cancels and quotes; queries are bounded by the limiter."""
 
 
 @frozen(kw_only=True)
@@ -77,17 +72,13 @@ class Session:
         self._owned: list[aiohttp.ClientSession] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._transports: dict[bool, Transport] = {}
-        # Apart, so that a cancel, for which there are only seconds, does not queue behind uploads.
-        self._places: dict[Kind, asyncio.Semaphore] = {}
-        self._waits: set[asyncio.Timeout] = set()
-        self._submits_resume_at = float("-inf")
+        self._admission = Admission(limiter, self.check_usable)
         self.closed: bool = False
 
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail, also those that wait; a second close does nothing."""
         self.closed = True
-        for wait in self._waits:
-            wait.reschedule(float("-inf"))
+        self._admission.wake_all()
         self._transports.clear()
         while self._owned:
             await self._owned.pop().close()
@@ -141,14 +132,13 @@ class Session:
         attempt, refused = 1, 0
         while True:
             try:
-                # Mostly there is a permit at once, and no timer is needed to wait for one.
-                permit = self.limiter.acquire_nowait() if request.kind is Kind.QUERY else None
+                permit = self._admission.admit_nowait(request)
                 if permit is None:
-                    permit = await self._wait_for_turn(request, priority, deadline)
+                    permit = await self._admission.admit(request, priority, deadline)
                 time_left = deadline - loop.time()
                 if time_left < self._least_time(request, limit):
                     permit.refund()
-                    raise _too_late(request)
+                    raise too_late(request)
                 answer = await self._exchange(request, permit, min(self.settings.attempt_timeout, time_left))
                 return self._decipher(request, answer, decode, expected)
             except (APIError, TransportError) as error:
@@ -158,28 +148,12 @@ class Session:
                 if pause is None:
                     raise _outcome_unknown(request, error, began_at) from error
                 attempt += failure_of(error) is not Failure.RATE_LIMITED
-            async with self._waiting(request, deadline):
-                await asyncio.sleep(pause)
+            await self._admission.rest(request, pause, deadline)
 
     @staticmethod
     def _least_time(request: Request, limit: float) -> float:
         # A submit that cannot be answered in time would only become an unknown outcome.
         return min(1.0, limit / 2) if request.kind is Kind.SUBMIT else 0.0
-
-    @asynccontextmanager
-    async def _waiting(self, request: Request, deadline: float) -> AsyncIterator[None]:
-        """A wait before anything is sent, which ends at the deadline and when the client is closed."""
-        self.check_usable()
-        try:
-            async with asyncio.timeout_at(deadline) as wait:
-                self._waits.add(wait)
-                try:
-                    yield
-                finally:
-                    self._waits.discard(wait)
-        except TimeoutError:
-            self.check_usable()
-            raise _too_late(request) from None
 
     def _pause_before_next(
         self, request: Request, error: APIError | TransportError, attempt: int, refused: int, time_left: float
@@ -221,21 +195,6 @@ class Session:
         """
         answer = await self._exchange(request, permit, self.settings.attempt_timeout)
         return self._decipher(request, answer, decode, expected)
-
-    async def _wait_for_turn(self, request: Request, priority: Priority, deadline: float) -> Permit:
-        async with self._waiting(request, deadline):
-            return await self._admit(request, priority)
-
-    async def _admit(self, request: Request, priority: Priority) -> Permit:
-        if request.kind is Kind.QUERY:
-            return await self.limiter.acquire(priority)
-        loop = asyncio.get_running_loop()
-        # In a loop, since the moment may move on meanwhile.
-        while request.kind is Kind.SUBMIT and (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(wait)
-        places = self._places.setdefault(request.kind, asyncio.Semaphore(COMMANDS_AT_ONCE))
-        await places.acquire()
-        return _Place(places)
 
     async def _exchange(self, request: Request, permit: Permit, timeout: float) -> Answer:
         sending = Sending()
@@ -305,34 +264,8 @@ class Session:
             retry_after=retry_after,
         )
         if isinstance(error, RateLimited):
-            self._pause(request, UNTOLD_PAUSE if retry_after is None else retry_after)
+            self._admission.pause(request, UNTOLD_PAUSE if retry_after is None else retry_after)
         return error
-
-    def _pause(self, request: Request, seconds: float) -> None:
-        # The limit on queries is the address's, and stops them all; the one on submits is the key's.
-        if request.kind is Kind.QUERY:
-            self.limiter.pause(seconds)
-        elif request.kind is Kind.SUBMIT:
-            resume_at = asyncio.get_running_loop().time() + min(seconds, LONGEST_PAUSE)
-            self._submits_resume_at = max(self._submits_resume_at, resume_at)
-
-
-class _Place:
-    """A place among the commands under way; it looks like a permit, and there is no window to hold."""
-
-    __slots__ = ("_places",)
-
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places: asyncio.Semaphore | None = places
-
-    def settle(self, *, answered: bool = True) -> None:
-        del answered
-        places, self._places = self._places, None
-        if places is not None:
-            places.release()
-
-    def refund(self) -> None:
-        self.settle()
 
 
 def failure_of(error: AIVideoMakerError) -> Failure:
@@ -344,11 +277,6 @@ def failure_of(error: AIVideoMakerError) -> Failure:
     if isinstance(error, APIError):
         return classify_status(error.status) or Failure.REFUSED
     return Failure.LOST
-
-
-def _too_late(request: Request) -> RequestTimeout:
-    message = "the deadline of the call passed while it waited for its turn under the limit; nothing was sent"
-    return RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False)
 
 
 def _outcome_unknown(request: Request, error: AIVideoMakerError, began_at: datetime) -> SubmitOutcomeUnknown:

@@ -407,7 +407,7 @@ async def test_closing_ends_calls_that_wait() -> None:
         calls = [asyncio.ensure_future(call(client)) for call in CALLS.values()]
         await asyncio.sleep(5)
         began = loop.time()
-        await client.aclose()
+        await asyncio.gather(client.aclose(), client.aclose())
         errors = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(error) for error in errors} <= {ConfigurationError, RateLimited}
         assert sum(isinstance(error, ConfigurationError) for error in errors) >= 7

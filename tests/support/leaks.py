@@ -28,5 +28,5 @@ async def assert_nothing_held(client: AIVideoMaker) -> None:
     assert statistics.limiter.in_flight == 0
     assert statistics.limiter.waiting_foreground == statistics.limiter.waiting_background == 0
     assert our_tasks() == []
-    assert all(places._value == 32 for places in client._session._places.values())
-    assert client._session._waits == set()
+    assert all(places._value == 32 for places in client._session._admission._places.values())
+    assert client._session._admission._waits == set()
