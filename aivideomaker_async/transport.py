@@ -162,7 +162,7 @@ class Transport:
             headers=headers,
             data=data,
             # aiohttp would name a type for a PUT without a body.
-            skip_auto_headers=_NO_TYPE if body is None else (),
+            skip_auto_headers=_NO_TYPE if body is None and request.method == "PUT" else None,
             # Statuses are read below, also in a caller's session that would raise them.
             raise_for_status=False,
             # aiohttp would carry the key along to wherever a redirect points.
