@@ -1,0 +1,441 @@
+"""A receiver of webhook deliveries, to be mounted in any ASGI framework or in aiohttp.web.
+
+    receiver = WebhookReceiver(client, "https://example.com/hooks")
+    app.mount("/hooks", receiver)
+    task = await client.submit(spec, webhook_url=receiver.url_for())
+
+A delivery only wakes the watcher, which asks the service: nothing in it is believed. Which task it is about tells the
+token in the URL, which only we can have made. So a forged or repeated delivery costs at most a query, within the limit,
+and one that never comes costs nothing but the time until the next poll.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import anyio
+from attrs import frozen
+
+from . import _checks
+from ._core import webhook_body, webhook_tokens
+from .errors import ConfigurationError
+from .secrecy import Secret
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from .client import AIVideoMaker
+
+__all__ = ["WebhookReceiver", "WebhookStatistics"]
+
+logger: Final = logging.getLogger(__name__)
+
+# Each framework has types of its own for these; all of them fit.
+_Scope: TypeAlias = Mapping[str, Any]
+_Receive: TypeAlias = Callable[[], Awaitable[Any]]
+_Send: TypeAlias = Callable[[Any], Awaitable[None]]
+_App: TypeAlias = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
+_NextPiece: TypeAlias = Callable[[], Awaitable[bytes | None]]
+"""Reads the next piece of a body; None at its end."""
+
+MOST_TASKS: Final = 100_000
+"""Tasks whose tokens are remembered, ended ones included; the oldest are forgotten first."""
+
+MOST_EARLY: Final = 10_000
+"""Deliveries that are kept for tasks not known yet; the oldest are forgotten first."""
+
+LEAST_SECRET: Final = 16
+"""Characters or bytes of a secret that somebody chooses."""
+
+_TEXTS: Final = {200: b"ok\n", 404: b"not found\n", 413: b"too large\n"}
+
+
+@frozen(kw_only=True)
+class WebhookStatistics:
+    """What a receiver has seen since it was made."""
+
+    received: int
+    """Deliveries with a right token; each is one of `known`, `late` and `unknown`."""
+    known: int
+    """Deliveries for a task that somebody here may wait for."""
+    late: int
+    """Deliveries for a task that had ended; they wake nobody."""
+    unknown: int
+    """Deliveries for a task that was not known here when they came: another process has submitted it, or an earlier
+    run of this one, or the answer to its submit was still on its way."""
+    early: int
+    """Tasks for which something had come before the answer to their submit."""
+    shared: int
+    """Deliveries that another process has taken and told of."""
+    too_large: int
+    """Deliveries whose body was refused for its size; they count as received, too."""
+    refused: int
+    """Requests with a wrong token, or none."""
+    tasks: int
+    """Tasks that deliveries are awaited for now."""
+
+
+class WebhookReceiver:
+    """Takes webhook deliveries and wakes the watcher of `client`. It is an ASGI application.
+
+    It may be mounted under any path, in one process or many, in another thread or event loop than the client's, and
+    needs no lifespan. What it answers: 200 to every method with a right token, 404 to everything else, 413 to a body
+    that is too large.
+
+    Args:
+        client: whose tasks the deliveries are about.
+        public_url: where the service reaches this receiver: http(s)://host, with a port or a path if need be.
+        secret: what the tokens are made with, 16 characters or more; the same in all processes that share `public_url`.
+            By default it is derived from the client's API key.
+        largest_body: bytes of the largest body that is taken.
+        body_timeout: seconds to wait for the whole of a body; then the delivery is taken without it.
+
+    Raises:
+        ConfigurationError: an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        client: AIVideoMaker,
+        public_url: str,
+        *,
+        secret: str | bytes | None = None,
+        largest_body: int = 65536,
+        body_timeout: float = 2.0,
+    ) -> None:
+        self._public_url = _check_public_url(public_url)
+        self._largest_body = _checks.count("largest_body", largest_body)
+        self._body_timeout = _checks.seconds("body_timeout", body_timeout)
+        if secret is None:
+            self._secret = webhook_tokens.derive_secret(client._session.settings.key)
+        else:
+            self._secret = _check_secret(secret)
+        self._client = client
+        self._ledger = _Ledger()
+        client._add_receiver(self)
+
+    def __repr__(self) -> str:
+        # The path may be a secret, as that of many webhooks is.
+        return f"<WebhookReceiver {urlsplit(self._public_url).hostname}>"
+
+    def url_for(self, reference: str | None = None) -> str:
+        """A URL for `submit(spec, webhook_url=...)`. Nobody can guess it; who knows it can wake the watcher.
+
+        Args:
+            reference: your own name for the task, such as its idempotency key or an order number. With it the URL is
+                the same in every process and after a restart. By default the URL is a new one each time.
+
+        Raises:
+            ConfigurationError: `reference` is no text, or an empty one.
+        """
+        if reference is None:
+            nonce = secrets.token_bytes(webhook_tokens.NONCE_BYTES)
+        elif isinstance(reference, str) and reference:  # type: ignore[redundant-expr]
+            nonce = webhook_tokens.nonce_for(self._secret, reference)
+        else:
+            raise ConfigurationError("reference: must be a text that is not empty, or None")
+        return f"{self._public_url}/{webhook_tokens.mint(self._secret, nonce)}"
+
+    def statistics(self) -> WebhookStatistics:
+        """What has come until now."""
+        return self._ledger.statistics()
+
+    def beside(self, app: Callable[[Any, Any, Any], Awaitable[None]], path: str) -> _App:
+        """An ASGI application: this receiver for what is below `path`, and `app` for all the rest.
+
+        For frameworks that cannot mount an ASGI application, such as Django and Quart.
+
+        Args:
+            app: the framework's own application. It alone gets the lifespan.
+            path: where the receiver is, as the server sees it; for example "/hooks".
+
+        Raises:
+            ConfigurationError: `path` is no path, or the root.
+        """
+        if not isinstance(path, str) or not path.strip("/"):  # type: ignore[redundant-expr]
+            raise ConfigurationError("path: must be a path such as '/hooks'")
+        prefix = f"/{path.strip('/')}/"
+
+        async def application(scope: _Scope, receive: _Receive, send: _Send) -> None:
+            await (self if _is_below(scope, prefix) else app)(scope, receive, send)
+
+        return application
+
+    # --- ASGI ----------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        """Serve one connection of an ASGI server.
+
+        Raises:
+            RuntimeError: a kind of connection that this does not know.
+        """
+        kind = scope["type"]
+        if kind == "http":
+            await self._serve(scope, receive, send)
+        elif kind == "lifespan":
+            await _live(receive, send)
+        elif kind == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            raise RuntimeError(f"a webhook receiver serves http, not {kind!r}")
+
+    async def _serve(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        # The last segment is the same whether the server, or what this is mounted in, leaves the path whole or not.
+        nonce = self._nonce(scope["path"])
+        status = 404 if nonce is None else await self._take(nonce, _told_length(scope), _next_piece(receive))
+        text = _TEXTS[status]
+        headers = [
+            (b"content-type", b"text/plain"),
+            (b"content-length", b"%d" % len(text)),
+            # A delivery can be a GET: a cache that answered the next one would swallow it.
+            (b"cache-control", b"no-store"),
+        ]
+        # Who has sent a delivery need not wait for the answer.
+        with suppress(OSError):
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
+
+    # --- aiohttp.web ---------------------------------------------------------------------------------
+
+    async def handle_aiohttp(self, request: web.Request) -> web.Response:
+        """A handler for aiohttp.web: `app.router.add_route("*", "/hooks/{token}", receiver.handle_aiohttp)`."""
+        from aiohttp import web
+
+        async def next_piece() -> bytes | None:
+            return await request.content.readany() or None
+
+        nonce = self._nonce(request.path)
+        status = 404 if nonce is None else await self._take(nonce, request.content_length, next_piece)
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(status=status, body=_TEXTS[status], content_type="text/plain", headers=headers)
+
+    # --- one delivery --------------------------------------------------------------------------------
+
+    def _nonce(self, path: str) -> bytes | None:
+        nonce = webhook_tokens.check(self._secret, webhook_tokens.last_segment(path))
+        if nonce is None:
+            self._ledger.refuse()
+            logger.debug("a request without a right token was refused")
+        return nonce
+
+    async def _take(self, nonce: bytes, length: int | None, next_piece: _NextPiece) -> int:
+        """Take a delivery with a right token; returns the status of the answer."""
+        status, urgent = 200, True
+        try:
+            urgent = await self._is_urgent(length, next_piece)
+        except _TooLarge:
+            self._ledger.refuse_body()
+            status = 413
+        except Exception as error:  # noqa: BLE001  (whatever became of its body, the delivery has come)
+            logger.debug("the body of a delivery could not be read: %s", type(error).__name__)
+        finally:
+            # Also when the server gives up on the request: that something has changed is known by its token.
+            self._arrived(nonce, urgent)
+        return status
+
+    async def _is_urgent(self, length: int | None, next_piece: _NextPiece) -> bool:
+        if length is not None and length > self._largest_body:
+            raise _TooLarge
+        body = bytearray()
+        with anyio.move_on_after(self._body_timeout):
+            while (piece := await next_piece()) is not None:
+                if len(body) + len(piece) > self._largest_body:
+                    raise _TooLarge
+                body += piece
+            return webhook_body.is_urgent(body)
+        return True
+
+    def _arrived(self, nonce: bytes, urgent: bool) -> None:
+        task_id, known = self._ledger.arrive(nonce, urgent)
+        if self._client._session.closed:
+            return
+        if task_id is not None:
+            logger.debug("a delivery for task %s", task_id)
+            self._client._hint(task_id, urgent=urgent)
+        elif not known:
+            logger.debug("a delivery for a task that is not known here")
+            self._client._share_hint(webhook_tokens.write_hint(nonce, urgent=urgent))
+            self._client._hint(None, urgent=urgent)
+
+    # --- for the client ------------------------------------------------------------------------------
+
+    def bind(self, url: str, task_id: str) -> bool:
+        """A submit with this webhook URL has become this task; returns whether the URL is one of this receiver's."""
+        nonce = webhook_tokens.check(self._secret, webhook_tokens.last_segment(url))
+        if nonce is None:
+            return False
+        urgent = self._ledger.bind(nonce, task_id)
+        if urgent is not None:
+            self._client._hint(task_id, urgent=urgent)
+        return True
+
+    def release(self, task_id: str) -> None:
+        """The task has ended: nobody needs to hear of it any more."""
+        self._ledger.release(task_id)
+
+    def resolve(self, reference: str) -> None:
+        """Another process has taken a delivery and does not know its task."""
+        hint = webhook_tokens.read_hint(reference)
+        if hint is None:
+            return
+        nonce, urgent = hint
+        task_id = self._ledger.hear(nonce, urgent)
+        if task_id is not None:
+            self._client._hint(task_id, urgent=urgent)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class _Ledger:
+    """Which nonce is which task, and what has come. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # None for a task that has ended: what still comes for it is known to be of no use.
+        self._task_of: OrderedDict[bytes, str | None] = OrderedDict()
+        self._nonces_of: dict[str, set[bytes]] = {}
+        self._early: OrderedDict[bytes, bool] = OrderedDict()
+        self._counts = dict.fromkeys(("known", "late", "unknown", "early", "shared", "too_large", "refused"), 0)
+
+    def arrive(self, nonce: bytes, urgent: bool) -> tuple[str | None, bool]:
+        """A delivery has come: for which task, if it still runs, and whether the nonce is known at all."""
+        with self._lock:
+            known = nonce in self._task_of
+            task_id = self._task_of.get(nonce)
+            self._counts["unknown" if not known else "late" if task_id is None else "known"] += 1
+            if not known:
+                self._keep(nonce, urgent)
+            return task_id, known
+
+    def hear(self, nonce: bytes, urgent: bool) -> str | None:
+        """Another process told of a delivery: for which task of ours, if it is one that runs."""
+        with self._lock:
+            self._counts["shared"] += 1
+            if nonce not in self._task_of:
+                self._keep(nonce, urgent)
+            return self._task_of.get(nonce)
+
+    def bind(self, nonce: bytes, task_id: str) -> bool | None:
+        """The nonce is this task; returns the urgency of what had come for it, or None when nothing had."""
+        with self._lock:
+            # A reference that is used again means the newer task.
+            self._forget(nonce)
+            self._task_of[nonce] = task_id
+            self._nonces_of.setdefault(task_id, set()).add(nonce)
+            if len(self._task_of) > MOST_TASKS:
+                self._forget(next(iter(self._task_of)))
+            urgent = self._early.pop(nonce, None)
+            self._counts["early"] += urgent is not None
+            return urgent
+
+    def release(self, task_id: str) -> None:
+        """The task has ended."""
+        with self._lock:
+            for nonce in self._nonces_of.pop(task_id, ()):
+                self._task_of[nonce] = None
+
+    def refuse(self) -> None:
+        """A request had no right token."""
+        with self._lock:
+            self._counts["refused"] += 1
+
+    def refuse_body(self) -> None:
+        """A delivery had too large a body."""
+        with self._lock:
+            self._counts["too_large"] += 1
+
+    def statistics(self) -> WebhookStatistics:
+        """The counts at this moment."""
+        with self._lock:
+            counts = self._counts
+            received = counts["known"] + counts["late"] + counts["unknown"]
+            return WebhookStatistics(received=received, tasks=len(self._nonces_of), **counts)
+
+    def _keep(self, nonce: bytes, urgent: bool) -> None:
+        # What was urgent once stays so, whatever comes after it.
+        self._early[nonce] = self._early.pop(nonce, False) or urgent
+        if len(self._early) > MOST_EARLY:
+            self._early.popitem(last=False)
+
+    def _forget(self, nonce: bytes) -> None:
+        task_id = self._task_of.pop(nonce, None)
+        if task_id is not None:
+            self._nonces_of[task_id].discard(nonce)
+            if not self._nonces_of[task_id]:
+                del self._nonces_of[task_id]
+
+
+# --- ASGI, in pieces -----------------------------------------------------------------------------
+
+
+async def _live(receive: _Receive, send: _Send) -> None:
+    """The lifespan of a server that runs nothing but the receiver."""
+    while True:
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
+            return
+
+
+def _next_piece(receive: _Receive) -> _NextPiece:
+    more = True
+
+    async def next_piece() -> bytes | None:
+        nonlocal more
+        if not more:
+            return None
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ConnectionError("the sender has gone")
+        more = message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
+
+    return next_piece
+
+
+def _told_length(scope: _Scope) -> int | None:
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    for name, value in headers:
+        if name.lower() == b"content-length":
+            return webhook_body.told_length(value)
+    return None
+
+
+def _is_below(scope: _Scope, prefix: str) -> bool:
+    if scope["type"] == "lifespan":
+        return False
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", "")).startswith(prefix)
+
+
+# --- arguments -----------------------------------------------------------------------------------
+
+
+def _check_public_url(value: str) -> str:
+    # The message does not show it: its path may be a secret.
+    try:
+        url = _checks.base_url(value)
+    except ConfigurationError:
+        url = ""
+    if not url or not url.isascii():
+        raise ConfigurationError(
+            "public_url: must be http(s)://host in ASCII, with nothing more than a port and a path"
+        ) from None
+    return url
+
+
+def _check_secret(value: object) -> Secret:
+    if not isinstance(value, str | bytes) or len(value) < LEAST_SECRET:
+        raise ConfigurationError(f"secret: must be a text or bytes, at least {LEAST_SECRET} long")
+    return Secret(value if isinstance(value, str) else value.hex())
