@@ -41,10 +41,12 @@ from .errors import (
     UnknownPrice,
     WaitTimeout,
 )
+from .host_limiter import HostRateLimiter
 from .images import ImageInput
 from .limiter import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
 from .many import GenerateMany, Outcome
 from .pricing import PRICES_2026_03, PriceTable
+from .redis_limiter import RedisRateLimiter
 from .specs import (
     AspectRatio,
     ImageToVideo,
@@ -56,9 +58,11 @@ from .specs import (
     TextToVideoV3,
     VideoSpec,
 )
+from .status_board import StatusBoard
 from .tasks import (
     Account,
     CancelResult,
+    Eta,
     Quote,
     StatusChange,
     SubmittedTask,
@@ -87,8 +91,10 @@ __all__ = [
     "Disconnected",
     "DownloadError",
     "EndpointNotFound",
+    "Eta",
     "FieldProblem",
     "GenerateMany",
+    "HostRateLimiter",
     "IdempotencyConflict",
     "ImageInput",
     "ImageToVideo",
@@ -109,10 +115,12 @@ __all__ = [
     "Quote",
     "RateLimited",
     "RateLimiter",
+    "RedisRateLimiter",
     "RequestTimeout",
     "RetryPolicy",
     "ServerError",
     "SpecLike",
+    "StatusBoard",
     "StatusChange",
     "StatusWatch",
     "SubmitOutcomeUnknown",

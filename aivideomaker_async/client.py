@@ -8,16 +8,18 @@ import os
 import uuid
 import weakref
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from . import _checks
 from ._core import answers, requests
+from ._core.durations import video_length
 from ._core.retry import RetryPolicy
+from ._core.task_list import AllTasks
 from .errors import (
     APIError,
     AuthenticationFailed,
@@ -25,13 +27,16 @@ from .errors import (
     ServerError,
     TaskNotFound,
 )
-from .limiter import Limiter, LimiterStatistics, default_limiter
+from .host_limiter import default_limiter
+from .limiter import Limiter, LimiterStatistics
 from .many import GenerateMany
 from .media import load_image
+from .observer import Observer
 from .record import Record
 from .session import Session, Settings
-from .specs import OtherModel, SpecLike, as_spec
-from .tasks import Account, CancelResult, Quote, SubmittedTask, TaskDetails, TaskStatus
+from .shared_limiter import SharedRateLimiter
+from .specs import OtherModel, SpecLike, VideoSpec, as_spec
+from .tasks import Account, CancelResult, Eta, Quote, SubmittedTask, TaskDetails, TaskStatus
 from .video import Video
 from .video_task import VideoTask
 from .watcher import TaskWatcher
@@ -39,11 +44,30 @@ from .watcher import TaskWatcher
 if TYPE_CHECKING:
     import aiohttp
 
+    from .sharing import Sharing
+    from .status_board import StatusBoard
+
 __all__ = ["AIVideoMaker", "ClientStatistics"]
 
 logger: Final = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL: Final = "https://aivideomaker.ai"
+
+
+class HintTarget(Protocol):
+    """What a client knows of a webhook receiver."""
+
+    def bind(self, url: str, task_id: str) -> bool:
+        """A submit with this webhook URL has become this task; returns whether the URL is the receiver's."""
+        ...
+
+    def release(self, task_id: str) -> None:
+        """The task has ended."""
+        ...
+
+    def resolve(self, reference: str) -> None:
+        """Another process has taken a delivery."""
+        ...
 
 
 @frozen(kw_only=True)
@@ -67,13 +91,14 @@ class AIVideoMaker:
         api_key: the API key; by default the environment variable `AIVIDEO_API_KEY`.
         base_url: scheme and host of the service; by default `AIVIDEO_BASE_URL`, else https://aivideomaker.ai.
         limiter: what keeps queries within the service's limit of 60 a minute for one IP address; by default all
-            clients of one service in this process share one.
+            clients of one service on this host share one, in whatever process.
         timeout: seconds for one attempt at one request.
         http: a caller's own `aiohttp.ClientSession`, for proxies or certificates; it is not closed here.
         call_timeout: seconds for one call with all its attempts, and its waits for the limit and for `Retry-After`.
         wait_timeout: seconds that `watch()` and `result()` wait at most when they are not told. Videos take minutes,
             and giving up does not give the credits back.
         retries: how often and how fast failed attempts are repeated.
+        status_board: lets all processes with the same key poll as one, over Redis.
 
     Raises:
         ConfigurationError: there is no key, or an argument makes no sense.
@@ -90,6 +115,7 @@ class AIVideoMaker:
         call_timeout: float = 600.0,
         wait_timeout: float = 3600.0,
         retries: RetryPolicy | None = None,
+        status_board: StatusBoard | None = None,
     ) -> None:
         from . import transport  # noqa: F401  (slow to import: better now than in the first request)
 
@@ -102,10 +128,29 @@ class AIVideoMaker:
             policy=RetryPolicy() if retries is None else retries,
         )
         self._wait_timeout = _checks.wait("wait_timeout", wait_timeout)
-        self._session = Session(
-            settings, limiter=default_limiter(urlsplit(url).netloc.lower()) if limiter is None else limiter, http=http
-        )
-        self._watcher = TaskWatcher(self._session)
+        origin = urlsplit(url).netloc.lower()
+        if limiter is None:
+            limiter = default_limiter(origin)
+        elif isinstance(limiter, SharedRateLimiter):
+            limiter = limiter.for_origin(origin)
+        self._session = Session(settings, limiter=limiter, http=http)
+        self._observer = Observer(service_time=self._session.service_time)
+        self._watcher = TaskWatcher(self._session, self._observer)
+        self._receivers: list[HintTarget] = []
+        self._observer.ended = self._release
+        self._sharing: Sharing | None = None
+        if status_board is not None:
+            from .sharing import Sharing
+
+            self._sharing = Sharing(
+                status_board,
+                origin=urlsplit(url).netloc.lower(),
+                key=settings.key,
+                watcher=self._watcher,
+                observer=self._observer,
+                record=lambda task_id: self._record(task_id, float("-inf")),
+                resolve=self._resolve,
+            )
         self._records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
 
     def __repr__(self) -> str:
@@ -131,7 +176,11 @@ class AIVideoMaker:
         try:
             await self._watcher.aclose()
         finally:
-            await self._session.aclose()
+            try:
+                if self._sharing is not None:
+                    await self._sharing.aclose()
+            finally:
+                await self._session.aclose()
 
     # --- generating ----------------------------------------------------------------------------------
 
@@ -174,7 +223,7 @@ class AIVideoMaker:
         )
         answer = await self._session.call(request, answers.submitted, expected="taskId", timeout=limit)
         logger.info("submitted %s as task %s", checked.model, answer.task_id)
-        return VideoTask(self, self._submitted(answer, loop.time()))
+        return VideoTask(self, self._submitted(answer, checked, webhook_url, loop.time()))
 
     async def generate(
         self,
@@ -271,7 +320,7 @@ class AIVideoMaker:
         Raises:
             AIVideoMakerError: an `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return await self._session.call(requests.list_tasks(), answers.tasks, expected="tasks", timeout=timeout)
+        return (await self._session.read_list(requests.list_tasks(), AllTasks, timeout=timeout)).tasks
 
     async def cancel(self, task_id: str, *, timeout: float | None = None) -> CancelResult:
         """Cancel a task, which works only while it is SUBMITTED. Its credits are refunded in full.
@@ -338,16 +387,20 @@ class AIVideoMaker:
         """The seconds that a wait may take: `timeout`, or the client's own when it is None."""
         return self._wait_timeout if timeout is None else _checks.wait("timeout", timeout)
 
+    def _eta(self, record: Record) -> Eta | None:
+        return self._observer.eta(record, self._session.check_usable().time())
+
     def _observe(self, task_id: str, answer: TaskStatus | TaskDetails) -> None:
         # What one caller hears, everyone who waits for this task hears.
         record = self._records.get(task_id)
         if record is None:
             return
+        now = asyncio.get_running_loop().time()
         if isinstance(answer, TaskDetails):
-            record.observe_details(answer, datetime.now(UTC))
+            self._observer.take_details(record, answer, now, alone=True)
         else:
-            record.observe(answer, datetime.now(UTC))
-        record.asked(asyncio.get_running_loop().time())
+            self._observer.take_status(record, answer, now)
+        self._watcher.observed(record)
 
     def _record(self, task_id: str, since: float) -> Record:
         record = self._records.get(task_id)
@@ -355,9 +408,46 @@ class AIVideoMaker:
             record = self._records[task_id] = Record(task_id, since)
         return record
 
-    def _submitted(self, answer: SubmittedTask, now: float) -> Record:
+    def _submitted(
+        self, answer: SubmittedTask, spec: VideoSpec | OtherModel, webhook_url: str | None, now: float
+    ) -> Record:
         record = self._record(answer.task_id, now)
-        record.submitted = answer
-        record.observe(answer.status, datetime.now(UTC))
-        record.asked_at = now
+        record.submitted, record.is_fresh = answer, True
+        record.model = spec.model
+        record.length = spec.seconds if isinstance(spec, VideoSpec) else video_length(spec.body)
+        self._observer.submitted(record, answer.status, now)
+        if webhook_url is not None:
+            for receiver in self._receivers:
+                record.has_webhook |= receiver.bind(webhook_url, record.task_id)
         return record
+
+    # --- for webhook receivers, from any thread ------------------------------------------------------
+
+    def _add_receiver(self, receiver: HintTarget) -> None:
+        self._receivers.append(receiver)
+        # Hints come from any thread, and need to know the loop of this client before it is first used.
+        with suppress(RuntimeError):
+            self._session.check_usable()
+
+    def _release(self, record: Record) -> None:
+        if record.has_webhook:
+            for receiver in self._receivers:
+                receiver.release(record.task_id)
+
+    def _hint(self, task_id: str | None, *, urgent: bool) -> None:
+        """A webhook says that something has happened: to this task, or (None) to one that is not known here."""
+        self._session.soon(self._take_hint, task_id, urgent)
+
+    def _take_hint(self, task_id: str | None, urgent: bool) -> None:
+        record = None if task_id is None else self._records.get(task_id)
+        if task_id is None or record is not None:
+            self._watcher.hint(record, urgent=urgent)
+
+    def _share_hint(self, reference: str) -> None:
+        """A webhook came for a task that another process may wait for."""
+        if self._sharing is not None:
+            self._session.soon(self._sharing.hint, reference)
+
+    def _resolve(self, reference: str) -> None:
+        for receiver in self._receivers:
+            receiver.resolve(reference)

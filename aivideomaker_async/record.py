@@ -9,15 +9,16 @@ import asyncio
 import copy
 from collections import deque
 from datetime import datetime
+from math import inf
 from typing import Final
 
 from attrs import define, field
 
 from ._core.transitions import Progression
 from .errors import AIVideoMakerError
-from .tasks import StatusChange, SubmittedTask, TaskDetails, TaskStatus
+from .tasks import Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
 
-__all__ = ["Record", "Subscription"]
+__all__ = ["Hint", "Record", "Subscription"]
 
 UNREAD: Final = 100
 """Changes kept for a consumer that does not read them; a task has five, a confused server may tell more."""
@@ -29,17 +30,22 @@ class Subscription:
     Args:
         record: the task.
         wants_details: whether the consumer waits for the output as well.
+        is_foreign: whether it stands for consumers in other processes.
     """
 
-    __slots__ = ("_waiter", "error", "pending", "record", "wants_answer", "wants_details")
+    __slots__ = ("_waiter", "error", "expired", "is_foreign", "pending", "record", "wants_answer", "wants_details")
 
-    def __init__(self, record: Record, *, wants_details: bool) -> None:
+    def __init__(self, record: Record, *, wants_details: bool, is_foreign: bool = False) -> None:
         self.record: Record = record
+        self.is_foreign: bool = is_foreign
         self.wants_details: bool = wants_details
         self.wants_answer: bool = False
         """Whether any answer about the task is news to this consumer, also one that tells no change."""
-        self.pending: deque[StatusChange] = deque(maxlen=UNREAD)
+        self.pending: deque[StatusChange] | None = None
+        """Changes that were not read yet; None for a consumer that only waits for the end."""
         self.error: AIVideoMakerError | None = None
+        self.expired: bool = False
+        """Whether its deadline has passed."""
         self._waiter: asyncio.Future[None] | None = None
 
     def notify(self) -> None:
@@ -48,12 +54,12 @@ class Subscription:
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Wait until there is something new.
+        """Wait until there is something new, or the deadline passes.
 
         Raises:
             AIVideoMakerError: the wait cannot go on.
         """
-        if self.error is None:
+        if self.error is None and not self.expired:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter
@@ -62,6 +68,15 @@ class Subscription:
         if self.error is not None:
             # One error may end the wait of thousands; raised as one object it would collect all their frames.
             raise copy.copy(self.error) from self.error.__cause__
+
+
+@define(eq=False)
+class Hint:
+    """That a webhook has said something of a task, which is not confirmed yet."""
+
+    status: TaskStatus | None
+    """The status when it came: a change of it confirms the hint."""
+    tries_left: int
 
 
 @define(eq=False, weakref_slot=True)
@@ -73,19 +88,38 @@ class Record:
 
     task_id: str
     since: float
+    """When it was submitted, as far as known; else when it was first watched."""
     submitted: SubmittedTask | None = None
+    is_fresh: bool = False
+    """Whether it was submitted by those who wait, so that the service may not know it at first."""
+    model: str | None = None
+    length: int | None = None
+    """Seconds of video."""
     progression: Progression = field(factory=Progression)
     last_change: StatusChange | None = None
     details: TaskDetails | None = None
     """The details of the ended task; None before it has ended."""
     asked_at: float | None = None
-    missing_until: float = float("-inf")
+    told_at: float | None = None
+    """When an answer that tells of this task alone last brought a change."""
+    missing_until: float = -inf
     """Until when it is asked for by itself, since the last list did not show it."""
-    not_before: float = float("-inf")
+    missed: int = 0
+    """Lists in a row that did not show it."""
+    not_before: float = -inf
     in_doubt: bool = False
     """Whether a status came that may have been an error of the service, so that only the details can tell."""
     blips: int = 0
     """Answers in a row that were of no use."""
+    has_webhook: bool = False
+    """Whether a webhook receiver of this client hears of its changes."""
+    hint: Hint | None = None
+    hinted_at: float = -inf
+    """When the last delivery came."""
+    deaf_until: float = -inf
+    """Until when deliveries are not confirmed: the last ones told nothing."""
+    empty_hints: int = 0
+    """Hints in a row that told nothing."""
     subscriptions: set[Subscription] = field(factory=set[Subscription])
 
     @property
@@ -98,6 +132,11 @@ class Record:
         """The status observed last."""
         return self.progression.current
 
+    @property
+    def changes_matter(self) -> bool:
+        """Whether somebody watches each change, and not only the end."""
+        return any(not item.wants_details for item in self.subscriptions)
+
     def asked(self, now: float) -> None:
         """The service has been asked for the status, and has told or will tell it in the same breath."""
         self.asked_at = now
@@ -105,24 +144,27 @@ class Record:
             if subscription.wants_answer:
                 subscription.notify()
 
-    def observe(self, status: TaskStatus, at: datetime) -> StatusChange | None:
+    def observe(self, status: TaskStatus, at: datetime, eta: Eta | None = None) -> StatusChange | None:
         """Take an observation; returns the change, or None when it told nothing new."""
         previous = self.progression.current
         if not self.progression.observe(status):
             return None
-        self.last_change = StatusChange(task_id=self.task_id, status=status, previous=previous, at=at)
+        self.last_change = StatusChange(task_id=self.task_id, status=status, previous=previous, at=at, eta=eta)
         for subscription in self.subscriptions:
-            subscription.pending.append(self.last_change)
-            subscription.notify()
+            if not subscription.wants_details:
+                if subscription.pending is None:
+                    subscription.pending = deque(maxlen=UNREAD)
+                subscription.pending.append(self.last_change)
+                subscription.notify()
         return self.last_change
 
-    def observe_details(self, details: TaskDetails, at: datetime) -> StatusChange | None:
+    def observe_details(self, details: TaskDetails, at: datetime, eta: Eta | None = None) -> StatusChange | None:
         """Take a whole row; what it tells of an ended task is kept.
 
         Where a whole row and a bare status disagree on how the task ended, the row has the output, and is believed.
         """
         self.in_doubt = False
-        change = self.observe(details.status, at)
+        change = self.observe(details.status, at, eta)
         if self.is_terminal and details.status.is_terminal:
             self.details = details
             for subscription in self.subscriptions:
@@ -134,7 +176,3 @@ class Record:
         if self.in_doubt:
             return True
         return self.is_terminal and self.details is None and any(item.wants_details for item in self.subscriptions)
-
-    def is_done_for(self, subscription: Subscription) -> bool:
-        """Whether nothing more can come for this consumer."""
-        return self.is_terminal and not (subscription.wants_details and self.details is None)

@@ -6,17 +6,21 @@ The decisions are in `_core`; here they are carried out.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ._core import answers, refusals
 from ._core.requests import Kind, Request, Sending
-from ._core.retry import UNTOLD_PAUSE, Failure, GiveUp, RetryPolicy, classify_status, parse_retry_after
+from ._core.retry import UNTOLD_PAUSE, Failure, GiveUp, RetryPolicy, classify_status, parse_date, parse_retry_after
+from ._core.task_list import ListReader
 from .admission import Admission, too_late
 from .errors import (
     AIVideoMakerError,
@@ -41,6 +45,8 @@ __all__ = ["Session", "Settings"]
 logger: Final = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+Reader = TypeVar("Reader", bound=ListReader)
 
 
 @frozen(kw_only=True)
@@ -74,6 +80,7 @@ class Session:
         self._transports: dict[bool, Transport] = {}
         self._admission = Admission(limiter, self.check_usable)
         self.closed: bool = False
+        self._dated: tuple[str | None, float] = (None, 0.0)
 
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail, also those that wait; a second close does nothing."""
@@ -125,6 +132,40 @@ class Session:
             SubmitOutcomeUnknown: a submit was sent, and what became of it is not known.
             ConfigurationError: the client cannot be used (any more, or here).
         """
+        return await self._repeat(
+            request,
+            lambda permit, seconds: self._attempt(request, decode, expected, permit, seconds),
+            timeout,
+            priority,
+        )
+
+    async def read_list(
+        self, request: Request, reader: Callable[[], Reader], *, timeout: float | None = None
+    ) -> Reader:
+        """Read a list while it arrives, trying again where that may help.
+
+        Args:
+            request: what to ask.
+            reader: makes what takes the answer, anew for each attempt.
+            timeout: seconds for the call with all its attempts and waits; None for the client's own.
+
+        Raises:
+            AIVideoMakerError: as `call`.
+        """
+        return await self._repeat(
+            request,
+            lambda permit, seconds: self._attempt_to_read(request, reader(), permit, seconds),
+            timeout,
+            Priority.FOREGROUND,
+        )
+
+    async def _repeat(
+        self,
+        request: Request,
+        attempt_once: Callable[[Permit, float], Awaitable[T]],
+        timeout: float | None,
+        priority: Priority,
+    ) -> T:
         loop = self.check_usable()
         began_at = datetime.now(UTC)
         limit = self.settings.call_timeout if timeout is None else timeout
@@ -139,8 +180,7 @@ class Session:
                 if time_left < self._least_time(request, limit):
                     permit.refund()
                     raise too_late(request)
-                answer = await self._exchange(request, permit, min(self.settings.attempt_timeout, time_left))
-                return self._decipher(request, answer, decode, expected)
+                return await attempt_once(permit, min(self.settings.attempt_timeout, time_left))
             except (APIError, TransportError) as error:
                 if failure_of(error) is Failure.RATE_LIMITED:
                     refused += 1
@@ -193,13 +233,45 @@ class Session:
             APIError: the service refuses.
             TransportError: there was no usable answer.
         """
-        answer = await self._exchange(request, permit, self.settings.attempt_timeout)
+        return await self._attempt(request, decode, expected, permit, self.settings.attempt_timeout)
+
+    async def ask_list(self, request: Request, reader: Reader, *, permit: Permit) -> Reader:
+        """Make one attempt at reading a list, with a permit that is given back whatever happens.
+
+        Raises:
+            APIError: the service refuses.
+            TransportError: there was no usable answer.
+        """
+        return await self._attempt_to_read(request, reader, permit, self.settings.attempt_timeout)
+
+    async def _attempt(
+        self,
+        request: Request,
+        decode: Callable[[Mapping[str, Any]], T],
+        expected: str,
+        permit: Permit,
+        timeout: float,
+    ) -> T:
+        answer = await self._exchange(request, permit, timeout)
         return self._decipher(request, answer, decode, expected)
 
-    async def _exchange(self, request: Request, permit: Permit, timeout: float) -> Answer:
+    async def _attempt_to_read(self, request: Request, reader: Reader, permit: Permit, timeout: float) -> Reader:
+        answer = await self._exchange(request, permit, timeout, reader)
+        self._check_status(request, answer)
+        try:
+            if refusals.is_disguised_refusal(reader.fields, expected="tasks"):
+                raise self._refusal(request, evolve(answer, body=json.dumps(reader.fields).encode()))
+            reader.finish()
+        except answers.MalformedAnswer as error:
+            raise self._not_understood(request, answer, error) from None
+        return reader
+
+    async def _exchange(
+        self, request: Request, permit: Permit, timeout: float, sink: ListReader | None = None
+    ) -> Answer:
         sending = Sending()
         try:
-            answer = await self._transport(request).send(request, timeout=timeout, sending=sending)
+            answer = await self._transport(request).send(request, timeout=timeout, sending=sending, sink=sink)
         except ConnectFailed:
             permit.refund()
             raise
@@ -215,7 +287,23 @@ class Session:
                 )
             raise
         permit.settle()
+        self._dated = answer.headers.get("Date"), time.time()
         return answer
+
+    def soon(self, callback: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
+        """Call this in the client's event loop, from any thread; a client that has none, or is closed, does nothing."""
+        loop = self._loop
+        if loop is None or self.closed:
+            return
+        # It may be closing at this moment.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(callback, *args)
+
+    def service_time(self) -> float:
+        """The time of day in seconds since the epoch, by the clock of the service where it tells."""
+        date, read_at = self._dated
+        told = None if date is None else parse_date(date)
+        return time.time() + (0.0 if told is None else told - read_at)
 
     def _transport(self, request: Request) -> Transport:
         self.check_usable()
@@ -236,18 +324,24 @@ class Session:
         return Transport(http, base_url=self.settings.base_url, key=self.settings.key, tells=self._http is None)
 
     def _decipher(self, request: Request, answer: Answer, decode: Callable[[Mapping[str, Any]], T], expected: str) -> T:
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s %s: %d, %d bytes", request.method, shorten(request.path), answer.status, len(answer.body))
-        if classify_status(answer.status) is not None:
-            raise self._refusal(request, answer)
+        self._check_status(request, answer)
         try:
             fields = answers.json_object(answer.body)
             if refusals.is_disguised_refusal(fields, expected=expected):
                 raise self._refusal(request, answer)
             return decode(fields)
         except answers.MalformedAnswer as error:
-            message = self.settings.key.hide_in(f"the answer ({answer.status}) cannot be understood: {error}")
-            raise BadResponse(message, method=request.method, path=shorten(request.path)) from None
+            raise self._not_understood(request, answer, error) from None
+
+    def _check_status(self, request: Request, answer: Answer) -> None:
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("%s %s: %d, %d bytes", request.method, shorten(request.path), answer.status, len(answer.body))
+        if classify_status(answer.status) is not None:
+            raise self._refusal(request, answer)
+
+    def _not_understood(self, request: Request, answer: Answer, error: answers.MalformedAnswer) -> BadResponse:
+        message = self.settings.key.hide_in(f"the answer ({answer.status}) cannot be understood: {error}")
+        return BadResponse(message, method=request.method, path=shorten(request.path))
 
     def _refusal(self, request: Request, answer: Answer) -> APIError:
         retry_after = parse_retry_after(

@@ -19,6 +19,7 @@ __all__ = [
     "OUTPUT_KEPT_FOR",
     "Account",
     "CancelResult",
+    "Eta",
     "Quote",
     "StatusChange",
     "SubmittedTask",
@@ -73,6 +74,20 @@ def _shown(value: object) -> str:
 
 
 @frozen(kw_only=True)
+class Eta:
+    """When a task will have ended, as far as others of its model and length tell. All times are aware, in UTC."""
+
+    at: datetime
+    """It is as likely to end before as after."""
+    earliest: datetime
+    """One in ten ends before."""
+    latest: datetime
+    """One in ten ends after."""
+    samples: int
+    """How many tasks this was learned from; few make it vague."""
+
+
+@frozen(kw_only=True)
 class StatusChange:
     """A transition of a task, as this process observed it.
 
@@ -85,6 +100,8 @@ class StatusChange:
     previous: TaskStatus | None = field(repr=_shown)
     at: datetime
     """When it was observed (aware, UTC); the service does not tell when it happened."""
+    eta: Eta | None = None
+    """When the task will have ended, as it looked then; None for one that has, and while nothing is known."""
 
 
 @frozen(kw_only=True)

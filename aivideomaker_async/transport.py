@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -28,7 +28,7 @@ from ._version import __version__
 from .errors import BadResponse, ConfigurationError, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .secrecy import Secret, redact_url, shorten
 
-__all__ = ["Answer", "Stream", "Transport", "open_session", "open_stream"]
+__all__ = ["Answer", "Sink", "Stream", "Transport", "open_session", "open_stream"]
 
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes (unpacked) beyond which an answer is refused; a list of 100,000 tasks is below."""
@@ -58,6 +58,12 @@ CONNECT_SHARE: Final = 0.9
 AT_ONCE: Final = 64 * 1024
 """Bytes of a body that are written in one go; larger ones are written in pieces, and the loop runs between them."""
 
+SLICE: Final = 64 * 1024
+"""Bytes of a long answer that are read without letting others run."""
+
+CHEAP_REST: Final = 128 * 1024
+"""Bytes that are rather read and thrown away than that a connection is closed and made anew."""
+
 _NO_TYPE: Final = ("Content-Type",)
 
 _current: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
@@ -72,9 +78,22 @@ class _TellingRequest(aiohttp.ClientRequest):
         return await super().send(conn)
 
 
+class Sink(Protocol):
+    """What takes a long answer while it arrives."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether the rest need not be read."""
+        ...
+
+    def feed(self, piece: bytes) -> None:
+        """Here are the next bytes. It never raises."""
+        ...
+
+
 @frozen
 class Answer:
-    """What came back."""
+    """What came back. An answer that went into a sink has no body here."""
 
     status: int
     headers: CIMultiDictProxy[str] = field(repr=False)
@@ -119,13 +138,14 @@ class Transport:
         # Should a later aiohttp send in another way, nothing is known to be unsent: the side that never pays twice.
         self._tells = tells and hasattr(aiohttp.ClientRequest, "send")
 
-    async def send(self, request: Request, *, timeout: float, sending: Sending) -> Answer:
-        """Send `request` once and read the whole answer.
+    async def send(self, request: Request, *, timeout: float, sending: Sending, sink: Sink | None = None) -> Answer:
+        """Send `request` once and read the answer.
 
         Args:
             request: what to send.
             timeout: seconds for connecting, sending, waiting and reading together.
             sending: is told how far the request got, which its caller needs to know also when the call is cancelled.
+            sink: takes the body of a good answer while it arrives, as much of it as it wants.
 
         Raises:
             TransportError: there is no usable answer. `ConnectFailed` means that nothing was sent.
@@ -137,7 +157,11 @@ class Transport:
         token = _current.set(sending)
         try:
             async with self._exchange(request, timeout) as response:
-                body = await _read(response, request)
+                if sink is not None and response.status == 200:
+                    await _pour(response, sink, request)
+                    body = b""
+                else:
+                    body = await _read(response, request)
                 return Answer(response.status, response.headers, body)
         except TimeoutError as error:
             failure = _timed_out(error, request, timeout, sending)
@@ -194,6 +218,34 @@ async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
             raise _error(BadResponse, f"the answer is larger than {LARGEST_ANSWER} bytes", request)
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _pour(response: aiohttp.ClientResponse, sink: Sink, request: Request) -> None:
+    size = 0
+    while not response.content.at_eof():
+        piece = await response.content.readany()
+        size += len(piece)
+        if size > LARGEST_ANSWER:
+            response.close()
+            raise _error(BadResponse, f"the answer is larger than {LARGEST_ANSWER} bytes", request)
+        for start in range(0, len(piece), SLICE):
+            sink.feed(piece[start : start + SLICE])
+            if sink.enough:
+                await _leave(response, size)
+                return
+            # A fast server never lets go of the loop.
+            await asyncio.sleep(0)
+
+
+async def _leave(response: aiohttp.ClientResponse, read: int) -> None:
+    """Be done with an answer that was read in part: to the end where that is near, else by closing the connection."""
+    length = response.content_length
+    if length is None or length - read <= CHEAP_REST:
+        rest = 0
+        while not response.content.at_eof() and rest <= CHEAP_REST:
+            rest += len(await response.content.readany())
+    if not response.content.at_eof():
+        response.close()
 
 
 def _timed_out(error: TimeoutError, request: Request, timeout: float, sending: Sending) -> TransportError:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from math import inf
-from typing import TYPE_CHECKING, Final, Self, final
+from typing import TYPE_CHECKING, Self, final
 
-from ._core.schedule import LONGEST_INTERVAL
 from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
 from .record import Record, Subscription
-from .tasks import CancelResult, StatusChange, SubmittedTask, TaskDetails, TaskStatus
+from .tasks import CancelResult, Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
 from .video import Video
+from .waiting import CURRENT
 
 if TYPE_CHECKING:
     from .client import AIVideoMaker
 
 __all__ = ["StatusWatch", "VideoTask"]
-
-FRESH: Final = LONGEST_INTERVAL
-"""Seconds for which an answer counts as the current status; while a task is watched, none gets older."""
 
 
 @final
@@ -53,6 +50,14 @@ class VideoTask:
     def submitted(self) -> SubmittedTask | None:
         """The service's answer to the submit; None when the handle was made from an id."""
         return self._record.submitted
+
+    def eta(self) -> Eta | None:
+        """When the task will have ended, as others of its model and length tell. No request is made.
+
+        None while nothing is known, and when the task has ended. What is known comes from finished tasks in the
+        task list and from those that this client has seen.
+        """
+        return self._client._eta(self._record)
 
     def watch(self, *, timeout: float | None = None) -> StatusWatch:
         """The current status first, then every change as it is observed, up to and including a terminal one.
@@ -104,13 +109,13 @@ class VideoTask:
         loop = asyncio.get_running_loop()
         began = loop.time()
         watcher = self._client._watcher
-        subscription = watcher.subscribe(self._record, wants_details=True)
+        deadline = None if limit == inf else began + limit
+        subscription = watcher.subscribe(self._record, wants_details=True, deadline=deadline)
         try:
-            async with asyncio.timeout_at(None if limit == inf else began + limit):
-                while self._record.details is None:
-                    await subscription.wait()
-        except TimeoutError:
-            raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began) from None
+            while self._record.details is None:
+                if subscription.expired:
+                    raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began)
+                await subscription.wait()
         finally:
             watcher.unsubscribe(subscription)
         return self._record.details
@@ -171,8 +176,9 @@ class StatusWatch(AsyncIterator[StatusChange]):
         self._began = self._loop.time()
         if record.is_terminal:
             return record.last_change
-        self._subscription = self._task._client._watcher.subscribe(record, wants_details=False)
-        if record.asked_at is not None and self._began - record.asked_at <= FRESH:
+        deadline = None if self._limit == inf else self._began + self._limit
+        self._subscription = self._task._client._watcher.subscribe(record, wants_details=False, deadline=deadline)
+        if record.asked_at is not None and self._began - record.asked_at <= CURRENT:
             return record.last_change
         # What was heard long ago may be wrong by now: the current status is whatever the next answer says.
         self._subscription.wants_answer = True
@@ -181,13 +187,11 @@ class StatusWatch(AsyncIterator[StatusChange]):
     async def _next(self) -> StatusChange:
         subscription, loop, began = self._subscription, self._loop, self._began
         assert subscription is not None and loop is not None and began is not None  # noqa: S101, PT018
-        try:
-            async with asyncio.timeout_at(None if self._limit == inf else began + self._limit):
-                while (change := self._news(subscription, began)) is None:
-                    await subscription.wait()
-        except TimeoutError:
-            elapsed = loop.time() - began
-            raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed) from None
+        while (change := self._news(subscription, began)) is None:
+            if subscription.expired:
+                elapsed = loop.time() - began
+                raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed)
+            await subscription.wait()
         return change
 
     def _news(self, subscription: Subscription, began: float) -> StatusChange | None:
@@ -195,7 +199,7 @@ class StatusWatch(AsyncIterator[StatusChange]):
             subscription.wants_answer = False
             return subscription.pending.popleft()
         record = subscription.record
-        if subscription.wants_answer and record.asked_at is not None and record.asked_at > began:
+        if subscription.wants_answer and record.asked_at is not None and record.asked_at >= began:
             subscription.wants_answer = False
             return record.last_change
         return None

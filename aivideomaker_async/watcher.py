@@ -1,8 +1,9 @@
 """One background poller for everyone who waits.
 
 The watcher runs in an asyncio task of its own while anybody waits, and is gone with the last of them. It asks
-`_core.schedule` what to ask the service next, and tells the records what it heard. A blip (a dropped connection, 5xx, a
-time-out, 429) never ends a wait; that the key is refused ends all of them, and that a task does not exist ends its own.
+`_core.schedule` what to ask the service next, and brings the answers to the `Observer`. A blip (a dropped connection,
+5xx, a time-out, 429) never ends a wait; that the key is refused ends all of them, and that a task does not exist ends
+its own.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import asyncio
 import contextvars
 import logging
 import random
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Final
+from collections.abc import Iterable
+from math import inf
+from typing import Final, Protocol
 
 from ._core import answers, requests, schedule
-from ._core.schedule import Ask, Plan, Watched
+from ._core.deadlines import Deadlines
+from ._core.schedule import Ask, Plan
+from ._core.task_list import NewsOfTasks
 from .errors import (
     AIVideoMakerError,
     APIError,
@@ -28,9 +31,11 @@ from .errors import (
     TransportError,
 )
 from .limiter import Permit, Priority
-from .record import Record, Subscription
+from .observer import Observer
+from .record import Hint, Record, Subscription
 from .session import Session
-from .tasks import StatusChange, TaskDetails, TaskStatus
+from .tasks import TaskDetails, TaskStatus
+from .waiting import Waiting
 
 __all__ = ["TaskWatcher"]
 
@@ -40,10 +45,38 @@ FRESH: Final = 30.0
 """Seconds after its submit in which a task that the service does not know yet is waited for: it may lag."""
 
 LISTED_AGAIN: Final = 60.0
-"""Seconds after which the list is tried again, when it was of no use or did not show a task."""
+"""Seconds after which the list is tried again, when it was of no use; longer each time."""
 
 DETAILS_TRIED: Final = 5
 """Answers without a URL after which a task that has COMPLETED is taken to have none."""
+
+LESSON: Final = 200
+"""Rows of the list that are looked at to learn how long tasks take."""
+
+LESSON_AGAIN: Final = 600.0
+"""Seconds after which that is tried again, when it taught nothing."""
+
+AT_ONCE: Final = 500
+"""Waiters that are woken before others may run."""
+
+HINT_TRIES: Final = 3
+"""Queries after a webhook, until one tells of a change: the delivery may be ahead of what the service answers."""
+
+LONGEST_DEAF: Final = 60.0
+"""Seconds for which the deliveries for a task are not confirmed, when many of them have told nothing."""
+
+
+class Peers(Protocol):
+    """What the watcher knows of those of other processes."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether another process polls for this one."""
+        ...
+
+    def wants(self, record: Record) -> None:
+        """Who waits for `record` in this process has changed."""
+        ...
 
 
 class TaskWatcher:
@@ -51,51 +84,80 @@ class TaskWatcher:
 
     Args:
         session: how to ask.
-        now: the time of day, for the moments of observations.
+        observer: who takes the answers.
     """
 
-    def __init__(self, session: Session, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, session: Session, observer: Observer) -> None:
         self._session = session
-        self._now = now
-        self._watched: dict[str, Record] = {}
+        self._observer = observer
+        self._waiting = Waiting(observer.durations, observer.announcements, observer.lists)
+        self._deadlines: Deadlines[Subscription] = Deadlines()
+        self._deadline_timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._list_seconds = 0.0
-        self._no_lists_until = float("-inf")
-        self._not_before = float("-inf")
+        self._not_before = -inf
         self._blips = 0
-        self._strange: set[str] = set()
+        self._useless_lists = 0
         self.polls: int = 0
+        self.peers: Peers | None = None
+        """The watchers of other processes, where there is a board."""
 
     @property
     def watched(self) -> int:
         """How many tasks somebody waits for."""
-        return len(self._watched)
+        return len(self._waiting)
 
-    def subscribe(self, record: Record, *, wants_details: bool) -> Subscription:
-        """Hear of the changes of `record` from now on. Give the subscription back with `unsubscribe`."""
-        loop = self._session.check_usable()
-        if record.since == float("-inf"):
-            record.since = loop.time()
+    def subscribe(self, record: Record, *, wants_details: bool, deadline: float | None = None) -> Subscription:
+        """Hear of the changes of `record` from now on. Give the subscription back with `unsubscribe`.
+
+        Args:
+            record: the task.
+            wants_details: whether the output is waited for as well.
+            deadline: when the subscription expires, on the clock of the event loop; None for never.
+        """
         subscription = Subscription(record, wants_details=wants_details)
+        self.add(subscription, deadline=deadline)
+        return subscription
+
+    def add(self, subscription: Subscription, *, deadline: float | None = None) -> None:
+        """As `subscribe`, for a subscription that exists."""
+        loop = self._session.check_usable()
+        now, record = loop.time(), subscription.record
+        if record.since == -inf:
+            record.since = now
         record.subscriptions.add(subscription)
-        self._watched[record.task_id] = record
+        self._waiting.add(record, now)
+        if self.peers is not None and not subscription.is_foreign:
+            self.peers.wants(record)
+        if deadline is not None:
+            self._deadlines.add(subscription, deadline)
+            self._set_deadline_timer(loop)
         if self._task is None or self._task.done():
             # An empty context: whoever comes first lends nothing (no request id, no span) to all who come later.
             self._task = loop.create_task(
                 self._run(), name="aivideomaker_async.TaskWatcher", context=contextvars.Context()
             )
         else:
-            self._replan()
-        return subscription
+            self.replan()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Hear no more. With the last subscription the watcher stops. A second time does nothing."""
         record = subscription.record
         record.subscriptions.discard(subscription)
-        if not record.subscriptions and self._watched.get(record.task_id) is record:
-            del self._watched[record.task_id]
-        if not self._watched and self._task is not None:
+        self._deadlines.discard(subscription)
+        if not record.subscriptions:
+            self._waiting.discard(record)
+        if self.peers is not None and not subscription.is_foreign:
+            self.peers.wants(record)
+        if not self._waiting:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._deadline_timer is not None:
+            self._deadline_timer.cancel()
+            self._deadline_timer = None
+        if self._task is not None:
             self._task.cancel()
             self._task = None
 
@@ -103,15 +165,65 @@ class TaskWatcher:
         """Stop, and tell everyone who waits that the client was closed."""
         task, self._task = self._task, None
         self._fail_all(ConfigurationError("the client was closed while this wait went on; the task itself goes on"))
+        self._stop()
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task])
+
+    # --- what comes from elsewhere -------------------------------------------------------------------
+
+    def observed(self, record: Record) -> None:
+        """A user's own call was answered with news of this task."""
+        self._waiting.asked(record, asyncio.get_running_loop().time())
+        self.replan()
+
+    def hint(self, record: Record | None, *, urgent: bool) -> None:
+        """A webhook says that something has happened: to this task, or (None) to one that is not known here.
+
+        Args:
+            record: the task.
+            urgent: whether it may be the end of the task, as far as the delivery tells.
+        """
+        if record is not None and record.is_terminal:
+            return
+        self._observer.announcements.heard()
+        now = asyncio.get_running_loop().time()
+        if record is None:
+            self._waiting.ask_all_soon()
+        else:
+            record.hinted_at = now
+            wanted = urgent or record.changes_matter
+            if not wanted or now < record.deaf_until or record.hint is not None or not record.subscriptions:
+                return
+            record.hint = Hint(record.status, HINT_TRIES)
+            record.not_before = now
+            self._waiting.sort(record, now)
+        self.replan()
+
+    # --- deadlines -----------------------------------------------------------------------------------
+
+    def _set_deadline_timer(self, loop: asyncio.AbstractEventLoop) -> None:
+        first = self._deadlines.first()
+        timer = self._deadline_timer
+        if timer is not None and (first is None or timer.when() > first):
+            timer.cancel()
+            timer = self._deadline_timer = None
+        if timer is None and first is not None:
+            self._deadline_timer = loop.call_at(first, self._expire)
+
+    def _expire(self) -> None:
+        self._deadline_timer = None
+        loop = asyncio.get_running_loop()
+        for subscription in self._deadlines.pop_due(loop.time(), AT_ONCE):
+            subscription.expired = True
+            subscription.notify()
+        self._set_deadline_timer(loop)
 
     # --- the poller ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
         try:
-            while self._watched:
+            while self._waiting:
                 if await self._sleep_until_due():
                     await self._poll()
         except asyncio.CancelledError:
@@ -126,39 +238,33 @@ class TaskWatcher:
         """Sleep until the next poll is due; False when something changed and it must be planned anew."""
         loop = asyncio.get_running_loop()
         plan = self._plan(loop.time())
-        if plan is None:
-            return False
-        if plan.at <= loop.time():
+        if plan is not None and plan.at <= loop.time():
             return True
         wake = self._wake = loop.create_future()
-        timer = loop.call_at(plan.at, self._replan)
+        timer = None if plan is None else loop.call_at(plan.at, self.replan)
         try:
             await wake
         finally:
-            timer.cancel()
+            if timer is not None:
+                timer.cancel()
             if self._wake is wake:
                 self._wake = None
-        return plan.at <= loop.time()
+        return plan is not None and plan.at <= loop.time()
 
-    def _replan(self) -> None:
+    def replan(self) -> None:
+        """Something has changed that may make another poll the next one."""
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     def _plan(self, now: float) -> Plan | None:
-        watched = [self._view(record, now) for record in self._watched.values()]
-        pace = self._session.limiter.pace
-        plan = schedule.plan(watched, now=now, pace=pace, list_seconds=self._list_seconds)
-        return plan and Plan(plan.ask, max(plan.at, self._not_before), plan.task_id)
-
-    def _view(self, record: Record, now: float) -> Watched:
-        return Watched(
-            task_id=record.task_id,
-            since=record.since,
-            asked_at=record.asked_at,
-            missing=now < max(record.missing_until, self._no_lists_until),
-            needs_details=record.needs_details(),
-            not_before=record.not_before,
+        view = self._waiting.view(
+            now,
+            pace=self._session.limiter.pace,
+            list_seconds=self._list_seconds,
+            followed=self.peers is not None and self.peers.follows,
         )
+        plan = None if view is None else schedule.plan(view, now)
+        return plan and Plan(plan.ask, max(plan.at, self._not_before), plan.task_id)
 
     async def _poll(self) -> None:
         permit = await self._session.acquire(Priority.BACKGROUND)
@@ -179,7 +285,7 @@ class TaskWatcher:
         return plan if plan is not None and plan.at <= now else None
 
     async def _carry_out(self, plan: Plan, permit: Permit) -> None:
-        record = self._watched[plan.task_id] if plan.task_id else None
+        record = self._waiting.records[plan.task_id] if plan.task_id else None
         try:
             if record is None:
                 await self._ask_list(permit)
@@ -192,45 +298,66 @@ class TaskWatcher:
         else:
             self._blips = 0
 
-    async def _ask_list(self, permit: Permit) -> None:
-        loop = asyncio.get_running_loop()
-        asked = dict(self._watched)
-        began = loop.time()
-        wanted = frozenset(asked)
-        rows = await self._session.ask(
-            requests.list_tasks(),
-            lambda fields: answers.readable_tasks(fields, wanted),
-            expected="tasks",
-            permit=permit,
-        )
-        self._list_seconds = loop.time() - began
-        for task_id, record in asked.items():
-            row = rows.get(task_id)
-            if row is not None:
-                self._take_details(record, row)
-                record.asked(loop.time())
-            else:
-                record.asked_at = loop.time()
-                record.missing_until = loop.time() + LISTED_AGAIN
-
     async def _ask_status(self, record: Record, permit: Permit) -> None:
         request = requests.task_status(record.task_id)
         status = await self._session.ask(request, answers.status, expected="status", permit=permit)
-        self._tell(record, status, record.observe(status, self._now()))
-        record.asked(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        if self._observer.lists.check_is_due:
+            self._observer.lists.checked()
+        self._observer.take_status(record, status, now)
+        self._was_asked(record, now)
 
     async def _ask_details(self, record: Record, permit: Permit) -> None:
         details = await self._session.ask(requests.task(record.task_id), answers.task, expected="id", permit=permit)
-        self._take_details(record, details)
-        record.asked(asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        self._take_details(record, details, now, alone=True)
+        self._was_asked(record, now)
 
-    def _take_details(self, record: Record, details: TaskDetails) -> None:
+    async def _ask_list(self, permit: Permit) -> None:
+        loop = asyncio.get_running_loop()
+        asked = self._waiting.listable()
+        began = loop.time()
+        reader = NewsOfTasks(
+            {task_id: _known(record) for task_id, record in asked.items()},
+            optional=self._waiting.unlisted() | self._observer.to_compare(),
+            lesson=LESSON if began >= self._waiting.lesson_until else 0,
+        )
+        await self._session.ask_list(requests.list_tasks(), reader, permit=permit)
+        self._list_seconds = loop.time() - began
+        self._useless_lists = 0
+        self._observer.lists.listed(loop.time())
+        if reader.finished or began >= self._waiting.lesson_until:
+            self._observer.take_lesson(reader.finished)
+            self._waiting.lesson_until = loop.time() + LESSON_AGAIN
+        await self._take_list(reader, asked, began)
+
+    async def _take_list(self, reader: NewsOfTasks, asked: dict[str, Record], began: float) -> None:
+        now = asyncio.get_running_loop().time()
+        for task_id in self._observer.to_compare() & reader.seen.keys():
+            self._observer.compare(task_id, reader.seen[task_id], began, None)
+        known = self._waiting.records
+        for number, (task_id, status) in enumerate(reader.seen.items(), 1):
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
+            if (record := asked.get(task_id) or known.get(task_id)) is None:
+                continue
+            if record.told_at is not None:
+                self._observer.compare(task_id, status, began, record)
+            if (details := reader.news.get(task_id)) is not None:
+                self._take_details(record, details, now, alone=False)
+            self._confirm(record, now)
+            self._waiting.was_listed(record, now)
+        for task_id in asked.keys() - reader.seen.keys():
+            self._waiting.was_not_listed(asked[task_id], now)
+        self._waiting.all_listed(now)
+
+    def _take_details(self, record: Record, details: TaskDetails, now: float, *, alone: bool) -> None:
         if details.status == TaskStatus.COMPLETED and not details.url and record.blips < DETAILS_TRIED:
             # The status may be ahead of the output: tell the one, and ask again for the other.
             self._set_back(record)
-            self._tell(record, details.status, record.observe(details.status, self._now()))
+            self._observer.take_status(record, details.status, now)
             return
-        self._tell(record, details.status, record.observe_details(details, self._now()))
+        self._observer.take_details(record, details, now, alone=alone)
         if record.needs_details():
             # It has ended, and the details are of an earlier moment: another server answered. They are asked for again,
             # but not before everything else.
@@ -238,30 +365,46 @@ class TaskWatcher:
         else:
             record.blips = 0
 
-    def _tell(self, record: Record, status: TaskStatus, change: StatusChange | None) -> None:
-        if change is not None:
-            logger.info("task %s: %s (was %s)", record.task_id, change.status, change.previous)
-        if not status.is_known and status not in self._strange and len(self._strange) < 100:
-            self._strange.add(status)
-            logger.warning("task %s has the unknown status %r: waiting goes on", record.task_id, str(status)[:50])
+    # --- after an answer -----------------------------------------------------------------------------
+
+    def _was_asked(self, record: Record, now: float) -> None:
+        self._confirm(record, now)
+        self._waiting.asked(record, now)
+
+    @staticmethod
+    def _confirm(record: Record, now: float) -> None:
+        """The service has answered, and perhaps told what a webhook had announced."""
+        hint = record.hint
+        if hint is None:
+            return
+        hint.tries_left -= 1
+        if record.status != hint.status:
+            record.hint, record.empty_hints = None, 0
+        elif hint.tries_left:
+            record.not_before = now + 2.0 ** (HINT_TRIES - 1 - hint.tries_left)
+        else:
+            # Deliveries that tell nothing, repeated ones perhaps, must not use up the limit.
+            record.hint, record.empty_hints = None, record.empty_hints + 1
+            record.deaf_until = now + min(2.0**record.empty_hints, LONGEST_DEAF)
 
     # --- trouble -------------------------------------------------------------------------------------
 
     def _take_failure(self, error: AIVideoMakerError, record: Record | None) -> None:
+        now = asyncio.get_running_loop().time()
         if isinstance(error, AuthenticationFailed):
             self._fail_all(error)
         elif isinstance(error, RateLimited | ServerError) or _is_blip(error):
-            self._take_blip(error, record)
+            self._take_blip(error, record, now)
         elif record is None:
             # A service without a task list: every task can still be asked for by itself.
             logger.warning("the task list cannot be had (%s): asking for each task instead", error)
-            self._no_lists_until = asyncio.get_running_loop().time() + LISTED_AGAIN
-        elif self._is_fresh(record):
+            self._do_without_lists(now)
+        elif record.is_fresh and now - record.since < FRESH:
             self._set_back(record)
         else:
-            self._fail(record, error)
+            self._fail([record], error)
 
-    def _take_blip(self, error: AIVideoMakerError, record: Record | None) -> None:
+    def _take_blip(self, error: AIVideoMakerError, record: Record | None, now: float) -> None:
         self._blips += 1
         level = logging.WARNING if self._blips == 1 else logging.DEBUG
         logger.log(level, "a poll brought nothing (%s); waiting goes on", error)
@@ -272,31 +415,46 @@ class TaskWatcher:
         elif isinstance(error, BadResponse) and record is not None:
             self._set_back(record)
         elif isinstance(error, BadResponse) and self._blips > DETAILS_TRIED:
-            self._no_lists_until = asyncio.get_running_loop().time() + LISTED_AGAIN
+            self._do_without_lists(now)
         elif not isinstance(error, RateLimited):
-            now = asyncio.get_running_loop().time()
             self._not_before = now + self._session.settings.policy.backoff(self._blips, random.random())
 
+    def _do_without_lists(self, now: float) -> None:
+        self._waiting.no_lists_until = now + LISTED_AGAIN * 2.0 ** min(self._useless_lists, 6)
+        self._useless_lists += 1
+
     def _set_back(self, record: Record) -> None:
-        record.blips += 1
-        pause = self._session.settings.policy.backoff(record.blips, 1.0)
-        record.asked_at = asyncio.get_running_loop().time()
-        record.not_before = record.asked_at + pause
-
-    def _is_fresh(self, record: Record) -> bool:
         now = asyncio.get_running_loop().time()
-        return record.submitted is not None and now - record.since < FRESH
-
-    def _fail(self, record: Record, error: AIVideoMakerError) -> None:
-        self._watched.pop(record.task_id, None)
-        for subscription in tuple(record.subscriptions):
-            subscription.error = error
-            subscription.notify()
-        record.subscriptions.clear()
+        record.blips += 1
+        record.not_before = now + self._session.settings.policy.backoff(record.blips, 1.0)
+        self._waiting.set_back(record, now)
 
     def _fail_all(self, error: AIVideoMakerError) -> None:
-        for record in tuple(self._watched.values()):
-            self._fail(record, error)
+        self._fail(tuple(self._waiting.records.values()), error)
+
+    def _fail(self, records: Iterable[Record], error: AIVideoMakerError) -> None:
+        failed: list[Subscription] = []
+        for record in records:
+            self._waiting.discard(record)
+            for subscription in record.subscriptions:
+                subscription.error = error
+                self._deadlines.discard(subscription)
+                failed.append(subscription)
+            record.subscriptions.clear()
+            if self.peers is not None:
+                self.peers.wants(record)
+        self._wake_some(failed)
+
+    def _wake_some(self, waiters: list[Subscription]) -> None:
+        for subscription in waiters[:AT_ONCE]:
+            subscription.notify()
+        if len(waiters) > AT_ONCE:
+            asyncio.get_running_loop().call_soon(self._wake_some, waiters[AT_ONCE:])
+
+
+def _known(record: Record) -> str | None:
+    """The status that tells nothing new of this task."""
+    return None if record.is_terminal or record.model is None else record.status
 
 
 def _is_blip(error: AIVideoMakerError) -> bool:

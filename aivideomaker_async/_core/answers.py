@@ -18,7 +18,19 @@ from attrs import frozen
 from ..secrecy import redact
 from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
 
-__all__ = ["MalformedAnswer", "account", "cancelled", "json_object", "quote", "status", "submitted", "task", "tasks"]
+__all__ = [
+    "MalformedAnswer",
+    "account",
+    "cancelled",
+    "json_object",
+    "quote",
+    "rows",
+    "shown",
+    "status",
+    "submitted",
+    "task",
+    "task_row",
+]
 
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[Any], object]
@@ -37,7 +49,7 @@ def json_object(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise MalformedAnswer(f"the body is not JSON: {_shown(body)}") from None
+        raise MalformedAnswer(f"the body is not JSON: {shown(body)}") from None
     return _object(value, "$")
 
 
@@ -51,32 +63,41 @@ def task(answer: Mapping[str, Any]) -> TaskDetails:
     return _read(_TASK, answer, "$")
 
 
-def tasks(answer: Mapping[str, Any]) -> list[TaskDetails]:
-    """The task list, newest first."""
-    return [_read(_TASK, row, f"$.tasks[{index}]") for index, row in enumerate(rows(answer))]
+def task_at(value: object, path: str) -> TaskDetails:
+    """Full details of the task that `value` ought to be; it stands at `path` of the answer."""
+    return _read(_TASK, value, path)
+
+
+def task_row(details: TaskDetails) -> dict[str, object]:
+    """The row that `task` reads as `details`."""
+    row: dict[str, object] = {"id": details.id, "status": str(details.status), "input": dict(details.input)}
+    told = {
+        "model": details.model,
+        "output": details.output and _output_row(details.output),
+        "createdAt": details.created_at and details.created_at.isoformat(),
+        "completedAt": details.completed_at and details.completed_at.isoformat(),
+        "creditsCharged": details.credits_charged,
+        "creditsRefunded": details.credits_refunded,
+        "listValueCents": details.list_value_cents,
+        "idempotencyKey": details.idempotency_key,
+    }
+    # An odd field is in `extra` under its own name, and its attribute is missing.
+    return {**row, **_told(**told), **details.extra}
+
+
+def _output_row(output: TaskOutput) -> dict[str, object]:
+    return {**_told(url=output.url, msg=output.message, error=output.error), **output.extra}
+
+
+def _told(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def rows(answer: Mapping[str, Any]) -> list[Any]:
     """The rows of the task list, as they came."""
     found = answer.get("tasks")
     if not isinstance(found, list):
-        raise MalformedAnswer(f"expected a list of tasks @ $.tasks: {_shown(found)}")
-    return found
-
-
-def readable_tasks(answer: Mapping[str, Any], wanted: frozenset[str]) -> dict[str, TaskDetails]:
-    """The rows of the task list whose ids are wanted, by id; rows that cannot be read are passed over.
-
-    Of rows with the same id the first counts: the list is newest first.
-    """
-    found: dict[str, TaskDetails] = {}
-    for row in rows(answer):
-        try:
-            identity = _identifier(row.get("id"))
-            if identity in wanted and identity not in found:
-                found[identity] = _read(_TASK, row, "$")
-        except (AttributeError, ValueError):
-            continue
+        raise MalformedAnswer(f"expected a list of tasks @ $.tasks: {shown(found)}")
     return found
 
 
@@ -158,7 +179,7 @@ def _time(value: Any) -> datetime:
 
 def _object(value: Any, path: str = "$") -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise MalformedAnswer(f"expected an object @ {path}: {_shown(value)}")
+        raise MalformedAnswer(f"expected an object @ {path}: {shown(value)}")
     return value
 
 
@@ -216,10 +237,11 @@ def _required(parse: Callable[[Any], T], answer: Mapping[str, Any], wire: str, p
     try:
         return parse(answer[wire])
     except (ValueError, OverflowError) as error:
-        raise MalformedAnswer(f"{error} @ {path}.{wire}: {_shown(answer[wire])}") from None
+        raise MalformedAnswer(f"{error} @ {path}.{wire}: {shown(answer[wire])}") from None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """The first words of an answer, for an error."""
     if isinstance(value, bytes):
         value = value[:60].decode("utf-8", "replace")
     return repr(redact(value))[:80]

@@ -22,7 +22,7 @@ from attrs import frozen
 
 from .. import _checks
 
-__all__ = ["Failure", "GiveUp", "Retry", "RetryPolicy", "classify_status", "parse_retry_after"]
+__all__ = ["Failure", "GiveUp", "Retry", "RetryPolicy", "classify_status", "parse_date", "parse_retry_after"]
 
 UNTOLD_PAUSE: Final = 5.0
 """Seconds to wait after a 429 that does not tell how long."""
@@ -145,15 +145,16 @@ def parse_retry_after(value: str | None, *, date: str | None, wall_clock: Callab
     try:
         seconds = float(value)
     except ValueError:
-        at = _timestamp(value)
+        at = parse_date(value)
         if at is None:
             return None
-        sent_at = _timestamp(date)
+        sent_at = parse_date(date)
         seconds = at - (wall_clock() if sent_at is None else sent_at)
     return max(0.0, seconds) if isfinite(seconds) else None
 
 
-def _timestamp(value: str | None) -> float | None:
+def parse_date(value: str | None) -> float | None:
+    """Seconds since the epoch that an HTTP date tells; None when it is none."""
     if value is None:
         return None
     try:

@@ -1,32 +1,61 @@
 """What the watcher asks next, and when.
 
-`GET /tasks` tells the status of every task in one request, so several tasks are asked for together; a task that the
-list does not show, and a task that waits alone, are asked for one by one. Which is cheaper is arithmetic: with n tasks,
-one request every `pace` seconds and lists that take T seconds to fetch and read, a task that is asked for in turn is
-n * pace / 2 seconds late on average, and a list max(pace, T) / 2 + T.
+**What.** `GET /tasks` tells the status of every task in one request, so several tasks are asked for together; a task
+that the list does not show, and a task that waits alone, are asked for one by one. Which is cheaper is arithmetic: with
+n tasks, one request every `pace` seconds, and lists that take T seconds to fetch and lag L seconds behind, a task that
+is asked for in turn is n * pace / 2 seconds late on average, and a list max(pace, T) / 2 + T + L.
 
-How often is a trade of requests for seconds. Nothing is known yet about when a task will be done, so its age stands in:
-what has run for minutes is not late by the seconds that a younger one would be. Many waiters share a poll, and what
-they lose by waiting adds up while the request costs the same, so the interval shrinks with the square root of their
-number, down to the pace of the limit.
+**When.** Waiting costs seconds, asking costs requests. Let tasks end at a rate of h a second (the hazard, which is
+known as far as their durations have been learned), and let a request be worth c seconds of somebody's waiting. Asking
+every d seconds costs h * d / 2 seconds of waiting and c / d of requests each second, which is least for
+d = sqrt(2c / h). So the next request is due d seconds after the last one as soon as d * sqrt(h) reaches `DEAR` =
+sqrt(2c), or `CHEAP` while nothing is known. The hazards of many tasks add up, so many waiters are asked for more often,
+down to the pace of the limit, and a task that cannot be done yet is hardly asked for at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
-from math import sqrt
+from math import inf
 from typing import Final
 
 from attrs import frozen
 
-__all__ = ["Ask", "Plan", "Watched", "interval", "list_is_cheaper", "plan"]
+from .durations import USUAL, Estimate
 
-AGE_SHARE: Final = 1 / 30
-"""The share of its age by which the news of a task that waits alone may be late."""
+__all__ = ["Ask", "Crowd", "Plan", "View", "Watched", "interval", "list_is_cheaper", "plan"]
 
-LONGEST_INTERVAL: Final = 5.0
-"""Seconds; no task is left unasked for longer, however old it is."""
+DEAR: Final = 0.41
+"""sqrt(2c), in square roots of a second: how long it pays to wait where it is known when tasks end. With a median of
+90 s a task that waits alone is asked for about 20 times and known 1.9 s late."""
+
+CHEAP: Final = 0.2
+"""The same where nothing is known: a request also teaches something."""
+
+LEARNED: Final = 5
+"""Samples from which on a duration counts as known."""
+
+LONGEST_INTERVAL: Final = 20.0
+"""Seconds; no task is left unasked for longer, whatever is believed of it."""
+
+LONGEST_UNSEEN_CHANGE: Final = 5.0
+"""Seconds; the same for a task whose every change somebody watches."""
+
+LONGEST_ANNOUNCED: Final = 30.0
+"""Seconds; the same for a task whose end a webhook announces."""
+
+UNANNOUNCED: Final = 0.02
+"""The share of the tasks with a webhook whose end no webhook announces, while webhooks arrive."""
+
+LONGEST_FOLLOWED: Final = 90.0
+"""Seconds after which a process asks for itself, although another one does so for it: nobody is relied on for ever."""
+
+OVERDUE: Final = 0.5
+"""The share of tasks that would have ended, from which on the list is not believed that one has not."""
+
+SEVERAL: Final = 2
+"""Webhooks that are waiting to be confirmed, from which on the list confirms them all."""
 
 
 class Ask(Enum):
@@ -45,13 +74,65 @@ class Watched:
     since: float
     """When the task was submitted, or first watched."""
     asked_at: float | None
-    """When its status was last asked for, by whatever poll; None when it never was."""
+    """When its status was last asked for, by whatever poll; None when it never was, or so long ago that it tells
+    nothing."""
+    estimate: Estimate = USUAL
+    """How long such tasks take."""
     missing: bool = False
     """Whether the last list did not show it."""
     needs_details: bool = False
     """Whether it has ended, somebody waits for its output, and no list has brought it."""
-    not_before: float = float("-inf")
+    hinted: bool = False
+    """Whether a webhook says that something has happened."""
+    announced: bool = False
+    """Whether a webhook will say so when it ends."""
+    changes_matter: bool = False
+    """Whether somebody watches each change, and not only the end."""
+    whole: bool = False
+    """Whether its details are to be asked for, and not only its status: next to nothing is known of it."""
+    not_before: float = -inf
     """When it may be asked for by itself again, after an attempt that failed."""
+
+
+@frozen(kw_only=True)
+class Crowd:
+    """The tasks that the list answers for together."""
+
+    waiting: int
+    sample: Sequence[Watched]
+    """All of them, or some that stand for all."""
+    asked_at: float | None
+    """When all of them had been asked for; None when one of them never was."""
+    longest_unasked: str
+    """The task to ask for, where they are asked for in turn."""
+    followed: bool = False
+    """Whether another process asks for them, and tells this one."""
+    suspect: str | None = None
+    """A task of which the list should be checked, by asking for it by itself."""
+
+
+@frozen(kw_only=True)
+class View:
+    """All that the next poll depends on."""
+
+    alone: Sequence[Watched]
+    """Tasks that are asked for one by one, whatever the others do."""
+    crowd: Crowd | None
+    """The others."""
+    pace: float
+    """Seconds between two requests that the limit sustains."""
+    list_seconds: float = 0.0
+    """How long the last list took to fetch and read; 0 when there was none."""
+    list_lag: float = 0.0
+    """Seconds by which lists have been seen to be behind."""
+    lists_work: bool = True
+    """Whether there is a list at all."""
+    lesson_due: bool = False
+    """Whether a list would teach how long tasks take."""
+
+    def suits(self, waiting: int) -> bool:
+        """Whether so many tasks hear sooner from the list than from asking for each."""
+        return self.lists_work and list_is_cheaper(waiting, self.pace, self.list_seconds, self.list_lag)
 
 
 @frozen
@@ -65,50 +146,107 @@ class Plan:
     """Which task; None for the list."""
 
 
-def interval(waiting: int, age: float, pace: float) -> float:
-    """Seconds between two polls for `waiting` tasks, the youngest of which is `age` seconds old.
+def interval(sample: Sequence[Watched], asked_at: float, pace: float, *, waiting: int | None = None) -> float:
+    """Seconds from the last poll for some tasks to the next one.
 
     Args:
-        waiting: how many tasks one poll serves.
-        age: seconds since the youngest was submitted.
+        sample: the tasks, or some that stand for all.
+        asked_at: when they were last asked for.
         pace: seconds between two requests that the limit sustains; the interval is never shorter.
+        waiting: how many tasks there are, when the sample is not all of them.
     """
-    relaxed = min(max(age, 0.0) * AGE_SHARE, LONGEST_INTERVAL)
-    return max(pace, relaxed / sqrt(max(waiting, 1)))
+    longest = max(pace, min(_longest(item, asked_at, pace) for item in sample))
+    scale = 1.0 if waiting is None else waiting / len(sample)
+
+    def is_due_after(seconds: float) -> bool:
+        moment = asked_at + seconds / 2
+        return seconds * seconds * scale * sum(_weight(item, moment) for item in sample) >= 1
+
+    if is_due_after(pace):
+        return pace
+    early, late = pace, min(pace * 1.6, longest)
+    while late < longest and not is_due_after(late):
+        early, late = late, min(late * 1.6, longest)
+    for _ in range(3):
+        middle = (early + late) / 2
+        early, late = (early, middle) if is_due_after(middle) else (middle, late)
+    return late
 
 
-def list_is_cheaper(waiting: int, pace: float, list_seconds: float) -> bool:
+def _weight(item: Watched, now: float) -> float:
+    known = min(item.estimate.samples / LEARNED, 1.0)
+    price = CHEAP + (DEAR - CHEAP) * known
+    return item.estimate.hazard(now - item.since) * (UNANNOUNCED if item.announced else 1.0) / price**2
+
+
+def _longest(item: Watched, asked_at: float, pace: float) -> float:
+    if item.announced:
+        return LONGEST_ANNOUNCED
+    longest = LONGEST_UNSEEN_CHANGE if item.changes_matter else LONGEST_INTERVAL
+    age = max(asked_at - item.since, 0.0)
+    # Nobody is to be late by much more than the task took: what is usual may not hold here, and what rows tell may be
+    # told by another clock.
+    if item.estimate.samples < LEARNED:
+        return min(longest, pace + age / 5)
+    return longest if item.estimate.measured else min(longest, 3 * pace + 2 * age)
+
+
+def list_is_cheaper(waiting: int, pace: float, list_seconds: float, list_lag: float = 0.0) -> bool:
     """Whether `waiting` tasks hear sooner from lists than from asking for each in turn."""
-    return waiting * pace / 2 > max(pace, list_seconds) / 2 + list_seconds
+    return waiting * pace / 2 > max(pace, list_seconds) / 2 + list_seconds + list_lag
 
 
-def plan(watched: Collection[Watched], *, now: float, pace: float, list_seconds: float) -> Plan | None:
+def plan(view: View, now: float) -> Plan | None:
     """The next poll, or None when nobody waits.
 
     Args:
-        watched: the tasks that somebody waits for.
+        view: what is known.
         now: the current time in seconds.
-        pace: seconds between two requests that the limit sustains.
-        list_seconds: how long the last list took to fetch and read; 0 when there was none.
     """
-    # Overdue since ever, as it were: where the limit leaves all polls late, one that is sure to end a wait goes first.
-    plans = [Plan(Ask.DETAILS, item.not_before, item.task_id) for item in watched if item.needs_details]
-    single = [item for item in watched if not item.needs_details]
-    listed = [item for item in single if not item.missing]
-    if list_is_cheaper(len(listed), pace, list_seconds):
-        plans.append(_together(listed, now, pace))
-        single = [item for item in single if item.missing]
-    plans += (_alone(item, now, pace) for item in single)
-    return min(plans, key=lambda item: item.at, default=None)
+    plans = [_alone(item, view.pace, now) for item in view.alone]
+    if view.crowd is not None:
+        plans += _plans_for(view.crowd, view, now)
+    best = min(plans, key=lambda item: item.at, default=None)
+    if best is not None and best.ask is Ask.STATUS and view.lesson_due and view.lists_work:
+        # One list tells as much of this task, and how long others took.
+        return Plan(Ask.LIST, best.at)
+    if best is not None and best.ask is Ask.DETAILS:
+        together = sum(item.hinted and item.not_before <= now for item in view.alone)
+        if together >= SEVERAL and view.suits(together):
+            return Plan(Ask.LIST, best.at)
+    return best
 
 
-def _together(listed: Collection[Watched], now: float, pace: float) -> Plan:
-    # A task that nobody has asked for yet is news to everyone who waits for it: at once.
-    oldest = min(float("-inf") if item.asked_at is None else item.asked_at for item in listed)
-    youngest = now - max(item.since for item in listed)
-    return Plan(Ask.LIST, oldest + interval(len(listed), youngest, pace))
+def _plans_for(crowd: Crowd, view: View, now: float) -> Iterator[Plan]:
+    if crowd.followed:
+        at = -inf if crowd.asked_at is None else crowd.asked_at + LONGEST_FOLLOWED
+        yield Plan(Ask.LIST, at) if view.lists_work else Plan(Ask.STATUS, at, crowd.longest_unasked)
+    elif view.suits(crowd.waiting):
+        at = -inf
+        if crowd.asked_at is not None:
+            at = crowd.asked_at + interval(crowd.sample, crowd.asked_at, view.pace, waiting=crowd.waiting)
+        suspect = None if crowd.suspect is None else _found(crowd.suspect, crowd.sample)
+        if crowd.suspect is None or (suspect is not None and suspect.not_before > at):
+            # After a check that failed, the others hear of their tasks before the next one.
+            yield Plan(Ask.LIST, at)
+        else:
+            yield Plan(Ask.STATUS, at, crowd.suspect)
+    elif len(crowd.sample) == crowd.waiting:
+        yield from (_alone(item, view.pace, now) for item in crowd.sample)
+    else:
+        # Too many to weigh each: they take turns. One that does not stand for the others was never asked for.
+        first = _found(crowd.longest_unasked, crowd.sample)
+        yield Plan(Ask.STATUS, -inf, crowd.longest_unasked) if first is None else _alone(first, view.pace, now)
 
 
-def _alone(item: Watched, now: float, pace: float) -> Plan:
-    due = float("-inf") if item.asked_at is None else item.asked_at + interval(1, now - item.since, pace)
-    return Plan(Ask.STATUS, max(due, item.not_before), item.task_id)
+def _found(task_id: str, sample: Sequence[Watched]) -> Watched | None:
+    return next((item for item in sample if item.task_id == task_id), None)
+
+
+def _alone(item: Watched, pace: float, now: float) -> Plan:
+    if item.needs_details or item.hinted:
+        # Overdue since ever, as it were: where the limit leaves all polls late, one that is sure to tell something, or
+        # likely to, goes first.
+        return Plan(Ask.DETAILS, item.not_before if item.not_before > now else -inf, item.task_id)
+    due = -inf if item.asked_at is None else item.asked_at + interval([item], item.asked_at, pace)
+    return Plan(Ask.DETAILS if item.whole else Ask.STATUS, max(due, item.not_before), item.task_id)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
-from anyio import to_thread
+from anyio import NoEventLoopError, to_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -59,7 +59,15 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._in_threads -= 1
 
     def is_waiting_for_threads(self) -> bool:
-        return self._in_threads > 0 or to_thread.current_default_thread_limiter().borrowed_tokens > 0
+        return self._in_threads > 0 or _anyio_threads() > 0
+
+
+def _anyio_threads() -> int:
+    try:
+        return int(to_thread.current_default_thread_limiter().borrowed_tokens)
+    except NoEventLoopError:
+        # Between two tasks, outside of a runner of anyio's own.
+        return 0
 
 
 class _JumpingSelector(selectors.DefaultSelector):
