@@ -53,21 +53,19 @@ class Subscription:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def wait(self) -> None:
-        """Wait until there is something new, or the deadline passes.
+    def news(self) -> asyncio.Future[None]:
+        """Is done when there is something new, or the deadline has passed. One consumer waits for one at a time.
+
+        A future and no coroutine: thousands wait.
 
         Raises:
             AIVideoMakerError: the wait cannot go on.
         """
-        if self.error is None and not self.expired:
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
         if self.error is not None:
             # One error may end the wait of thousands; raised as one object it would collect all their frames.
             raise copy.copy(self.error) from self.error.__cause__
+        self._waiter = asyncio.get_running_loop().create_future()
+        return self._waiter
 
 
 @define(eq=False)

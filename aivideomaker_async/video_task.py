@@ -96,7 +96,22 @@ class VideoTask:
             ConfigurationError: the client is closed, or belongs to another event loop.
         """
         limit = self._client._wait_limit(timeout)
-        details = self._record.details or await self._wait_for_details(limit)
+        if self._record.details is None:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            watcher = self._client._watcher
+            deadline = None if limit == inf else began + limit
+            subscription = watcher.subscribe(self._record, wants_details=True, deadline=deadline)
+            try:
+                while self._record.details is None:
+                    if subscription.expired:
+                        raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began)
+                    await subscription.news()
+            finally:
+                watcher.unsubscribe(subscription)
+        return self._video(self._record.details)
+
+    def _video(self, details: TaskDetails) -> Video:
         if details.status == TaskStatus.FAILED:
             raise TaskFailed(details)
         if details.status == TaskStatus.CANCEL:
@@ -104,21 +119,6 @@ class VideoTask:
         if not details.url:
             raise BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=f"task {self.id}")
         return Video.of(details)
-
-    async def _wait_for_details(self, limit: float) -> TaskDetails:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        watcher = self._client._watcher
-        deadline = None if limit == inf else began + limit
-        subscription = watcher.subscribe(self._record, wants_details=True, deadline=deadline)
-        try:
-            while self._record.details is None:
-                if subscription.expired:
-                    raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began)
-                await subscription.wait()
-        finally:
-            watcher.unsubscribe(subscription)
-        return self._record.details
 
     async def status(self, *, timeout: float | None = None) -> TaskStatus:
         """Ask the service for the status, now. See `client.get_status`."""
@@ -191,7 +191,7 @@ class StatusWatch(AsyncIterator[StatusChange]):
             if subscription.expired:
                 elapsed = loop.time() - began
                 raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed)
-            await subscription.wait()
+            await subscription.news()
         return change
 
     def _news(self, subscription: Subscription, began: float) -> StatusChange | None:

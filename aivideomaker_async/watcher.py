@@ -319,6 +319,7 @@ class TaskWatcher:
         began = loop.time()
         reader = NewsOfTasks(
             {task_id: _known(record) for task_id, record in asked.items()},
+            lambda task_id, details: self._take_row(asked.get(task_id), task_id, details),
             optional=self._waiting.unlisted() | self._observer.to_compare(),
             lesson=LESSON if began >= self._waiting.lesson_until else 0,
         )
@@ -330,6 +331,11 @@ class TaskWatcher:
             self._observer.take_lesson(reader.finished)
             self._waiting.lesson_until = loop.time() + LESSON_AGAIN
         await self._take_list(reader, asked, began)
+
+    def _take_row(self, record: Record | None, task_id: str, details: TaskDetails) -> None:
+        record = record or self._waiting.records.get(task_id)
+        if record is not None:
+            self._take_details(record, details, asyncio.get_running_loop().time(), alone=False)
 
     async def _take_list(self, reader: NewsOfTasks, asked: dict[str, Record], began: float) -> None:
         now = asyncio.get_running_loop().time()
@@ -343,8 +349,6 @@ class TaskWatcher:
                 continue
             if record.told_at is not None:
                 self._observer.compare(task_id, status, began, record)
-            if (details := reader.news.get(task_id)) is not None:
-                self._take_details(record, details, now, alone=False)
             self._confirm(record, now)
             self._waiting.was_listed(record, now)
         for task_id in asked.keys() - reader.seen.keys():

@@ -21,31 +21,39 @@ FEW: Final = 64
 class Deadlines(Generic[T]):
     """Things by the moment when their time is over. Each is there at most once."""
 
-    __slots__ = ("_entries", "_heap", "_numbers")
+    __slots__ = ("_heap", "_items", "_numbers", "_waiting")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, T]] = []
-        self._entries: dict[int, int] = {}
-        self._numbers = count()
+        # Pairs of plain numbers, which Python's garbage collector need not look at.
+        self._heap: list[tuple[float, int]] = []
+        self._items: dict[int, T] = {}
+        self._numbers: dict[int, int] = {}
+        self._waiting = count()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._items)
 
     def add(self, item: T, at: float) -> None:
-        """The time of `item` is over at this moment."""
-        number = next(self._numbers)
-        self._entries[id(item)] = number
-        heapq.heappush(self._heap, (at, number, item))
-        self._tidy()
+        """The time of `item` is over at this moment, and at no other."""
+        self.discard(item)
+        number = next(self._waiting)
+        self._items[number] = item
+        self._numbers[id(item)] = number
+        heapq.heappush(self._heap, (at, number))
 
     def discard(self, item: T) -> None:
         """`item` needs its deadline no more; one that has none is no mistake."""
-        if self._entries.pop(id(item), None) is not None:
-            self._tidy()
+        number = self._numbers.pop(id(item), None)
+        if number is None:
+            return
+        del self._items[number]
+        if len(self._heap) > FEW + 2 * len(self._items):
+            self._heap = [entry for entry in self._heap if entry[1] in self._items]
+            heapq.heapify(self._heap)
 
     def first(self) -> float | None:
         """The earliest deadline, or None."""
-        while self._heap and not self._is_live(self._heap[0]):
+        while self._heap and self._heap[0][1] not in self._items:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
@@ -53,16 +61,7 @@ class Deadlines(Generic[T]):
         """Take out those whose time is over, the earliest first, and no more than `most`."""
         due: list[T] = []
         while len(due) < most and (first := self.first()) is not None and first <= now:
-            item = heapq.heappop(self._heap)[2]
-            del self._entries[id(item)]
+            item = self._items.pop(heapq.heappop(self._heap)[1])
+            del self._numbers[id(item)]
             due.append(item)
         return due
-
-    def _tidy(self) -> None:
-        if len(self._heap) > FEW + 2 * len(self._entries):
-            # What was discarded must not be held until a deadline that may be an hour away.
-            self._heap = [entry for entry in self._heap if self._is_live(entry)]
-            heapq.heapify(self._heap)
-
-    def _is_live(self, entry: tuple[float, int, T]) -> bool:
-        return self._entries.get(id(entry[2])) == entry[1]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final
@@ -80,7 +80,7 @@ class ListReader:
         if self.enough:
             return
         try:
-            self._pending.append(text := self._utf8.decode(piece, final=last))
+            self._pending.append(text := self._characters(piece, last=last))
             self._awaited -= len(text)
             if self._awaited <= 0 or last:
                 self._text = self._text[self._position :] + "".join(self._pending)
@@ -90,8 +90,14 @@ class ListReader:
                     pass
         except MalformedAnswer as error:
             self._error = error
-        except (ValueError, RecursionError):
-            self._error = MalformedAnswer(f"the body is not JSON: {self._first_words()}")
+        except RecursionError:
+            self._error = self._no_json()
+
+    def _characters(self, piece: bytes, *, last: bool) -> str:
+        try:
+            return self._utf8.decode(piece, final=last)
+        except UnicodeDecodeError:
+            raise self._no_json() from None
 
     def finish(self) -> None:
         """The answer is over, or `enough` of it was read.
@@ -105,13 +111,13 @@ class ListReader:
         if self.enough:
             return
         if self._at is not _At.END:
-            raise MalformedAnswer(f"the body is not JSON, or ends too early: {self._first_words()}")
+            raise self._no_json(", or ends too early")
         if not self.rows_read:
             # An empty list is one; anything else in its place is not.
             answers.rows(self.fields)
 
-    def _first_words(self) -> str:
-        return answers.shown(self._text[self._position :][:60])
+    def _no_json(self, more: str = "") -> MalformedAnswer:
+        return MalformedAnswer(f"the body is not JSON{more}: {answers.shown(self._text[self._position :][:60])}")
 
     # Each step takes one thing out of the text, and returns whether there may be another.
 
@@ -127,7 +133,7 @@ class ListReader:
         if position == len(self._text):
             return False
         if self._text[position] != "{":
-            raise ValueError("no object")
+            raise self._no_json()
         self._position, self._at = position + 1, _At.FIELD
         return True
 
@@ -146,7 +152,7 @@ class ListReader:
         if position == len(self._text):
             return False
         if not isinstance(name, str) or self._text[position] != ":":
-            raise ValueError("no field")
+            raise self._no_json()
         position = self._after(_SPACE, position + 1)
         if position == len(self._text):
             return False
@@ -181,7 +187,7 @@ class ListReader:
 
     def _step_end(self) -> bool:
         if self._after(_SPACE, self._position) < len(self._text):
-            raise ValueError("more than an object")
+            raise self._no_json()
         return False
 
     def _try(self, position: int) -> tuple[Any, int] | None:
@@ -192,6 +198,9 @@ class ListReader:
             size = len(self._text) - position
             self._awaited = size if size >= LARGE else 0
             return None
+        except ValueError:
+            # A number of thousands of digits.
+            raise self._no_json() from None
         if isinstance(value, int | float) and self._after(_OF_NUMBER, end) == len(self._text):
             # A number is over where something else begins.
             return None
@@ -233,20 +242,25 @@ class NewsOfTasks(ListReader):
     Args:
         wanted: the ids of those tasks, each with the status that is known already; a row that tells the same again is
             not looked at any further. None as a status means that any row is news.
+        tell: is told each row that tells something new, as soon as it is read: of thousands, none is kept here.
         optional: ids that are taken when they are met, and not waited for.
         lesson: how many of the first rows are looked at to learn how long tasks take.
     """
 
     def __init__(
-        self, wanted: Mapping[str, str | None], *, optional: frozenset[str] = frozenset(), lesson: int = 0
+        self,
+        wanted: Mapping[str, str | None],
+        tell: Callable[[str, TaskDetails], None],
+        *,
+        optional: frozenset[str] = frozenset(),
+        lesson: int = 0,
     ) -> None:
         super().__init__()
-        self.news: dict[str, TaskDetails] = {}
-        """The rows that tell something new, by id."""
         self.seen: dict[str, str] = {}
         """The status of each task that was met, by id."""
         self.finished: list[FinishedRow] = []
         self._wanted = wanted
+        self._tell = tell
         self._optional = optional
         self._unmet = set(wanted)
         self._lesson = lesson
@@ -287,7 +301,7 @@ class NewsOfTasks(ListReader):
             # It is there, and cannot be read: as good as missing, and no reason to read on.
             return
         self.seen[identity] = details.status
-        self.news[identity] = details
+        self._tell(identity, details)
 
     def _learn(self, row: dict[str, Any]) -> None:
         if row.get("status") != TaskStatus.COMPLETED:
