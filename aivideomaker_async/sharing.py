@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from math import inf
 from typing import Final
 
 from .errors import TaskNotFound
@@ -23,6 +24,11 @@ __all__ = ["Sharing"]
 
 LEADER_FETCHES: Final = 5.0
 """Seconds that the leader is given to tell the output of a task of which it has told the end."""
+
+HINTED_AGAIN: Final = 1.0
+"""Seconds in which the same delivery is not passed on again: it may be repeated by anybody who has seen its URL."""
+
+HINTS_REMEMBERED: Final = 1000
 
 
 class Sharing:
@@ -54,6 +60,7 @@ class Sharing:
         self._record = record
         self._resolve = resolve
         self._foreign: dict[str, _Foreign] = {}
+        self._hinted: dict[str, float] = {}
         self._link: BoardLink = board.link(origin=origin, key=key, port=self)
         observer.share = self._link.tell
         watcher.peers = self
@@ -84,6 +91,12 @@ class Sharing:
 
     def hint(self, reference: str) -> None:
         """A webhook delivery came for a task that another process waits for."""
+        now = asyncio.get_running_loop().time()
+        if now - self._hinted.get(reference, -inf) < HINTED_AGAIN:
+            return
+        self._hinted[reference] = now
+        if len(self._hinted) > HINTS_REMEMBERED:
+            del self._hinted[next(iter(self._hinted))]
         self._link.hint(reference)
 
     async def aclose(self) -> None:

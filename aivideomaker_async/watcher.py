@@ -17,7 +17,6 @@ from math import inf
 from typing import Final, Protocol
 
 from ._core import answers, requests, schedule
-from ._core.deadlines import Deadlines
 from ._core.schedule import Ask, Plan
 from ._core.task_list import NewsOfTasks
 from .errors import (
@@ -30,9 +29,11 @@ from .errors import (
     ServerError,
     TransportError,
 )
+from .expiry import AT_ONCE, Expiry
+from .hints import Hints
 from .limiter import Permit, Priority
 from .observer import Observer
-from .record import Hint, Record, Subscription
+from .record import Record, Subscription
 from .session import Session
 from .tasks import TaskDetails, TaskStatus
 from .waiting import Waiting
@@ -55,15 +56,6 @@ LESSON: Final = 200
 
 LESSON_AGAIN: Final = 600.0
 """Seconds after which that is tried again, when it taught nothing."""
-
-AT_ONCE: Final = 500
-"""Waiters that are woken before others may run."""
-
-HINT_TRIES: Final = 3
-"""Queries after a webhook, until one tells of a change: the delivery may be ahead of what the service answers."""
-
-LONGEST_DEAF: Final = 60.0
-"""Seconds for which the deliveries for a task are not confirmed, when many of them have told nothing."""
 
 
 class Peers(Protocol):
@@ -91,8 +83,8 @@ class TaskWatcher:
         self._session = session
         self._observer = observer
         self._waiting = Waiting(observer.durations, observer.announcements, observer.lists)
-        self._deadlines: Deadlines[Subscription] = Deadlines()
-        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._hints = Hints(observer.announcements)
+        self._expiry = Expiry()
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._list_seconds = 0.0
@@ -131,8 +123,7 @@ class TaskWatcher:
         if self.peers is not None and not subscription.is_foreign:
             self.peers.wants(record)
         if deadline is not None:
-            self._deadlines.add(subscription, deadline)
-            self._set_deadline_timer(loop)
+            self._expiry.add(subscription, deadline)
         if self._task is None or self._task.done():
             # An empty context: whoever comes first lends nothing (no request id, no span) to all who come later.
             self._task = loop.create_task(
@@ -145,7 +136,7 @@ class TaskWatcher:
         """Hear no more. With the last subscription the watcher stops. A second time does nothing."""
         record = subscription.record
         record.subscriptions.discard(subscription)
-        self._deadlines.discard(subscription)
+        self._expiry.discard(subscription)
         if not record.subscriptions:
             self._waiting.discard(record)
         if self.peers is not None and not subscription.is_foreign:
@@ -154,9 +145,7 @@ class TaskWatcher:
             self._stop()
 
     def _stop(self) -> None:
-        if self._deadline_timer is not None:
-            self._deadline_timer.cancel()
-            self._deadline_timer = None
+        self._expiry.stop()
         if self._task is not None:
             self._task.cancel()
             self._task = None
@@ -184,40 +173,14 @@ class TaskWatcher:
             record: the task.
             urgent: whether it may be the end of the task, as far as the delivery tells.
         """
-        if record is not None and record.is_terminal:
-            return
-        self._observer.announcements.heard()
         now = asyncio.get_running_loop().time()
         if record is None:
-            self._waiting.ask_all_soon()
-        else:
-            record.hinted_at = now
-            wanted = urgent or record.changes_matter
-            if not wanted or now < record.deaf_until or record.hint is not None or not record.subscriptions:
-                return
-            record.hint = Hint(record.status, HINT_TRIES)
-            record.not_before = now
+            if self._hints.take_stray(now, urgent=urgent):
+                self._waiting.ask_all_soon()
+                self.replan()
+        elif self._hints.take(record, now, urgent=urgent):
             self._waiting.sort(record, now)
-        self.replan()
-
-    # --- deadlines -----------------------------------------------------------------------------------
-
-    def _set_deadline_timer(self, loop: asyncio.AbstractEventLoop) -> None:
-        first = self._deadlines.first()
-        timer = self._deadline_timer
-        if timer is not None and (first is None or timer.when() > first):
-            timer.cancel()
-            timer = self._deadline_timer = None
-        if timer is None and first is not None:
-            self._deadline_timer = loop.call_at(first, self._expire)
-
-    def _expire(self) -> None:
-        self._deadline_timer = None
-        loop = asyncio.get_running_loop()
-        for subscription in self._deadlines.pop_due(loop.time(), AT_ONCE):
-            subscription.expired = True
-            subscription.notify()
-        self._set_deadline_timer(loop)
+            self.replan()
 
     # --- the poller ----------------------------------------------------------------------------------
 
@@ -349,7 +312,7 @@ class TaskWatcher:
                 continue
             if record.told_at is not None:
                 self._observer.compare(task_id, status, began, record)
-            self._confirm(record, now)
+            self._hints.answered(record, now)
             self._waiting.was_listed(record, now)
         for task_id in asked.keys() - reader.seen.keys():
             self._waiting.was_not_listed(asked[task_id], now)
@@ -372,24 +335,8 @@ class TaskWatcher:
     # --- after an answer -----------------------------------------------------------------------------
 
     def _was_asked(self, record: Record, now: float) -> None:
-        self._confirm(record, now)
+        self._hints.answered(record, now)
         self._waiting.asked(record, now)
-
-    @staticmethod
-    def _confirm(record: Record, now: float) -> None:
-        """The service has answered, and perhaps told what a webhook had announced."""
-        hint = record.hint
-        if hint is None:
-            return
-        hint.tries_left -= 1
-        if record.status != hint.status:
-            record.hint, record.empty_hints = None, 0
-        elif hint.tries_left:
-            record.not_before = now + 2.0 ** (HINT_TRIES - 1 - hint.tries_left)
-        else:
-            # Deliveries that tell nothing, repeated ones perhaps, must not use up the limit.
-            record.hint, record.empty_hints = None, record.empty_hints + 1
-            record.deaf_until = now + min(2.0**record.empty_hints, LONGEST_DEAF)
 
     # --- trouble -------------------------------------------------------------------------------------
 
@@ -442,7 +389,7 @@ class TaskWatcher:
             self._waiting.discard(record)
             for subscription in record.subscriptions:
                 subscription.error = error
-                self._deadlines.discard(subscription)
+                self._expiry.discard(subscription)
                 failed.append(subscription)
             record.subscriptions.clear()
             if self.peers is not None:

@@ -212,3 +212,23 @@ async def test_hints_come_from_any_thread_and_also_when_it_is_too_late() -> None
     client._hint(task.id, urgent=True)
     client._share_hint("reference")
     await settle()
+
+
+async def test_repeated_deliveries_for_unknown_tasks_cannot_use_up_the_limit() -> None:
+    """Old deliveries, repeated after a restart, ten times a second: fewer and fewer lists."""
+    service = Service()
+    service.steps = lambda _: ((0, "SUBMITTED"), (10, "PROGRESS"), (1200, "COMPLETED"))
+    async with hinted(service) as (server, client, _):
+        tasks = [await submit(client) for _ in range(2)]
+        waiting = asyncio.gather(*(task.result() for task in tasks))
+        await asyncio.sleep(600)
+        before = queries(server)
+        await asyncio.sleep(200)
+        quiet = queries(server) - before
+        for _ in range(2000):
+            client._hint(None, urgent=True)
+            client._hint(None, urgent=False)
+            await asyncio.sleep(0.1)
+        assert queries(server) - before - quiet <= quiet + 12
+        waiting.cancel()
+        await settle()
