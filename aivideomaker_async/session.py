@@ -259,10 +259,10 @@ class Session:
         answer = await self._exchange(request, permit, timeout, reader)
         self._check_status(request, answer)
         try:
-            if refusals.is_disguised_refusal(reader.fields, expected="tasks"):
-                raise self._refusal(request, evolve(answer, body=json.dumps(reader.fields).encode()))
             reader.finish()
         except answers.MalformedAnswer as error:
+            if refusals.is_disguised_refusal(reader.fields, expected="tasks"):
+                raise self._refusal(request, evolve(answer, body=json.dumps(reader.fields).encode())) from None
             raise self._not_understood(request, answer, error) from None
         return reader
 

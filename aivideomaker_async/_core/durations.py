@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from math import erfc, exp, isfinite, log, pi, sqrt
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
@@ -30,6 +30,9 @@ LONGEST: Final = 24 * 3600.0
 SAME_CLOCK: Final = 2.0
 """The ratio between own time and the service's up to which both clocks are taken to run alike: a task is seen to end
 somewhat later than it ends."""
+
+RATIOS_KEPT: Final = 5
+"""Tasks seen by both clocks that tell how these compare: their median, so that one odd row changes nothing."""
 
 _PRIOR_SIGMA: Final = 0.5
 _PRIOR_SAMPLES: Final = 3.0
@@ -97,7 +100,7 @@ class Durations:
     def __init__(self) -> None:
         self._samples: dict[Key, _Samples] = {}
         self._estimates: dict[Key, Estimate] = {}
-        self._clock_ratio: float | None = None
+        self._clock_ratios: deque[float] = deque(maxlen=RATIOS_KEPT)
 
     def learn_told(self, model: str, length: int | None, seconds: float) -> None:
         """A row of a finished task: `seconds` from `createdAt` to `completedAt`. What makes no sense is ignored."""
@@ -121,7 +124,7 @@ class Durations:
             if 1 / SAME_CLOCK <= ratio <= SAME_CLOCK:
                 # More exact than what was seen: an end is seen at the next poll.
                 ratio, seconds = 1.0, told
-            self._clock_ratio = ratio
+            self._clock_ratios.append(ratio)
         self._of((model, length)).own.append(seconds)
         self._estimates.clear()
 
@@ -151,7 +154,7 @@ class Durations:
         return Estimate(near.mu, sqrt(near.sigma**2 + _OTHER_LENGTH**2), near.samples, near.measured)
 
     def _fitted(self, samples: list[_Samples]) -> Estimate:
-        ratio = 1.0 if self._clock_ratio is None else self._clock_ratio
+        ratio = median(self._clock_ratios) if self._clock_ratios else 1.0
         own = [log(seconds) for item in samples for seconds in item.own]
         logs = own + [log(seconds * ratio) for item in samples for seconds in item.told]
         # The predictive distribution of a normal with unknown mean and spread, with a normal in place of Student's t.
@@ -162,7 +165,7 @@ class Durations:
         spread = sum((value - mean) ** 2 for value in logs)
         spread += _PRIOR_MEAN_SAMPLES * (mean - USUAL.mu) ** 2 * count / weight
         variance = (_PRIOR_SAMPLES * _PRIOR_SIGMA**2 + spread) / (_PRIOR_SAMPLES + count) * (1 + 1 / weight)
-        return Estimate(mu, sqrt(variance), count, bool(own) or self._clock_ratio is not None)
+        return Estimate(mu, sqrt(variance), count, bool(own) or bool(self._clock_ratios))
 
 
 def _is_sensible(seconds: float) -> bool:

@@ -211,7 +211,8 @@ def plan(view: View, now: float) -> Plan | None:
         # One list tells as much of this task, and how long others took.
         return Plan(Ask.LIST, best.at)
     if best is not None and best.ask is Ask.DETAILS:
-        together = sum(item.hinted and item.not_before <= now for item in view.alone)
+        # No list is read for the details of a task that has ended.
+        together = sum(item.hinted and not item.needs_details and item.not_before <= now for item in view.alone)
         if together >= SEVERAL and view.suits(together):
             return Plan(Ask.LIST, best.at)
     return best

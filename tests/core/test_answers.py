@@ -266,33 +266,11 @@ def test_whole_numbers_may_be_written_as_floats() -> None:
 # --- the list ----------------------------------------------------------------------------------------
 
 
-def test_the_list_is_read_in_its_order() -> None:
-    """Newest first, as it comes."""
-    rows = [{"id": str(number), "status": "PROGRESS"} for number in range(3)]
-    assert [task.id for task in answers.tasks({"tasks": rows})] == ["0", "1", "2"]
-    assert answers.tasks({"tasks": []}) == []
-
-
-def test_of_the_list_only_what_is_wanted_is_read() -> None:
-    """Rows that cannot be read are passed over, and of two with the same id the newest counts."""
-    rows: list[object] = [
-        {"id": "a", "status": "COMPLETED", "model": "new"},
-        None,
-        "row",
-        [],
-        {},
-        {"id": None, "status": "PROGRESS"},
-        {"id": "b"},
-        {"id": "b", "status": 5},
-        {"id": "c", "status": "PROGRESS"},
-        {"id": "a", "status": "PROGRESS", "model": "old"},
-        {"id": 7, "status": "FAILED"},
-        {"id": "b", "status": "PROGRESS"},
-    ]
-    found = answers.readable_tasks({"tasks": rows}, frozenset({"a", "b", "7", "gone"}))
-    assert set(found) == {"a", "b", "7"}
-    assert found["a"].model == "new"
-    assert found["b"].status == TaskStatus.PROGRESS
+def test_the_rows_of_the_list_are_left_as_they_are() -> None:
+    """In their order; whoever takes them decides what is a task."""
+    rows = [{"id": "b", "status": "PROGRESS"}, None, {"id": "a"}, "row"]
+    assert answers.rows({"tasks": rows}) == rows
+    assert answers.rows({"tasks": []}) == []
 
 
 # --- what cannot be understood -----------------------------------------------------------------------
@@ -308,10 +286,9 @@ def test_of_the_list_only_what_is_wanted_is_read() -> None:
         (answers.task, {"id": "x"}, r"required field missing @ \$\.status"),
         (answers.task, {"id": "x", "status": None}, r"expected a status @ \$\.status: None"),
         (answers.task, {"id": "x", "status": ""}, r"expected a status @ \$\.status"),
-        (answers.tasks, {}, r"expected a list of tasks @ \$\.tasks"),
-        (answers.tasks, {"tasks": {"a": 1}}, r"expected a list of tasks @ \$\.tasks"),
-        (answers.tasks, {"tasks": [TASK, 5]}, r"expected an object @ \$\.tasks\[1\]: 5"),
-        (answers.tasks, {"tasks": [TASK, TASK, TASK, {"status": "X"}]}, r"missing @ \$\.tasks\[3\]\.id"),
+        (answers.rows, {}, r"expected a list of tasks @ \$\.tasks"),
+        (answers.rows, {"tasks": {"a": 1}}, r"expected a list of tasks @ \$\.tasks"),
+        (lambda row: answers.task_at(row, "$.tasks[3]"), {"status": "X"}, r"missing @ \$\.tasks\[3\]\.id"),
         (answers.status, {"state": "PROGRESS"}, r"required field missing @ \$\.status"),
         (answers.cancelled, {"status": 7}, r"expected a status @ \$\.status: 7"),
         (answers.quote, {"model": "t2v"}, r"required field missing @ \$\.credits"),
@@ -364,8 +341,8 @@ def test_no_error_shows_an_image() -> None:
     wrong: list[Callable[[], object]] = [
         lambda: answers.status({"status": [uri]}),
         lambda: answers.quote({"model": "t2v", "credits": uri}),
-        lambda: answers.tasks({"tasks": [uri]}),
-        lambda: answers.tasks({"tasks": {"image": uri}}),
+        lambda: answers.task_at(uri, "$.tasks[0]"),
+        lambda: answers.rows({"tasks": {"image": uri}}),
         lambda: answers.account({"currentBalance": {"deep": [{"image": uri}]}}),
         lambda: answers.json_object(uri.encode()),
         lambda: answers.json_object(json.dumps(uri).encode()),
@@ -381,7 +358,7 @@ def test_an_absurdly_nested_answer_is_malformed_and_nothing_worse() -> None:
     """It may parse and still be too deep for whoever shows it."""
     for depth in (100, 300, 450, 600, 900, 950, 980):
         nested = b'{"tasks": ' * depth + b"1" + b"}" * depth
-        for parse in (answers.tasks, answers.status, answers.account):
+        for parse in (answers.rows, answers.status, answers.account):
             with pytest.raises(MalformedAnswer):
                 parse(answers.json_object(nested))
 
@@ -404,12 +381,10 @@ strange = st.dictionaries(names, values, max_size=12)
 READERS: list[Callable[[Answer], object]] = [
     answers.submitted,
     answers.task,
-    answers.tasks,
     answers.status,
     answers.cancelled,
     answers.quote,
     answers.account,
-    lambda answer: answers.readable_tasks(answer, frozenset({"tv_1", "5"})),
 ]
 
 
@@ -452,3 +427,31 @@ def test_any_bytes_are_an_object_or_malformed(body: bytes) -> None:
     """Whatever a proxy makes of an answer."""
     with suppress(MalformedAnswer):
         assert isinstance(answers.json_object(body), dict)
+
+
+# --- back to the wire --------------------------------------------------------------------------------
+
+
+@given(strange)
+@settings(max_examples=300, deadline=None)
+def test_a_row_of_a_task_is_read_as_the_same_task(odd: Answer) -> None:
+    """Whatever the service has told, with all that this version does not understand."""
+    details = answers.task({**odd, "id": "tv_1", "status": "PROGRESS"})
+    assert answers.task(answers.task_row(details)) == details
+    full = answers.task({**TASK, **odd, "id": "tv_1", "status": "COMPLETED"})
+    assert answers.task(answers.task_row(full)) == full
+
+
+def test_a_row_is_what_the_service_would_have_sent() -> None:
+    """Under its names, and ready to be JSON."""
+    row = answers.task_row(answers.task(TASK))
+    assert json.loads(json.dumps(row)) == {
+        **TASK,
+        "createdAt": "2026-09-01T12:00:00.123000+00:00",
+        "completedAt": "2026-09-01T12:03:00+00:00",
+    }
+    assert answers.task_row(TaskDetails(id="x", status=TaskStatus.PROGRESS)) == {
+        "id": "x",
+        "status": "PROGRESS",
+        "input": {},
+    }

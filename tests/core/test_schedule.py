@@ -1,56 +1,149 @@
 from __future__ import annotations
 
-from math import inf
+from collections.abc import Sequence
+from itertools import pairwise
+from math import inf, log
+from typing import Any
 
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aivideomaker_async._core.schedule import LONGEST_INTERVAL, Ask, Plan, Watched, interval, list_is_cheaper, plan
+from aivideomaker_async._core.durations import USUAL, Estimate
+from aivideomaker_async._core.schedule import (
+    LEARNED,
+    LONGEST_ANNOUNCED,
+    LONGEST_FOLLOWED,
+    LONGEST_INTERVAL,
+    LONGEST_UNSEEN_CHANGE,
+    SEVERAL,
+    Ask,
+    Crowd,
+    Plan,
+    View,
+    Watched,
+    interval,
+    list_is_cheaper,
+    plan,
+)
 
 PACE = 60 / 57
 NOW = 1000.0
+SAMPLE = 8
+"""Tasks of a crowd that are weighed one by one here."""
 
-ids = st.integers(0, 30).map(str)
+KNOWN = Estimate(mu=log(90.0), sigma=0.2, samples=20, measured=True)
+"""Nine of ten end between 65 and 125 s."""
+
+estimates = st.just(USUAL) | st.builds(
+    Estimate, mu=st.floats(1, 8), sigma=st.floats(0.05, 1.5), samples=st.integers(0, 50), measured=st.booleans()
+)
 moments = st.floats(NOW - 4000, NOW)
 tasks = st.builds(
     Watched,
-    task_id=ids,
+    task_id=st.integers(0, 30).map(str),
     since=moments,
     asked_at=st.none() | moments,
+    estimate=estimates,
     missing=st.booleans(),
     needs_details=st.booleans(),
+    hinted=st.booleans(),
+    announced=st.booleans(),
+    changes_matter=st.booleans(),
+    whole=st.booleans(),
     not_before=st.just(-inf) | st.floats(NOW - 100, NOW + 100),
 )
 many = st.lists(tasks, min_size=1, max_size=30, unique_by=lambda item: item.task_id)
 paces = st.floats(0.01, 10)
 durations = st.floats(0, 60)
+conditions = st.fixed_dictionaries(
+    {"pace": paces, "list_seconds": durations, "list_lag": durations, "lists_work": st.booleans()},
+    optional={"lesson_due": st.booleans(), "followed": st.booleans(), "checked": st.booleans()},
+)
 
 
-def watched(task_id: str = "a", *, age: float = 60.0, asked: float | None = 2.0, **more: bool) -> Watched:
+def watched(task_id: str = "a", *, age: float = 60.0, asked: float | None = 2.0, **more: Any) -> Watched:
     """A task of `age` seconds that was asked for `asked` seconds ago."""
     return Watched(task_id=task_id, since=NOW - age, asked_at=None if asked is None else NOW - asked, **more)
 
 
-def next_poll(*items: Watched, list_seconds: float = 0.1) -> Plan:
-    planned = plan(items, now=NOW, pace=PACE, list_seconds=list_seconds)
+def is_urgent(item: Watched) -> bool:
+    return item.needs_details or item.hinted
+
+
+def asks_in_order(items: Sequence[Watched]) -> list[Watched]:
+    """Those that were never asked for first, then those that were not asked for longest."""
+    return sorted(items, key=lambda item: -inf if item.asked_at is None else item.asked_at)
+
+
+def view_of(
+    *items: Watched, pace: float = PACE, followed: bool = False, checked: bool = False, **conditions: Any
+) -> View:
+    """What there is to know when these tasks wait."""
+    crowd = asks_in_order([item for item in items if not item.missing and not is_urgent(item)])
+    sample = crowd[:: -(-len(crowd) // SAMPLE) or 1]
+    moments = [item.asked_at for item in crowd if item.asked_at is not None]
+    return View(
+        alone=[item for item in items if is_urgent(item)]
+        + [item for item in items if item.missing and not is_urgent(item)],
+        crowd=None
+        if not crowd
+        else Crowd(
+            waiting=len(crowd),
+            sample=sample,
+            asked_at=min(moments) if len(moments) == len(crowd) else None,
+            longest_unasked=crowd[0].task_id,
+            followed=followed,
+            suspect=sample[-1].task_id if checked else None,
+        ),
+        pace=pace,
+        **conditions,
+    )
+
+
+def next_poll(*items: Watched, **conditions: Any) -> Plan:
+    planned = plan(view_of(*items, **conditions), NOW)
     assert planned is not None
     return planned
+
+
+def polls_until(end: float, estimate: Estimate, *, pace: float = PACE, **more: Any) -> list[float]:
+    """The ages at which a task that waits alone is asked for; it ends at the age `end`, which the last poll finds."""
+    ages = [0.0]
+    while ages[-1] < end:
+        item = Watched(task_id="a", since=NOW, asked_at=NOW + ages[-1], estimate=estimate, **more)
+        planned = plan(View(alone=[], crowd=_crowd(item), pace=pace), NOW + ages[-1])
+        assert planned is not None
+        assert planned.ask is Ask.STATUS
+        ages.append(planned.at - NOW)
+    return ages[1:]
+
+
+def _crowd(*items: Watched, **more: Any) -> Crowd:
+    usual = {"waiting": len(items), "asked_at": items[0].asked_at, "longest_unasked": items[0].task_id}
+    return Crowd(sample=items, **{**usual, **more})
 
 
 # --- what is asked -----------------------------------------------------------------------------------
 
 
 def test_nobody_waits_and_nothing_is_asked() -> None:
-    """No waiter costs no request."""
-    assert plan([], now=NOW, pace=PACE, list_seconds=0.0) is None
+    """No waiter costs no request, also where there would be something to learn."""
+    assert plan(view_of(), NOW) is None
+    assert plan(view_of(lesson_due=True), NOW) is None
 
 
 def test_a_task_that_waits_alone_is_asked_for_by_itself() -> None:
     """Its status is a smaller answer than the list."""
     planned = next_poll(watched("a"))
     assert (planned.ask, planned.task_id) == (Ask.STATUS, "a")
+
+
+def test_a_task_of_which_nothing_is_known_is_asked_for_its_details() -> None:
+    """They tell its model and age, for one request as well."""
+    planned = next_poll(watched("a", whole=True))
+    assert (planned.ask, planned.task_id) == (Ask.DETAILS, "a")
 
 
 @pytest.mark.parametrize("count", [2, 3, 10, 1000])
@@ -60,145 +153,346 @@ def test_several_tasks_are_asked_for_together(count: int) -> None:
     assert (planned.ask, planned.task_id) == (Ask.LIST, None)
 
 
+def test_where_there_is_no_list_each_is_asked_for() -> None:
+    """The longest unasked first, be they few or many."""
+    for count in (2, SAMPLE, SAMPLE + 1, 1000):
+        items = [watched(str(number), age=60.0, asked=10 + number) for number in range(count)]
+        planned = next_poll(*items, lists_work=False)
+        assert (planned.ask, planned.task_id) == (Ask.STATUS, str(count - 1))
+
+
 def test_a_task_that_the_list_does_not_show_is_asked_for_by_itself() -> None:
     """The others still share a list."""
     items = [watched("a"), watched("b"), watched("c", missing=True, asked=100.0)]
-    assert next_poll(*items).task_id == "c"
-    assert next_poll(*items).ask is Ask.STATUS
+    planned = next_poll(*items)
+    assert (planned.ask, planned.task_id) == (Ask.STATUS, "c")
     assert next_poll(*items[:2], watched("c", missing=True, asked=0.0)).ask is Ask.LIST
-
-
-def test_a_finished_task_whose_output_is_wanted_is_asked_for_its_details() -> None:
-    """At once: somebody waits for nothing else."""
-    planned = next_poll(watched("a", needs_details=True), watched("b"))
-    assert (planned.ask, planned.task_id) == (Ask.DETAILS, "a")
-    assert planned.at <= NOW
-
-
-def test_the_details_of_a_finished_task_go_before_polls_that_are_overdue() -> None:
-    """Where the limit leaves every poll late, a task that has ended still hears of its video first."""
-    crowd = [watched(str(number), asked=30.0 + number) for number in range(12)]
-    planned = next_poll(watched("done", needs_details=True), *crowd, list_seconds=30.0)
-    assert (planned.ask, planned.task_id) == (Ask.DETAILS, "done")
-
-
-def test_lists_that_are_slow_give_way_to_single_polls() -> None:
-    """Where a list takes longer than asking for each in turn, they take turns, the longest unheard first."""
-    items = [watched("a", asked=7.0), watched("b", asked=9.0), watched("c", asked=8.0)]
-    planned = next_poll(*items, list_seconds=5.0)
-    assert (planned.ask, planned.task_id) == (Ask.STATUS, "b")
 
 
 def test_a_task_nobody_has_asked_for_is_asked_for_at_once() -> None:
     """Alone or together: the first status is news to whoever waits."""
     assert next_poll(watched("a", asked=None)).at <= NOW
-    assert next_poll(watched("a", asked=None), watched("b", asked=0.0)).at <= NOW
+    together = next_poll(watched("a", asked=None), watched("b", asked=0.0))
+    assert together.ask is Ask.LIST
+    assert together.at <= NOW
 
 
-@pytest.mark.parametrize("more", [{}, {"needs_details": True}])
+def test_of_too_many_to_weigh_one_that_was_never_asked_for_goes_first() -> None:
+    """Also when it does not stand for the others."""
+    sample = [watched(str(number), asked=30.0) for number in range(SAMPLE)]
+    crowd = _crowd(*sample, waiting=100, asked_at=None, longest_unasked="new")
+    planned = plan(View(alone=[], crowd=crowd, pace=PACE, lists_work=False), NOW)
+    assert planned == Plan(Ask.STATUS, -inf, "new")
+
+
+def test_too_many_to_weigh_leave_a_turn_to_those_that_are_asked_for_by_themselves() -> None:
+    """And where none of them can be done yet, none is asked for."""
+    crowd = [watched(str(number), age=90.0, asked=10.0 + number) for number in range(3 * SAMPLE)]
+    longest = next_poll(*crowd, watched("missing", age=90.0, asked=20.0, missing=True), lists_work=False)
+    assert longest.task_id == str(len(crowd) - 1)
+    assert (
+        next_poll(*crowd, watched("missing", age=90.0, asked=100.0, missing=True), lists_work=False).task_id
+        == "missing"
+    )
+    young = [watched(str(number), age=5.0, asked=1.0, estimate=KNOWN) for number in range(3 * SAMPLE)]
+    assert next_poll(*young, lists_work=False).at > NOW + 10
+
+
+# --- what goes first ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("why", ["needs_details", "hinted"])
+def test_a_task_that_has_news_is_asked_for_its_details_at_once(why: str) -> None:
+    """It has ended and somebody waits for its output, or a webhook says that something has happened."""
+    planned = next_poll(watched("a", asked=0.0, **{why: True}), watched("b"))
+    assert (planned.ask, planned.task_id) == (Ask.DETAILS, "a")
+    assert planned.at <= NOW
+
+
+@pytest.mark.parametrize("why", ["needs_details", "hinted"])
+@pytest.mark.parametrize("since", [-inf, NOW - 1.0, NOW])
+@pytest.mark.parametrize("conditions", [{}, {"list_seconds": 30.0}, {"lists_work": False}, {"lesson_due": True}])
+def test_what_has_news_goes_before_polls_that_are_overdue(why: str, since: float, conditions: dict[str, Any]) -> None:
+    """Where the limit leaves every poll late, a task that has ended still hears of its video first."""
+    crowd = [watched(str(number), asked=None if number % 5 else 30.0 + number) for number in range(3 * SAMPLE)]
+    missing = watched("missing", asked=100.0, missing=True)
+    planned = next_poll(missing, *crowd, evolve(watched("done", **{why: True}), not_before=since), **conditions)
+    assert (planned.ask, planned.task_id) == (Ask.DETAILS, "done")
+    assert planned.at <= NOW
+
+
+def test_several_webhooks_are_confirmed_by_one_list() -> None:
+    """Fewer requests, and the others hear as well."""
+    hinted = [watched(str(number), asked=0.0, hinted=True, not_before=NOW) for number in range(SEVERAL)]
+    planned = next_poll(*hinted, watched("z"))
+    assert (planned.ask, planned.task_id) == (Ask.LIST, None)
+    assert planned.at <= NOW
+
+
+@pytest.mark.parametrize("conditions", [{"lists_work": False}, {"list_seconds": 5.0}, {"list_lag": 30.0}])
+def test_webhooks_are_confirmed_one_by_one_where_lists_are_worse(conditions: dict[str, Any]) -> None:
+    """Each by the details of its task."""
+    hinted = [watched(str(number), asked=0.0, hinted=True) for number in range(SEVERAL)]
+    assert next_poll(*hinted, **conditions) == Plan(Ask.DETAILS, -inf, "0")
+
+
+def test_webhooks_that_were_just_confirmed_do_not_count() -> None:
+    """One that is to be asked for later is no reason for a list now."""
+    hinted = [watched("a", hinted=True), watched("b", hinted=True, not_before=NOW + 3)]
+    assert next_poll(*hinted) == Plan(Ask.DETAILS, -inf, "a")
+
+
+@pytest.mark.parametrize("hinted", [True, False])
+def test_tasks_that_have_ended_are_asked_for_one_by_one(hinted: bool) -> None:
+    """The list is not read for their details, also where a webhook was to be confirmed."""
+    items = [watched(str(number), needs_details=True, hinted=hinted) for number in range(3)]
+    assert next_poll(*items, watched("z")) == Plan(Ask.DETAILS, -inf, "0")
+
+
+@pytest.mark.parametrize("more", [{}, {"needs_details": True}, {"hinted": True}, {"missing": True}, {"whole": True}])
 def test_a_task_is_left_alone_after_an_attempt_that_failed(more: dict[str, bool]) -> None:
     """Until the time that was set for it, by status or details alike."""
-    item = evolve(watched("a", asked=60.0, **more), not_before=NOW + 7)
-    assert next_poll(item).at == NOW + 7
+    assert next_poll(watched("a", asked=60.0, not_before=NOW + 7, **more)).at == NOW + 7
+
+
+# --- lists and how far they are believed -------------------------------------------------------------
+
+
+@given(paces, durations, durations, st.integers(0, 1000))
+def test_more_waiters_never_make_the_list_the_worse_choice(
+    pace: float, list_seconds: float, lag: float, waiting: int
+) -> None:
+    """One alone has nothing to gain from a list; and where n gain, n + 1 do."""
+    assert not list_is_cheaper(1, pace, list_seconds, lag)
+    if list_is_cheaper(waiting, pace, list_seconds, lag):
+        assert list_is_cheaper(waiting + 1, pace, list_seconds, lag)
+        assert list_is_cheaper(waiting, pace, list_seconds / 2, lag)
+        assert list_is_cheaper(waiting, pace, list_seconds, lag / 2)
+        assert waiting * pace / 2 > list_seconds + lag
+
+
+@pytest.mark.parametrize("trouble", [{"list_seconds": 5.0}, {"list_lag": 5.0}])
+def test_lists_that_are_late_give_way_to_single_polls(trouble: dict[str, float]) -> None:
+    """Where a list is slow, or lags, few hear sooner in turns, the longest unheard first; many still share it."""
+    items = [watched("a", asked=7.0), watched("b", asked=9.0), watched("c", asked=8.0)]
+    planned = next_poll(*items, **trouble)
+    assert (planned.ask, planned.task_id) == (Ask.STATUS, "b")
+    crowd = [watched(str(number)) for number in range(100)]
+    assert next_poll(*crowd, **trouble).ask is Ask.LIST
+
+
+def test_a_list_is_checked_instead_of_read() -> None:
+    """The check costs no request more than the list that would have been due."""
+    items = [watched("a"), watched("b"), watched("c")]
+    check, usual = next_poll(*items, checked=True), next_poll(*items)
+    assert (check.ask, check.task_id) == (Ask.STATUS, "c")
+    assert (usual.ask, check.at) == (Ask.LIST, usual.at)
+
+
+def test_a_check_that_failed_keeps_nobody_waiting() -> None:
+    """The next list comes first."""
+    items = [watched("a", asked=30.0), watched("b", asked=30.0, not_before=NOW + 5)]
+    assert next_poll(*items, checked=True).ask is Ask.LIST
+    again = [evolve(item, asked_at=NOW + 10) for item in items]
+    assert next_poll(*again, checked=True).task_id == "b"
+
+
+def test_one_list_teaches_how_long_tasks_take() -> None:
+    """It tells as much as the poll that would have been due, and at the same time."""
+    lone = watched("a", asked=2.0)
+    lesson, usual = next_poll(lone, lesson_due=True), next_poll(lone)
+    assert (lesson.ask, lesson.task_id, lesson.at) == (Ask.LIST, None, usual.at)
+    # Where there is no list, or what is asked for is more than a status, nothing is learned.
+    assert next_poll(lone, lesson_due=True, lists_work=False) == usual
+    assert next_poll(watched("a", needs_details=True), lesson_due=True).ask is Ask.DETAILS
+    assert next_poll(watched("a", whole=True), lesson_due=True).ask is Ask.DETAILS
+
+
+def test_who_is_told_by_another_process_asks_rarely() -> None:
+    """It is not relied on for ever; and what is urgent does not wait for it."""
+    items = [watched("a", asked=10.0), watched("b", asked=20.0)]
+    assert next_poll(*items, followed=True) == Plan(Ask.LIST, NOW - 20.0 + LONGEST_FOLLOWED)
+    unlisted = next_poll(*items, followed=True, lists_work=False)
+    assert unlisted == Plan(Ask.STATUS, NOW - 20.0 + LONGEST_FOLLOWED, "b")
+    assert next_poll(watched("new", asked=None), followed=True).at <= NOW
+    assert next_poll(*items, watched("c", needs_details=True), followed=True).task_id == "c"
 
 
 # --- when --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("waiting", "age", "seconds"),
-    [
-        (1, 0.0, 1.0),
-        (1, 30.0, 1.0),
-        (1, 60.0, 2.0),
-        (1, 150.0, 5.0),
-        (1, 86400.0, 5.0),
-        (4, 150.0, 2.5),
-        (25, 150.0, 1.0),
-        (10_000, 150.0, 1.0),
-        (1, -50.0, 1.0),
-        (0, 150.0, 5.0),
-    ],
-)
-def test_the_interval_grows_with_age_and_shrinks_with_company(waiting: int, age: float, seconds: float) -> None:
-    """A thirtieth of the age, at most 5 s, divided by the root of the number, never below the pace."""
-    assert interval(waiting, age, 1.0) == pytest.approx(seconds)
+def test_a_task_that_cannot_be_done_yet_is_hardly_asked_for() -> None:
+    """And often where its end is likely; so few requests find it soon."""
+    ages = polls_until(150.0, KNOWN)
+    assert sum(age < 50 for age in ages) <= 3
+    assert sum(80 <= age < 110 for age in ages) >= 10
+    late = [polls_until(end, KNOWN)[-1] - end for end in range(65, 126)]
+    assert sum(late) / len(late) < 2.5
+    assert len(polls_until(90.0, KNOWN)) < 20
 
 
-@given(st.integers(0, 100_000), st.floats(-1e9, 1e9), paces)
-def test_the_interval_is_never_below_the_pace_nor_above_the_longest(waiting: int, age: float, pace: float) -> None:
+def test_with_nothing_known_a_task_is_asked_for_evenly() -> None:
+    """It may be done in ten seconds or ten minutes, and a request also teaches something."""
+    ages = polls_until(150.0, USUAL)
+    assert sum(age < 20 for age in ages) >= 7
+    # A task of the usual kind costs about as many requests as seconds that it may be late.
+    assert 20 < len(polls_until(90.0, USUAL)) < 60
+
+
+@given(st.floats(1, 3600), estimates)
+@settings(max_examples=40, deadline=None)
+def test_a_task_whose_kind_is_new_is_not_late_by_much_more_than_a_fifth_of_its_age(
+    end: float, estimate: Estimate
+) -> None:
+    """Whatever was believed of it before."""
+    guess = evolve(estimate, samples=min(estimate.samples, LEARNED - 1))
+    assert polls_until(end, guess)[-1] - end <= min(LONGEST_INTERVAL, PACE + end / 5) + 1e-6
+    # Neither is one of which only the list has told, by a clock that may run fast.
+    told = evolve(estimate, measured=False)
+    assert polls_until(end, told)[-1] - end <= min(LONGEST_INTERVAL, 3 * PACE + 2 * end) + 1e-6
+
+
+def test_a_task_whose_end_is_announced_is_asked_for_seldom() -> None:
+    """As long as webhooks arrive, but never left alone."""
+    announced, usual = (polls_until(600.0, KNOWN, announced=told) for told in (True, False))
+    assert len(announced) < len(usual) / 3
+    assert all(late - early <= LONGEST_ANNOUNCED + 1e-6 for early, late in pairwise(announced))
+
+
+def test_who_watches_every_change_misses_few() -> None:
+    """A task may be queued, started and done before anybody who waits for its end alone would ask."""
+    assert interval([watched(estimate=KNOWN, age=2.0)], NOW, PACE) > LONGEST_UNSEEN_CHANGE
+    watching = interval([watched(estimate=KNOWN, age=2.0, changes_matter=True)], NOW, PACE)
+    assert watching == pytest.approx(LONGEST_UNSEEN_CHANGE)
+    # One of them is enough.
+    both = [watched(estimate=KNOWN, age=2.0), watched(estimate=KNOWN, age=2.0, changes_matter=True)]
+    assert interval(both, NOW, PACE) <= LONGEST_UNSEEN_CHANGE
+
+
+@given(many, st.floats(NOW - 100, NOW), paces, st.none() | st.integers(1, 100_000))
+def test_the_interval_is_never_below_the_pace_nor_above_the_longest(
+    sample: list[Watched], asked_at: float, pace: float, waiting: int | None
+) -> None:
     """Whatever the clock says about the age."""
-    assert pace <= interval(waiting, age, pace) <= max(pace, LONGEST_INTERVAL)
+    longest = LONGEST_ANNOUNCED if all(item.announced for item in sample) else LONGEST_INTERVAL
+    seconds = interval(sample, asked_at, pace, waiting=waiting)
+    assert pace <= seconds <= max(pace, longest)
 
 
-@given(paces, durations, st.integers(0, 1000))
-def test_more_waiters_never_make_the_list_the_worse_choice(pace: float, list_seconds: float, waiting: int) -> None:
-    """One alone has nothing to gain from a list; and where n gain, n + 1 do."""
-    assert not list_is_cheaper(1, pace, list_seconds)
-    if list_is_cheaper(waiting, pace, list_seconds):
-        assert list_is_cheaper(waiting + 1, pace, list_seconds)
-        assert waiting * pace / 2 > list_seconds
+@given(many, st.floats(NOW - 100, NOW), paces, st.integers(1, 100_000))
+def test_the_more_wait_the_sooner_they_are_asked_for(
+    sample: list[Watched], asked_at: float, pace: float, waiting: int
+) -> None:
+    """Down to the pace, give or take how exactly the interval is worked out."""
+    few = interval(sample, asked_at, pace, waiting=waiting)
+    most = interval(sample, asked_at, pace, waiting=100 * waiting)
+    assert most <= few * 1.1
+    assert interval([watched(age=90.0)], NOW, pace, waiting=10**7) == pace
 
 
-@given(many, paces, durations)
-def test_somebody_waits_and_something_is_asked(items: list[Watched], pace: float, list_seconds: float) -> None:
+def test_some_stand_for_all() -> None:
+    """A hundred like one are as many as a hundred."""
+    item = watched(age=90.0, estimate=KNOWN)
+    assert interval([item], NOW, 0.01, waiting=100) == pytest.approx(interval([item] * 100, NOW, 0.01))
+    alone = interval([item], NOW, 0.01)
+    assert interval([item], NOW, 0.01, waiting=100) == pytest.approx(alone / 10, rel=0.15)
+
+
+# --- whatever is waited for --------------------------------------------------------------------------
+
+
+@given(many, conditions)
+@settings(max_examples=150)
+def test_somebody_waits_and_something_is_asked(items: list[Watched], conditions: dict[str, Any]) -> None:
     """The plan names a task that waits for just this, or the list for those that it may show."""
-    planned = plan(items, now=NOW, pace=pace, list_seconds=list_seconds)
+    planned = plan(view_of(*items, **conditions), NOW)
     assert planned is not None
     if planned.ask is Ask.LIST:
         assert planned.task_id is None
-        assert sum(not item.missing and not item.needs_details for item in items) > 1
+        assert conditions["lists_work"]
+        listed = [item for item in items if not item.needs_details and (item.hinted or not item.missing)]
+        lesson, followed = conditions.get("lesson_due", False), conditions.get("followed", False)
+        assert len(listed) > 1 or lesson or (followed and listed)
         return
     (item,) = (item for item in items if item.task_id == planned.task_id)
-    assert (planned.ask is Ask.DETAILS) is item.needs_details
-    assert planned.at >= item.not_before
+    if planned.ask is Ask.DETAILS:
+        assert is_urgent(item) or item.whole
+    else:
+        assert not is_urgent(item)
+    if is_urgent(item):
+        assert planned.at >= item.not_before or item.not_before <= NOW
 
 
-@given(many, paces, durations)
+@given(many, conditions)
+@settings(max_examples=150)
 def test_no_task_is_left_unasked_for_longer_than_the_longest_interval(
-    items: list[Watched], pace: float, list_seconds: float
+    items: list[Watched], conditions: dict[str, Any]
 ) -> None:
     """The next poll is never later than the moment at which the most patient task must be asked for."""
-    planned = plan(items, now=NOW, pace=pace, list_seconds=list_seconds)
+    planned = plan(view_of(*items, **conditions), NOW)
     assert planned is not None
     for item in items:
-        if item.needs_details:
+        if is_urgent(item):
             assert planned.at <= max(NOW, item.not_before)
-        else:
-            asked_at = -inf if item.asked_at is None else item.asked_at
-            assert planned.at <= max(asked_at + max(pace, LONGEST_INTERVAL), item.not_before)
+            continue
+        longest = LONGEST_ANNOUNCED if item.announced else LONGEST_INTERVAL
+        if not item.missing and conditions.get("followed"):
+            longest = LONGEST_FOLLOWED
+        asked_at = -inf if item.asked_at is None else item.asked_at
+        turn = max((other.not_before for other in items if not is_urgent(other)), default=-inf)
+        assert planned.at <= max(asked_at + max(conditions["pace"], longest), turn)
+
+
+kinds = st.builds(
+    Watched,
+    task_id=st.just(""),
+    since=st.floats(NOW - 600, NOW),
+    asked_at=st.none(),
+    estimate=estimates,
+    missing=st.booleans(),
+    needs_details=st.booleans(),
+    hinted=st.booleans(),
+    announced=st.booleans(),
+    changes_matter=st.booleans(),
+    whole=st.booleans(),
+)
 
 
 @given(
-    st.lists(st.tuples(st.floats(0, 600), st.booleans(), st.booleans()), min_size=1, max_size=25),
+    st.lists(kinds, min_size=1, max_size=25),
     st.sampled_from([0.0, 0.5, 3.0, 20.0]),
+    st.sampled_from([0.0, 30.0]),
+    st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=60, deadline=None)
-def test_everyone_is_heard_however_crowded_it_is(kinds: list[tuple[float, bool, bool]], list_seconds: float) -> None:
+def test_everyone_is_heard_however_crowded_it_is(
+    crowd: list[Watched], list_seconds: float, lag: float, lists_work: bool, checked: bool
+) -> None:
     """A watcher that follows the plan, one request a pace, leaves nobody out, young or old, shown or missing."""
     now = NOW
-    state = {
-        str(number): Watched(
-            task_id=str(number), since=now - age, asked_at=None, missing=missing, needs_details=details
-        )
-        for number, (age, missing, details) in enumerate(kinds)
-    }
+    state = {str(number): evolve(item, task_id=str(number)) for number, item in enumerate(crowd)}
     heard = dict.fromkeys(state, now)
-    longest = LONGEST_INTERVAL + 2 * len(state) * PACE + 2 * list_seconds
-    for _ in range(8 * len(state) + 20):
-        planned = plan(state.values(), now=now, pace=PACE, list_seconds=list_seconds)
+    longest = LONGEST_ANNOUNCED + 2 * len(state) * PACE + 2 * list_seconds
+    lists_read = 0
+    for _ in range(6 * len(state) + 20):
+        check = checked and lists_read >= 3
+        view = view_of(*state.values(), checked=check, list_seconds=list_seconds, list_lag=lag, lists_work=lists_work)
+        planned = plan(view, now)
         if planned is None:
             break
         now = max(now + PACE, planned.at)
         if planned.ask is Ask.LIST:
             now += list_seconds
-            told = [item.task_id for item in state.values() if not item.missing and not item.needs_details]
+            lists_read += 1
+            told = [key for key, item in state.items() if not item.needs_details and (item.hinted or not item.missing)]
         else:
             assert planned.task_id is not None
             told = [planned.task_id]
+            lists_read = 0 if planned.ask is Ask.STATUS and check else lists_read
         for task_id in told:
             heard[task_id] = now
-            state[task_id] = evolve(state[task_id], asked_at=now)
-        if planned.ask is Ask.DETAILS:
+            state[task_id] = evolve(state[task_id], asked_at=now, hinted=False, whole=False)
+        if planned.ask is Ask.DETAILS and state[told[0]].needs_details:
             del state[told[0]], heard[told[0]]
         assert all(now - at <= longest for at in heard.values())

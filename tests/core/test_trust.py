@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async._core.trust import (
+    FIRST_SPACING,
+    LONGEST_SPACING,
+    PERSISTENT,
+    TRIED_AGAIN,
+    Announcements,
+    ListTrust,
+)
+
+NOW = 1000.0
+
+
+def lists_to_check(trust: ListTrust) -> int:
+    """How many lists are read until one is to be checked."""
+    for number in range(LONGEST_SPACING + 1):
+        if trust.check_is_due:
+            return number
+        trust.listed(NOW)
+    raise AssertionError("no list is ever checked")
+
+
+def mistrusted(seconds: float = 30.0) -> ListTrust:
+    trust = ListTrust()
+    trust.listed(NOW)
+    for _ in range(PERSISTENT):
+        trust.disagreed(seconds)
+    return trust
+
+
+# --- lists -------------------------------------------------------------------------------------------
+
+
+def test_lists_are_believed_at_first() -> None:
+    """Nothing speaks against them."""
+    assert ListTrust().lag(NOW) == 0
+    assert not ListTrust().check_is_due
+
+
+def test_lists_are_checked_more_rarely_the_longer_all_is_well() -> None:
+    """Each check costs a request; there is always a next one."""
+    trust = ListTrust()
+    spacings = []
+    for _ in range(6):
+        spacings.append(lists_to_check(trust))
+        trust.checked()
+        trust.agreed()
+    assert spacings == [FIRST_SPACING, 16, 32, LONGEST_SPACING, LONGEST_SPACING, LONGEST_SPACING]
+
+
+def test_one_list_that_disagrees_may_have_crossed_the_other_answer() -> None:
+    """It is not held against lists, but the next check comes soon."""
+    trust = ListTrust()
+    trust.listed(NOW)
+    trust.checked()
+    assert not trust.disagreed(30.0)
+    assert trust.lag(NOW) == 0
+    assert lists_to_check(trust) == FIRST_SPACING // 2
+
+
+def test_lists_that_disagree_again_and_again_are_behind() -> None:
+    """By as much as was seen; that it became so is told once."""
+    trust = ListTrust()
+    trust.listed(NOW)
+    told = [trust.disagreed(seconds) for seconds in (3.0, 20.0, 50.0, 10.0)]
+    assert told == [False, True, False, False]
+    assert trust.lag(NOW + 1) == 50.0
+
+
+def test_one_list_that_agrees_makes_lists_believed_again() -> None:
+    """And what was seen before it does not count any more."""
+    trust = mistrusted()
+    trust.agreed()
+    assert trust.lag(NOW) == 0
+    assert not trust.disagreed(5.0)
+    assert trust.lag(NOW) == 0
+    # Should it happen anew, it is told anew.
+    assert trust.disagreed(5.0)
+
+
+def test_a_list_that_is_behind_is_tried_again_after_a_while() -> None:
+    """The lag counts until then, and again when that list does not agree either."""
+    trust = mistrusted(30.0)
+    assert trust.lag(NOW + TRIED_AGAIN - 1) == 30.0
+    assert trust.lag(NOW + TRIED_AGAIN) == 0
+    trust.listed(NOW + TRIED_AGAIN)
+    assert trust.lag(NOW + TRIED_AGAIN + 1) == 30.0
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["listed", "checked", "agreed", "disagreed"]), st.floats(0.1, 300)), max_size=60
+)
+
+
+@given(steps)
+def test_the_lag_is_what_was_seen_since_a_list_agreed(history: list[tuple[str, float]]) -> None:
+    """Whatever happens: a check is never more lists away than the longest spacing, and one mistake is none."""
+    trust, now, seen = ListTrust(), NOW, list[float]()
+    for event, seconds in history:
+        now += 1
+        if event == "listed":
+            trust.listed(now)
+        elif event == "checked":
+            trust.checked()
+        elif event == "agreed":
+            trust.agreed()
+            seen.clear()
+        else:
+            was_believed = len(seen) < PERSISTENT
+            seen.append(seconds)
+            assert trust.disagreed(seconds) is (was_believed and len(seen) >= PERSISTENT)
+        trust.listed(now)
+        assert trust.lag(now) == (max(seen[PERSISTENT - 1 :]) if len(seen) >= PERSISTENT else 0)
+    assert lists_to_check(trust) <= LONGEST_SPACING
+
+
+# --- webhooks ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("events", "arrive"),
+    [
+        ([], False),
+        (["heard"], True),
+        (["missed"], False),
+        (["heard", "missed"], False),
+        (["heard", "missed", "heard"], True),
+        (["heard", "heard", "heard", "missed"], False),
+    ],
+)
+def test_webhooks_are_believed_as_long_as_they_tell_of_every_end(events: list[str], arrive: bool) -> None:
+    """They are not documented: the last event tells whether they come."""
+    announcements = Announcements()
+    for event in events:
+        announcements.heard() if event == "heard" else announcements.missed()
+    assert announcements.arrive is arrive
