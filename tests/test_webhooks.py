@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from aiohttp import web
 
-from aivideomaker_async import AIVideoMaker, ConfigurationError, RateLimiter, TextToVideo, webhooks
+from aivideomaker_async import AIVideoMaker, ConfigurationError, RateLimiter, TextToVideo, webhook_ledger
 from aivideomaker_async.secrecy import Secret
 from aivideomaker_async.simulator import Simulator
 from aivideomaker_async.webhooks import WebhookReceiver
@@ -380,8 +380,8 @@ async def test_what_is_remembered_is_bounded(
     client: FakeClient, receiver: WebhookReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oldest go first, of tasks as of early deliveries."""
-    monkeypatch.setattr(webhooks, "MOST_TASKS", 3)
-    monkeypatch.setattr(webhooks, "MOST_EARLY", 2)
+    monkeypatch.setattr(webhook_ledger, "MOST_TASKS", 3)
+    monkeypatch.setattr(webhook_ledger, "MOST_EARLY", 2)
     early = [receiver.url_for() for _ in range(3)]
     for url in early:
         await deliver(receiver, url)
