@@ -1,4 +1,4 @@
-"""The query limit, shared: by all clients that hold the same limiter, and by default by all clients of one service.
+"""The query limit, shared by all clients of a process that hold the same limiter.
 
 The service lets 60 queries a minute through for everything behind one IP address, whatever the key or the process. So
 everything that queries asks a limiter first. What may go when is decided in `_core.quota` and `_core.turns`; here
@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import isfinite
 from types import TracebackType
@@ -23,7 +23,7 @@ from . import _checks
 from ._core.quota import Grant, Quota, usual_burst
 from ._core.turns import Priority, Turns
 
-__all__ = ["Limiter", "LimiterStatistics", "Permit", "Priority", "RateLimiter", "default_limiter"]
+__all__ = ["Limiter", "LimiterStatistics", "Permit", "Priority", "RateLimiter"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -111,14 +111,32 @@ class _Permit:
 
 
 class _Line:
-    """Those who wait in one event loop, and the one timer that serves them."""
+    """Those who wait in one event loop, and the timer that serves them."""
 
-    __slots__ = ("loop", "timer", "turns")
+    __slots__ = ("asleep", "loop", "tickets", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.turns: Turns[asyncio.Future[_Permit]] = Turns()
+        self.tickets: set[_Ticket] = set()
+        self.asleep: list[_Ticket] = []
+        """Those whose turn came while their loop did not run."""
         self.timer: asyncio.TimerHandle | None = None
+
+
+class _Ticket:
+    """One who waits. The permit is what counts, and changes hands under the lock; the future only wakes."""
+
+    __slots__ = ("line", "permit", "priority", "woken")
+
+    def __init__(self, line: _Line, priority: Priority) -> None:
+        self.line = line
+        self.priority = priority
+        self.permit: _Permit | None = None
+        self.woken: asyncio.Future[None] = line.loop.create_future()
+
+    def wake(self) -> None:
+        if not self.woken.done():
+            self.woken.set_result(None)
 
 
 class RateLimiter:
@@ -127,7 +145,7 @@ class RateLimiter:
     A permit counts from when it is granted until `window` seconds after its answer, so the limit holds whatever the
     latency. Requests go out in a small burst and then at an even pace of 95 % of the limit, since it is not known
     how the service counts. Foreground requests go before background ones, first come first served, and neither
-    starves the other.
+    starves the other. Background requests leave the last of a burst to foreground ones.
 
     One limiter can serve many clients, also in event loops of several threads.
 
@@ -158,6 +176,7 @@ class RateLimiter:
         self._clock = clock
         self._lock = threading.Lock()
         self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
+        self._turns: Turns[_Ticket] = Turns()
         self._granted = 0
         self._rejected = 0
 
@@ -175,30 +194,27 @@ class RateLimiter:
 
         A wait that is cancelled holds none afterwards, also if the permit came at the same moment.
         """
-        permit = self.acquire_nowait()
+        permit = self._take_at_once(priority)
         if permit is not None:
             return permit
-        loop = asyncio.get_running_loop()
-        ticket: asyncio.Future[_Permit] = loop.create_future()
         with self._lock:
-            line = self._line(loop)
-            line.turns.add(ticket, priority)
+            line = self._line(asyncio.get_running_loop())
+            ticket = _Ticket(line, priority)
+            line.tickets.add(ticket)
+            self._turns.add(ticket, priority)
         self._serve(line)
+        permit = None
         try:
-            return await ticket
-        except BaseException:
-            if ticket.done() and not ticket.cancelled():
-                ticket.result().refund()
-            with self._lock:
-                line.turns.discard(ticket)
-            raise
+            await ticket.woken
+            permit = ticket.permit
+        finally:
+            self._leave(ticket, collected=permit)
+        assert permit is not None  # noqa: S101  (who is woken has one)
+        return permit
 
     def acquire_nowait(self) -> Permit | None:
         """A permit, or None when a request would have to wait; those who wait already go first."""
-        with self._lock:
-            if self._lines and any(len(line.turns) for line in self._open_lines()):
-                return None
-            return self._take()
+        return self._take_at_once(Priority.FOREGROUND)
 
     def pause(self, seconds: float) -> None:
         """The service said 429: nobody gets a permit for so many seconds (an hour at most)."""
@@ -211,16 +227,16 @@ class RateLimiter:
     def statistics(self) -> LimiterStatistics:
         """The state at this moment."""
         with self._lock:
+            self._open_lines()
             state = self._quota.statistics(self._now())
-            lines = self._open_lines()
             return LimiterStatistics(
                 limit=state.limit,
                 window=state.window,
                 burst=state.burst,
                 in_window=state.in_window,
                 in_flight=state.in_flight,
-                waiting_foreground=sum(line.turns.waiting(Priority.FOREGROUND) for line in lines),
-                waiting_background=sum(line.turns.waiting(Priority.BACKGROUND) for line in lines),
+                waiting_foreground=self._turns.waiting(Priority.FOREGROUND),
+                waiting_background=self._turns.waiting(Priority.BACKGROUND),
                 granted=self._granted,
                 rejected=self._rejected,
                 paused_for=state.paused_for,
@@ -242,38 +258,81 @@ class RateLimiter:
     def _open_lines(self) -> list[_Line]:
         # A loop that was closed while somebody waited in it leaves its line behind, and would never be served.
         for loop in [loop for loop in self._lines if loop.is_closed()]:
-            del self._lines[loop]
+            for ticket in self._lines.pop(loop).tickets:
+                self._turns.discard(ticket)
+                if ticket.permit is not None:
+                    self._give_back(ticket.permit)
+                    self._serve_soon(self._lines.values())
         return list(self._lines.values())
 
-    def _take(self) -> _Permit | None:
-        grant = self._quota.take(self._now())
+    def _take_at_once(self, priority: Priority) -> _Permit | None:
+        with self._lock:
+            if self._lines:
+                self._open_lines()
+            if len(self._turns):
+                return None
+            return self._take(reserve=1 if priority is Priority.BACKGROUND else 0)
+
+    def _take(self, reserve: int) -> _Permit | None:
+        grant = self._quota.take(self._now(), reserve)
         if grant is None:
             return None
         self._granted += 1
         return _Permit(self, grant)
 
+    def _leave(self, ticket: _Ticket, *, collected: Permit | None) -> None:
+        with self._lock:
+            self._turns.discard(ticket)
+            ticket.line.tickets.discard(ticket)
+        if collected is None and ticket.permit is not None:
+            ticket.permit.refund()
+
     def _serve(self, line: _Line) -> None:
-        """Give out what may go now to those who wait in the running loop, and set the timer for the rest."""
+        """Give out what may go now, in whatever loop it is waited for, and set the timer of the running one."""
         with self._lock:
             if line.timer is not None:
                 line.timer.cancel()
                 line.timer = None
-            while len(line.turns) and (permit := self._take()):
-                ticket = self._next_waiting(line)
-                if ticket is None:
+            self._wake_up(line)
+            while len(self._turns) and (permit := self._take(self._reserve())):
+                ticket = self._next_waiting()
+                if ticket is None or not self._hand_over(permit, ticket, line):
                     self._give_back(permit)
-                    return
-                ticket.set_result(permit)
-            if len(line.turns):
+            if line.tickets and len(self._turns):
                 self._set_timer(line)
 
-    @staticmethod
-    def _next_waiting(line: _Line) -> asyncio.Future[_Permit] | None:
-        while len(line.turns):
-            ticket = line.turns.pop()
-            if not ticket.done():
+    def _reserve(self) -> int:
+        # Polls alone leave a token for whoever comes. When users wait, a poll has its turn by their patience.
+        return 0 if self._turns.waiting(Priority.FOREGROUND) else 1
+
+    def _wake_up(self, line: _Line) -> None:
+        for ticket in line.asleep:
+            if ticket in line.tickets:
+                self._turns.add(ticket, ticket.priority)
+        line.asleep.clear()
+
+    def _next_waiting(self) -> _Ticket | None:
+        while len(self._turns):
+            ticket = self._turns.pop()
+            if not ticket.line.loop.is_running():
+                # It could not use a permit, and others can.
+                ticket.line.asleep.append(ticket)
+            elif not ticket.woken.done():
                 return ticket
         return None
+
+    @staticmethod
+    def _hand_over(permit: _Permit, ticket: _Ticket, here: _Line) -> bool:
+        if ticket.line is here:
+            ticket.wake()
+        else:
+            try:
+                ticket.line.loop.call_soon_threadsafe(ticket.wake)
+            except RuntimeError:
+                # Another thread has just closed its loop.
+                return False
+        ticket.permit = permit
+        return True
 
     def _give_back(self, permit: _Permit) -> None:
         self._quota.refund(permit._grant, self._now())
@@ -281,7 +340,7 @@ class RateLimiter:
 
     def _set_timer(self, line: _Line) -> None:
         now = self._now()
-        wait = self._quota.ready_at(now) - now
+        wait = self._quota.ready_at(now, self._reserve()) - now
         # Without an end in sight an answer must come first, and settling it serves the line.
         if isfinite(wait):
             line.timer = line.loop.call_later(wait, self._serve, line)
@@ -305,14 +364,17 @@ class RateLimiter:
             return
         here = _running_loop()
         with self._lock:
-            lines = [line for line in self._open_lines() if len(line.turns)]
+            lines = [line for line in self._open_lines() if line.tickets]
+            self._serve_soon(line for line in lines if line.loop is not here)
         for line in lines:
             if line.loop is here:
                 self._serve(line)
-            else:
-                # Another thread may close its loop at this moment.
-                with suppress(RuntimeError):
-                    line.loop.call_soon_threadsafe(self._serve, line)
+
+    def _serve_soon(self, lines: Iterable[_Line]) -> None:
+        for line in lines:
+            # Another thread may close its loop at this moment.
+            with suppress(RuntimeError):
+                line.loop.call_soon_threadsafe(self._serve, line)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:
@@ -320,13 +382,3 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-_shared: Final[dict[str, RateLimiter]] = {}
-_shared_lock: Final = threading.Lock()
-
-
-def default_limiter(origin: str) -> RateLimiter:
-    """The limiter that all clients of `origin` in this process share when they are given none."""
-    with _shared_lock:
-        return _shared.setdefault(origin, RateLimiter())

@@ -9,6 +9,7 @@ from blockbuster import BlockBuster
 
 from aivideomaker_async import AIVideoMaker, RateLimiter
 from aivideomaker_async.simulator import Simulator
+from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures)
 from tests.support.virtual_clock import VirtualClockLoop
 
 
@@ -29,6 +30,16 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on the key or address that the user of this machine has set."""
     for name in ("AIVIDEO_API_KEY", "AIVIDEO_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, and no process that a test starts, shares a limit with the user's own programs."""
+    state = str(tmp_path_factory.mktemp("state"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "WIN_PD_OVERRIDE_LOCAL_APPDATA"):
+            patch.setenv(name, state)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,16 +7,16 @@ import gc
 import random
 import threading
 import weakref
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any, Final, TypeVar
+from unittest.mock import patch
 
 import pytest
-from anyio import create_task_group, fail_after, move_on_after
+from anyio import create_task_group, fail_after, move_on_after, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aivideomaker_async import ConfigurationError, Permit, Priority, RateLimiter
-from aivideomaker_async.limiter import default_limiter
 from tests.core.servers import ExactSliding
 from tests.support.virtual_clock import VirtualClockLoop
 
@@ -40,9 +40,8 @@ def no_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.virtual_clock.GRACE", 0.0)
 
 
-def in_virtual_time(main: Coroutine[Any, Any, T]) -> T:
-    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-        return runner.run(main)
+def in_virtual_time(main: Awaitable[T]) -> T:
+    return run(lambda: main, backend_options={"loop_factory": VirtualClockLoop})
 
 
 def now() -> float:
@@ -140,6 +139,40 @@ async def test_a_permit_without_waiting_or_none() -> None:
     await asyncio.sleep(PACE + 1e-6)
     assert limiter.acquire_nowait() is not None
     assert limiter.acquire_nowait() is None
+
+
+async def test_polls_alone_leave_a_token_and_keep_the_pace() -> None:
+    """A user who comes finds one at once, and the polls lose nothing by it in the long run."""
+    limiter, order, began = RateLimiter(), list[str](), now()
+    async with create_task_group() as group:
+        for number in range(58):
+            group.start_soon(served, limiter, str(number), order, BACKGROUND)
+        for _ in range(3):
+            await asyncio.sleep(15.0)
+            asked_at = now()
+            (await limiter.acquire()).settle()
+            assert now() == asked_at
+    # Two at once, and then one each.
+    assert now() - began == pytest.approx((56 + 3) * PACE)
+    assert limiter.acquire_nowait() is not None
+
+
+async def test_a_poll_that_has_its_turn_among_users_needs_no_reserve() -> None:
+    """Or it would hold up those behind it."""
+    limiter, times = RateLimiter(), dict[str, float]()
+
+    async def one(name: str, priority: Priority) -> None:
+        (await limiter.acquire(priority)).settle()
+        times[name] = now()
+
+    await exhausted(limiter)
+    began = now()
+    async with create_task_group() as group:
+        group.start_soon(one, "poll", BACKGROUND)
+        for number in range(6):
+            group.start_soon(one, str(number), FOREGROUND)
+    assert times["poll"] - began == pytest.approx(5 * PACE)
+    assert times["5"] - began == pytest.approx(7 * PACE)
 
 
 # --- giving back -------------------------------------------------------------------------------------
@@ -530,6 +563,75 @@ def test_event_loops_in_several_threads_share_one_limit() -> None:
     assert all(counter.admit(at) for at in sorted(arrivals))
 
 
+def test_users_go_before_polls_of_other_event_loops() -> None:
+    """There is one line, whichever loop they wait in."""
+    limiter, order = RateLimiter(limit=60, window=1.0, burst=1), list[str]()
+    polls_wait, users_wait = threading.Event(), threading.Event()
+    held = limiter.acquire_nowait()
+    assert held is not None
+    limiter.pause(0.2)
+
+    async def crowd(name: str, priority: Priority, before: threading.Event, after: threading.Event) -> None:
+        await asyncio.to_thread(before.wait, 10)
+        async with create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(served, limiter, name, order, priority)
+            await settled()
+            after.set()
+
+    def polls() -> None:
+        started = threading.Event()
+        started.set()
+        asyncio.run(crowd("poll", BACKGROUND, started, polls_wait))
+
+    thread = threading.Thread(target=polls)
+    thread.start()
+    asyncio.run(crowd("user", FOREGROUND, polls_wait, users_wait))
+    thread.join(10)
+    assert order == ["user"] * 3 + ["poll"] * 3
+    held.settle()
+    assert nothing_is_held(limiter)
+
+
+def test_who_waits_in_a_loop_that_does_not_run_is_passed_over() -> None:
+    """And is served when it runs again."""
+    limiter, order = RateLimiter(limit=50, window=0.5), list[str]()
+    loop = asyncio.new_event_loop()
+    limiter.pause(0.05)
+    sleeper = loop.create_task(served(limiter, "sleeper", order))
+    loop.run_until_complete(settled())
+    asyncio.run(asyncio.wait_for(served(limiter, "other", order), 10))
+    assert order == ["other"]
+    loop.run_until_complete(asyncio.wait_for(sleeper, 10))
+    loop.close()
+    assert order == ["other", "sleeper"]
+    assert nothing_is_held(limiter)
+
+
+def test_a_permit_for_a_loop_that_is_closed_meanwhile_goes_to_the_next() -> None:
+    """Between its turn and its wake-up the loop ended."""
+    limiter = RateLimiter(limit=1, window=60.0)
+    loop = asyncio.new_event_loop()
+    held = limiter.acquire_nowait()
+    assert held is not None
+    abandoned = loop.create_task(limiter.acquire())
+    loop.run_until_complete(settled())
+
+    async def main() -> None:
+        waiter = asyncio.ensure_future(limiter.acquire())
+        await settled()
+        with patch.object(loop, "is_running", return_value=True):
+            held.refund()
+        assert limiter.statistics().in_flight == 1
+        loop.close()
+        assert limiter.statistics().in_flight == 0
+        (await asyncio.wait_for(waiter, 10)).refund()
+
+    asyncio.run(main())
+    abandoned._log_destroy_pending = False  # type: ignore[attr-defined]
+    assert nothing_is_held(limiter)
+
+
 def test_a_permit_may_be_given_back_in_another_thread() -> None:
     """Also in one without an event loop; the loop of whoever waits is woken."""
     limiter = RateLimiter(limit=1, window=60.0)
@@ -596,12 +698,6 @@ def test_a_burst_is_never_larger_than_the_limit() -> None:
     assert RateLimiter().statistics().burst == 3
     assert RateLimiter(200).statistics().burst == 10
     assert repr(RateLimiter()) == "RateLimiter(limit=60, window=60.0, burst=3)"
-
-
-def test_the_clients_of_one_service_share_a_limiter_unless_they_are_given_one() -> None:
-    """By its host and port."""
-    assert default_limiter("a.example") is default_limiter("a.example")
-    assert default_limiter("a.example") is not default_limiter("b.example")
 
 
 async def test_a_clock_of_the_caller_s_own_is_asked() -> None:

@@ -22,6 +22,7 @@ from aivideomaker_async import (
     ClientStatistics,
     FieldProblem,
     GenerateMany,
+    HostRateLimiter,
     ImageToVideo,
     InvalidSpec,
     Limiter,
@@ -219,6 +220,9 @@ class EveryoneMay:
 
 async def limiters() -> None:
     limiter: Limiter = EveryoneMay()
+    limiter = HostRateLimiter()
+    limiter = HostRateLimiter(30, 60.0, "name", burst=2, directory=Path("state"), clock=lambda: 0.0)
+    assert_type(limiter.for_origin("a.example"), HostRateLimiter)
     limiter = RateLimiter()
     permit = await limiter.acquire(Priority.BACKGROUND)
     assert_type(permit, Permit)
@@ -228,6 +232,7 @@ async def limiters() -> None:
     permit.settle(False)  # type: ignore[call-arg]
     limiter.acquire_nowait().settle()  # type: ignore[union-attr]
     RateLimiter(60, 60.0, 3)  # type: ignore[call-arg]
+    HostRateLimiter(60, 60.0, 3)  # type: ignore[arg-type]
 
 
 # --- errors ------------------------------------------------------------------------------------------

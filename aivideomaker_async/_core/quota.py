@@ -23,7 +23,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-__all__ = ["Grant", "Quota", "QuotaStatistics", "usual_burst"]
+__all__ = ["Grant", "Quota", "QuotaState", "QuotaStatistics", "usual_burst"]
 
 PACE: Final = 57 / 60
 """The share of the limit that is used in the long run; the rest absorbs the jitter of arrivals."""
@@ -43,8 +43,8 @@ def usual_burst(limit: int) -> int:
     return max(1, round(limit * (1 - PACE)))
 
 
-ENOUGH: Final = 1 - 1e-9
-"""Tokens that let a request go; what lacks is rounding, and would ask for a wait that no clock can show."""
+ROUNDING: Final = 1e-9
+"""What a token may lack and still let a request go: it would ask for a wait that no clock can show."""
 
 
 @define(eq=False)
@@ -79,6 +79,21 @@ class QuotaStatistics:
     """Seconds until the pause after a 429 ends; 0 when there is none."""
 
 
+@frozen(kw_only=True)
+class QuotaState:
+    """What a quota remembers, to go on from elsewhere. Moments are those of its clock."""
+
+    now: float = -inf
+    """The last moment that it was told."""
+    tokens: float
+    refilled_at: float = -inf
+    paused_until: float = -inf
+    open: int = 0
+    """Requests under way."""
+    settled: tuple[float, ...] = ()
+    """When those that still count were settled, in order."""
+
+
 @define(eq=False)
 class Quota:
     """The state of one shared limit. All methods take the current time, and none of them waits.
@@ -109,15 +124,43 @@ class Quota:
         self.rate = PACE * self.limit / self.window
         self.held = self.window * (1 + MARGIN)
 
-    def ready_at(self, now: float) -> float:
-        """When the next request may go: `now` if at once, infinity if an answer must come first."""
-        now = self._advance(now)
-        return max(now, self._paused_until, self._token_at(), self._room_at())
+    @classmethod
+    def restore(cls, limit: int, window: float, burst: int, state: QuotaState) -> Quota:
+        """A quota that goes on from `state`."""
+        quota = cls(limit, window, burst)
+        quota._now = state.now
+        quota._tokens = min(state.tokens, float(burst))
+        quota._refilled_at = state.refilled_at
+        quota._paused_until = state.paused_until
+        quota._open = state.open
+        quota._settled = deque(state.settled)
+        return quota
 
-    def take(self, now: float) -> Grant | None:
-        """Let one request go, or return None when none may go now."""
+    def state(self) -> QuotaState:
+        """What `restore` goes on from."""
+        return QuotaState(
+            now=self._now,
+            tokens=self._tokens,
+            refilled_at=self._refilled_at,
+            paused_until=self._paused_until,
+            open=self._open,
+            settled=tuple(self._settled),
+        )
+
+    def ready_at(self, now: float, reserve: int = 0) -> float:
+        """When the next request may go: `now` if at once, infinity if an answer must come first.
+
+        Args:
+            now: the time.
+            reserve: tokens that it leaves for others; it can leave all but one of the burst.
+        """
         now = self._advance(now)
-        if now < self._paused_until or self._token_at() > now or self._open + len(self._settled) >= self.limit:
+        return max(now, self._paused_until, self._token_at(reserve), self._room_at())
+
+    def take(self, now: float, reserve: int = 0) -> Grant | None:
+        """Let one request go, or return None when none may go now that leaves `reserve` tokens for others."""
+        now = self._advance(now)
+        if now < self._paused_until or self._token_at(reserve) > now or self._open + len(self._settled) >= self.limit:
             return None
         # A wait that ends exactly on time may find a token that lacks the last bit.
         self._tokens = max(0.0, self._tokens - 1)
@@ -183,8 +226,11 @@ class Quota:
             self._refilled_at = now
         return now
 
-    def _token_at(self) -> float:
-        return -inf if self._tokens >= ENOUGH else self._refilled_at + (1 - self._tokens) / self.rate
+    def _token_at(self, reserve: int) -> float:
+        needed = 1 + min(reserve, self.burst - 1)
+        if self._tokens >= needed - ROUNDING:
+            return -inf
+        return self._refilled_at + (needed - self._tokens) / self.rate
 
     def _room_at(self) -> float:
         surplus = self._open + len(self._settled) - self.limit

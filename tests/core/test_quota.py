@@ -158,6 +158,41 @@ def test_a_clock_that_jumps_ahead_refills_one_burst_only() -> None:
     assert len(take_all(quota, 7 * 86400.0)) == 3
 
 
+def test_a_reserve_is_left_for_others() -> None:
+    """Who leaves one goes when there are two, and at the same pace in the long run."""
+    quota = fresh(burst=3)
+    assert len(list(iter(lambda: quota.take(0.0, 1), None))) == 2
+    assert quota.ready_at(0.0, 1) == pytest.approx(1 / quota.rate)
+    assert quota.ready_at(0.0) == 0.0
+    now, went = 0.0, 0
+    while (now := quota.ready_at(now, 1)) <= 600.0:
+        quota.settle(quota.take(now, 1) or granted(quota, now), now)
+        went += 1
+    assert went == pytest.approx(570, abs=1)
+    assert quota.take(now) is not None
+
+
+@pytest.mark.parametrize(("burst", "reserve", "at_once"), [(1, 1, 1), (3, 2, 1), (3, 100, 1), (3, 0, 3)])
+def test_a_reserve_is_never_the_whole_burst(burst: int, reserve: int, at_once: int) -> None:
+    """Whoever leaves much for others goes as well when nobody else does."""
+    quota = fresh(burst=burst)
+    assert len(list(iter(lambda: quota.take(0.0, reserve), None))) == at_once
+
+
+def test_a_quota_goes_on_from_its_state() -> None:
+    """As if it had never been away; a smaller burst keeps no more than it may."""
+    quota = fresh(limit=5, window=10.0, burst=4)
+    first, second, _third = take_all(quota, 1.0)[:3]
+    quota.settle(first, 2.0)
+    quota.settle(second, 3.0, answered=False)
+    quota.pause(3.0, 5.0)
+    again = Quota.restore(5, 10.0, 4, quota.state())
+    assert again.state() == quota.state()
+    assert again.statistics(4.0) == quota.statistics(4.0)
+    assert [again.ready_at(at) for at in (4.0, 9.0)] == [quota.ready_at(at) for at in (4.0, 9.0)]
+    assert len(take_all(Quota.restore(5, 10.0, 1, fresh(burst=4).state()), 0.0)) == 1
+
+
 # --- any sequence of events --------------------------------------------------------------------------
 
 limits = st.integers(1, 8)
@@ -195,11 +230,11 @@ class QuotaMachine(RuleBasedStateMachine):
     def a_moment_passes(self, seconds: float) -> None:
         self.read(self.clock + seconds)
 
-    @rule(count=st.integers(1, 8))
-    def take(self, count: int) -> None:
+    @rule(count=st.integers(1, 8), reserve=st.integers(0, 3))
+    def take(self, count: int, reserve: int = 0) -> None:
         for _ in range(count):
-            ready = self.quota.ready_at(self.clock)
-            grant = self.quota.take(self.clock)
+            ready = self.quota.ready_at(self.clock, reserve)
+            grant = self.quota.take(self.clock, reserve)
             assert (grant is not None) is (ready <= self.now)
             if grant is not None:
                 assert self.now >= self.pause_ends
@@ -213,6 +248,11 @@ class QuotaMachine(RuleBasedStateMachine):
             if isfinite(ready):
                 self.read(ready)
                 self.take(1)
+
+    @rule()
+    def move_elsewhere(self) -> None:
+        """All that it knows is written down, and another goes on from there."""
+        self.quota = Quota.restore(self.quota.limit, self.quota.window, self.quota.burst, self.quota.state())
 
     @precondition(lambda self: self.open)
     @rule(place=st.integers(0, 20), answered=st.booleans(), share=shares)
