@@ -97,7 +97,7 @@ class SharedRateLimiter:
 
     @property
     def pace(self) -> float:
-        """Seconds between two requests that the limit sustains here: those of the others are taken off."""
+        """Seconds between two requests that the limit sustains here: what the other processes leave of it."""
         return self._here().pace()
 
     async def acquire(self, priority: Priority = Priority.FOREGROUND) -> Permit:
@@ -162,15 +162,19 @@ class _Office:
         self.pauses = 0
         self.granted = 0
         self.numbers = 0
-        self.seen = Answer(granted=(), again_in=None, members=1, in_window=0, paused_for=0.0)
+        self.seen = Answer(granted=(), again_in=None, members=1, in_window=0, in_window_of_others=0, paused_for=0.0)
         self.spare: _Spare | None = None
         self.retry_at = float("-inf")
 
     # --- for the limiter -----------------------------------------------------------------------------
 
     def pace(self) -> float:
-        limit = self.limiter.limit if self.spare is None else self.spare.limit
-        return max(1, self.seen.members) * self.limiter.window / (PACE * limit)
+        if self.spare is not None:
+            return self.limiter.window / (PACE * self.spare.limit)
+        # What the others leave, and an equal share at least; who asks rarely takes nothing from the others.
+        usable = PACE * self.limiter.limit
+        share = usable / max(1, self.seen.members)
+        return self.limiter.window / max(share, usable - self.seen.in_window_of_others)
 
     def line(self) -> _Line:
         """The line of the running loop."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from itertools import chain
 from math import inf, isfinite
 from typing import Any, Final
 
@@ -69,7 +70,7 @@ class Visit:
     """What a member has to tell and to ask. To tell the same twice changes nothing."""
 
     member: str
-    """A name that no other has, also after a restart."""
+    """A name that no other has, also after a restart: that of the process, a dot, and its place there."""
     settled: Mapping[str, float] = field(factory=dict[str, float])
     """Permits that are over, and seconds since then; less than 0 if they may still be on their way for so long."""
     refunded: Collection[str] = ()
@@ -84,6 +85,11 @@ class Visit:
     """And how many in the background."""
     first: int = 0
     """The number of the first permit, if one is granted; others follow. A number that was used is never used again."""
+
+    @property
+    def process(self) -> str:
+        """What the members of one process have in common."""
+        return self.member.partition(".")[0]
 
     def permit(self, place: int) -> str:
         """The name of a permit of this visit."""
@@ -102,6 +108,8 @@ class Answer:
     """Members that came lately, the one who asks included."""
     in_window: int
     """Permits of all members that count against the limit."""
+    in_window_of_others: int
+    """Those of them that went to other processes than the one that asks."""
     paused_for: float
     """Seconds until a pause ends; 0 when there is none."""
 
@@ -214,8 +222,12 @@ class SharedQuota:
             again_in=None if again_at is None else again_at - self.now,
             members=len(self._members),
             in_window=quota.statistics(self.now).in_window,
+            in_window_of_others=self._held_by_others(visit.process),
             paused_for=self.paused_for(),
         )
+
+    def _held_by_others(self, process: str) -> int:
+        return sum(not permit.startswith(f"{process}.") for permit in chain(self._open, self._settled))
 
     # --- what is told --------------------------------------------------------------------------------
 

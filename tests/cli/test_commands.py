@@ -49,7 +49,7 @@ def test_watch_of_an_unknown_task_is_exit_code_4(cli: Command, service: Threaded
     """Nobody is told to pick up what does not exist."""
     ran = cli("watch", "nothing")
     assert ran.code == 4
-    assert ran.err == "error: GET /api/v1/tasks/nothing/status: 404: Task not found\n"
+    assert ran.err == "error: GET /api/v1/tasks/nothing: 404: Task not found\n"
 
 
 def test_watch_with_a_refused_key_gives_no_advice(
