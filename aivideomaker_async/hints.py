@@ -43,7 +43,7 @@ class Hints:
         """
         if record.is_terminal:
             return False
-        self._announcements.heard()
+        self._announcements.heard(now)
         record.hinted_at = now
         wanted = urgent or record.changes_matter
         if not wanted or now < record.deaf_until or record.hint is not None or not record.subscriptions:

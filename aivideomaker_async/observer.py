@@ -165,7 +165,7 @@ class Observer:
             return
         self.ended(record)
         if record.has_webhook and now - record.hinted_at > ANNOUNCED_WITHIN:
-            self.announcements.missed()
+            self.announcements.missed(now)
         if alone:
             self._ended[record.task_id] = change.status, now
             if len(self._ended) > MOST_ENDED:

@@ -158,8 +158,8 @@ class Waiting:
         self._return_from_missing(now)
         missing = [] if followed else islice(self._missing.values(), MOST_LOOKED_AT)
         alone = [*islice(self._urgent.values(), MOST_LOOKED_AT), *missing]
-        watched = [self._watched(record) for record in alone]
-        sample = [self._watched(record) for record in self._sample()]
+        watched = [self._watched(record, now) for record in alone]
+        sample = [self._watched(record, now) for record in self._sample()]
         return View(
             alone=watched,
             crowd=self._seen_together(sample, followed=followed) if sample else None,
@@ -201,7 +201,7 @@ class Waiting:
         # Where nothing is known, any will do.
         return item.task_id if likely >= OVERDUE or item.estimate.samples < LEARNED else None
 
-    def _watched(self, record: Record) -> Watched:
+    def _watched(self, record: Record, now: float) -> Watched:
         return Watched(
             task_id=record.task_id,
             since=record.since,
@@ -210,7 +210,7 @@ class Waiting:
             missing=record.task_id in self._missing,
             needs_details=record.needs_details(),
             hinted=record.hint is not None,
-            announced=record.has_webhook and self._announcements.arrive,
+            heard_at=self._announcements.heard_at(now) if record.has_webhook else None,
             changes_matter=record.changes_matter,
             whole=record.model is None,
             not_before=record.not_before,

@@ -172,10 +172,10 @@ def test_a_webhook_announces_only_while_deliveries_come() -> None:
     record = house.add("a")
     record.has_webhook = True
     crowd = house.view().crowd
-    assert crowd is not None and not crowd.sample[0].announced
-    house.announcements.heard()
+    assert crowd is not None and crowd.sample[0].heard_at is None
+    house.announcements.heard(NOW)
     crowd = house.view().crowd
-    assert crowd is not None and crowd.sample[0].announced
+    assert crowd is not None and crowd.sample[0].heard_at == NOW
 
 
 @given(st.integers(1, 5000), st.integers(0, 300), st.integers(0, 300))

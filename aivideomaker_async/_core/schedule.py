@@ -45,11 +45,11 @@ LONGEST_UNSEEN_CHANGE: Final = 5.0
 LONGEST_ANNOUNCED: Final = 30.0
 """Seconds; the same for a task whose end a webhook announces."""
 
-UNANNOUNCED: Final = 0.02
-"""The share of the tasks with a webhook whose end no webhook announces, while webhooks arrive."""
-
 LONGEST_FOLLOWED: Final = 90.0
 """Seconds after which a process asks for itself, although another one does so for it: nobody is relied on for ever."""
+
+SILENCE: Final = 12.0
+"""Webhooks that should have come by now, after which it is looked whether they still come."""
 
 OVERDUE: Final = 0.5
 """The share of tasks that would have ended, from which on the list is not believed that one has not."""
@@ -84,8 +84,8 @@ class Watched:
     """Whether it has ended, somebody waits for its output, and no list has brought it."""
     hinted: bool = False
     """Whether a webhook says that something has happened."""
-    announced: bool = False
-    """Whether a webhook will say so when it ends."""
+    heard_at: float | None = None
+    """When the last webhook came, for whatever task, if one will come when this task ends; else None."""
     changes_matter: bool = False
     """Whether somebody watches each change, and not only the end."""
     whole: bool = False
@@ -157,10 +157,13 @@ def interval(sample: Sequence[Watched], asked_at: float, pace: float, *, waiting
     """
     longest = max(pace, min(_longest(item, asked_at, pace) for item in sample))
     scale = 1.0 if waiting is None else waiting / len(sample)
+    polled_for = [item for item in sample if item.heard_at is None]
+    announced = [item for item in sample if item.heard_at is not None]
 
     def is_due_after(seconds: float) -> bool:
         moment = asked_at + seconds / 2
-        return seconds * seconds * scale * sum(_weight(item, moment) for item in sample) >= 1
+        polled = seconds * seconds * scale * sum(_weight(item, moment) for item in polled_for)
+        return polled >= 1 or scale * sum(_unheard(item, asked_at, asked_at + seconds) for item in announced) >= SILENCE
 
     if is_due_after(pace):
         return pace
@@ -176,11 +179,20 @@ def interval(sample: Sequence[Watched], asked_at: float, pace: float, *, waiting
 def _weight(item: Watched, now: float) -> float:
     known = min(item.estimate.samples / LEARNED, 1.0)
     price = CHEAP + (DEAR - CHEAP) * known
-    return item.estimate.hazard(now - item.since) * (UNANNOUNCED if item.announced else 1.0) / price**2
+    return item.estimate.hazard(now - item.since) / price**2
+
+
+def _unheard(item: Watched, asked_at: float, now: float) -> float:
+    """The probability that this task has ended since webhooks were last heard, or polls last made."""
+    if item.estimate.samples < LEARNED:
+        return 0.0
+    silent_since = asked_at if item.heard_at is None else max(asked_at, item.heard_at)
+    seconds = max(now - silent_since, 0.0)
+    return item.estimate.hazard(now - seconds / 2 - item.since) * seconds
 
 
 def _longest(item: Watched, asked_at: float, pace: float) -> float:
-    if item.announced:
+    if item.heard_at is not None:
         return LONGEST_ANNOUNCED
     longest = LONGEST_UNSEEN_CHANGE if item.changes_matter else LONGEST_INTERVAL
     age = max(asked_at - item.since, 0.0)

@@ -26,6 +26,9 @@ PERSISTENT: Final = 2
 TRIED_AGAIN: Final = 60.0
 """Seconds after which a list that lags is tried again."""
 
+LATE: Final = 2.0
+"""Seconds after a poll in which the delivery for what it found may still come."""
+
 
 class ListTrust:
     """Whether the list tells what `/status` tells. Times are seconds of one clock."""
@@ -81,13 +84,17 @@ class Announcements:
     """Whether webhooks tell of what happens."""
 
     def __init__(self) -> None:
-        self.arrive: bool = False
-        """Whether an end will be announced, as far as the last events tell."""
+        self._heard_at: float | None = None
+        self._missed_at = inf
 
-    def heard(self) -> None:
+    def heard_at(self, now: float) -> float | None:
+        """When the last delivery came; None when an end will not be announced, as far as the last events tell."""
+        return self._heard_at if now < self._missed_at + LATE else None
+
+    def heard(self, now: float) -> None:
         """A delivery has come."""
-        self.arrive = True
+        self._heard_at, self._missed_at = now, inf
 
-    def missed(self) -> None:
+    def missed(self, now: float) -> None:
         """A task that has a webhook has ended, and a poll has found it first."""
-        self.arrive = False
+        self._missed_at = min(self._missed_at, now)

@@ -18,6 +18,7 @@ from aivideomaker_async._core.schedule import (
     LONGEST_INTERVAL,
     LONGEST_UNSEEN_CHANGE,
     SEVERAL,
+    SILENCE,
     Ask,
     Crowd,
     Plan,
@@ -49,7 +50,7 @@ tasks = st.builds(
     missing=st.booleans(),
     needs_details=st.booleans(),
     hinted=st.booleans(),
-    announced=st.booleans(),
+    heard_at=st.none() | moments,
     changes_matter=st.booleans(),
     whole=st.booleans(),
     not_before=st.just(-inf) | st.floats(NOW - 100, NOW + 100),
@@ -354,9 +355,20 @@ def test_a_task_whose_kind_is_new_is_not_late_by_much_more_than_a_fifth_of_its_a
 
 def test_a_task_whose_end_is_announced_is_asked_for_seldom() -> None:
     """As long as webhooks arrive, but never left alone."""
-    announced, usual = (polls_until(600.0, KNOWN, announced=told) for told in (True, False))
+    announced, usual = (polls_until(600.0, KNOWN, heard_at=told) for told in (NOW, None))
     assert len(announced) < len(usual) / 3
     assert all(late - early <= LONGEST_ANNOUNCED + 1e-6 for early, late in pairwise(announced))
+
+
+def test_the_more_ends_should_have_been_announced_the_sooner_it_is_looked() -> None:
+    """Of fifty tasks one ends every second or so: some seconds without a webhook are suspicious; for one task not."""
+    items = [watched(estimate=KNOWN, age=90.0, heard_at=NOW) for _ in range(50)]
+    rate = 50 * KNOWN.hazard(90.0)
+    assert interval(items, NOW, 0.1) == pytest.approx(SILENCE / rate, rel=0.3)
+    assert interval(items[:1], NOW, 0.1) == LONGEST_ANNOUNCED
+    # Each delivery tells that they come.
+    lately = [evolve(item, heard_at=NOW + 10) for item in items]
+    assert interval(lately, NOW, 0.1) == pytest.approx(10 + SILENCE / rate, rel=0.3)
 
 
 def test_who_watches_every_change_misses_few() -> None:
@@ -374,7 +386,7 @@ def test_the_interval_is_never_below_the_pace_nor_above_the_longest(
     sample: list[Watched], asked_at: float, pace: float, waiting: int | None
 ) -> None:
     """Whatever the clock says about the age."""
-    longest = LONGEST_ANNOUNCED if all(item.announced for item in sample) else LONGEST_INTERVAL
+    longest = LONGEST_ANNOUNCED if all(item.heard_at is not None for item in sample) else LONGEST_INTERVAL
     seconds = interval(sample, asked_at, pace, waiting=waiting)
     assert pace <= seconds <= max(pace, longest)
 
@@ -435,7 +447,7 @@ def test_no_task_is_left_unasked_for_longer_than_the_longest_interval(
         if is_urgent(item):
             assert planned.at <= max(NOW, item.not_before)
             continue
-        longest = LONGEST_ANNOUNCED if item.announced else LONGEST_INTERVAL
+        longest = LONGEST_ANNOUNCED if item.heard_at is not None else LONGEST_INTERVAL
         if not item.missing and conditions.get("followed"):
             longest = LONGEST_FOLLOWED
         asked_at = -inf if item.asked_at is None else item.asked_at
@@ -452,7 +464,7 @@ kinds = st.builds(
     missing=st.booleans(),
     needs_details=st.booleans(),
     hinted=st.booleans(),
-    announced=st.booleans(),
+    heard_at=st.none() | moments,
     changes_matter=st.booleans(),
     whole=st.booleans(),
 )

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from aivideomaker_async._core.trust import (
     FIRST_SPACING,
+    LATE,
     LONGEST_SPACING,
     PERSISTENT,
     TRIED_AGAIN,
@@ -137,5 +138,17 @@ def test_webhooks_are_believed_as_long_as_they_tell_of_every_end(events: list[st
     """They are not documented: the last event tells whether they come."""
     announcements = Announcements()
     for event in events:
-        announcements.heard() if event == "heard" else announcements.missed()
-    assert announcements.arrive is arrive
+        announcements.heard(1.0) if event == "heard" else announcements.missed(1.0)
+    assert (announcements.heard_at(1.0 + LATE) is not None) is arrive
+
+
+def test_a_delivery_may_be_a_little_later_than_the_poll() -> None:
+    """Both tell of the same end, and the poll was the quicker."""
+    announcements = Announcements()
+    announcements.heard(0.0)
+    announcements.missed(10.0)
+    announcements.missed(11.0)
+    assert announcements.heard_at(10.0 + LATE - 0.01) == 0.0
+    assert announcements.heard_at(10.0 + LATE) is None
+    announcements.heard(11.5)
+    assert announcements.heard_at(100.0) == 11.5
