@@ -8,6 +8,8 @@
 `Video` one that is finished. All errors are in `aivideomaker_async.errors`.
 """
 
+import typing as _typing
+
 from ._core.retry import RetryPolicy
 from ._version import __version__
 from .client import AIVideoMaker, ClientStatistics
@@ -46,7 +48,6 @@ from .images import ImageInput
 from .limiter import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
 from .many import GenerateMany, Outcome
 from .pricing import PRICES_2026_03, PriceTable
-from .redis_limiter import RedisRateLimiter
 from .specs import (
     AspectRatio,
     ImageToVideo,
@@ -58,7 +59,6 @@ from .specs import (
     TextToVideoV3,
     VideoSpec,
 )
-from .status_board import StatusBoard
 from .tasks import (
     Account,
     CancelResult,
@@ -72,6 +72,10 @@ from .tasks import (
 )
 from .video import Video
 from .video_task import StatusWatch, VideoTask
+
+if _typing.TYPE_CHECKING:
+    from .redis_limiter import RedisRateLimiter
+    from .status_board import StatusBoard
 
 __all__ = [
     "PRICES_2026_03",
@@ -141,3 +145,14 @@ __all__ = [
     "WaitTimeout",
     "__version__",
 ]
+
+_ON_USE = {"RedisRateLimiter": "redis_limiter", "StatusBoard": "status_board"}
+"""What belongs to an extra is imported when it is used: who does without pays nothing for it."""
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ON_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_ON_USE[name]}"), name)

@@ -7,18 +7,18 @@ nothing, a process that is killed leaves nothing locked, and a file that is dele
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from .shared_limiter import CellUnavailable, SharedRateLimiter
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["HostRateLimiter", "default_limiter"]
 
@@ -147,6 +147,8 @@ class _FileCell:
     async def change(self, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
         if self._thread is None:
             # Not the loop's own threads: all of them may be at work on something long.
+            from concurrent.futures import ThreadPoolExecutor
+
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="aivideomaker_async.limiter")
         try:
             change = asyncio.get_running_loop().run_in_executor(self._thread, self._change, step)
@@ -218,6 +220,8 @@ def file_name(name: str, window: float) -> str:
 
     host = platform.node()
     short = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:40] or "limit"
+    import hashlib
+
     digest = hashlib.sha256(repr((name, float(window), host)).encode()).hexdigest()[:12]
     return f"{short}-{digest}.sqlite3"
 
@@ -239,6 +243,8 @@ def _usual_places() -> Iterator[Path]:
 
     yield user_state_path(APPLICATION, appauthor=False) / FOLDER
     user = os.getuid() if hasattr(os, "getuid") else None
+    import tempfile
+
     private = Path(tempfile.gettempdir()) / (APPLICATION if user is None else f"{APPLICATION}-{user}")
     private.mkdir(mode=PRIVATE, exist_ok=True)
     status = private.lstat()

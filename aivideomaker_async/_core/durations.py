@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from math import erfc, exp, isfinite, log, pi, sqrt
-from statistics import NormalDist, median
 from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
@@ -75,6 +74,9 @@ class Estimate:
 
     def age_at(self, share: float, age: float) -> float:
         """The age in seconds by which `share` of those tasks that have lived to `age` have ended."""
+        # Slow to import, and seldom needed.
+        from statistics import NormalDist
+
         lived = min(self.done_by(age), 1 - 1e-9)
         quantile = min(lived + share * (1 - lived), 1 - 1e-12)
         return max(age, exp(self.mu + self.sigma * NormalDist().inv_cdf(max(quantile, 1e-12))))
@@ -154,7 +156,7 @@ class Durations:
         return Estimate(near.mu, sqrt(near.sigma**2 + _OTHER_LENGTH**2), near.samples, near.measured)
 
     def _fitted(self, samples: list[_Samples]) -> Estimate:
-        ratio = median(self._clock_ratios) if self._clock_ratios else 1.0
+        ratio = sorted(self._clock_ratios)[len(self._clock_ratios) // 2] if self._clock_ratios else 1.0
         own = [log(seconds) for item in samples for seconds in item.own]
         logs = own + [log(seconds * ratio) for item in samples for seconds in item.told]
         # The predictive distribution of a normal with unknown mean and spread, with a normal in place of Student's t.
