@@ -1,6 +1,7 @@
-"""What the package costs and how soon it knows, measured beside bare aiohttp in the same run.
+"""How soon the package knows, within which limits, and what it costs, measured beside other ways in the same run.
 
-    python -m benchmarks [--short] [--output bench-output] [--write-docs]
+    python -m benchmarks [--short] [--output bench-output] [--write-docs] [scene ...]
 
-Every figure is a ratio, or a count in virtual time: absolute times would only tell of the machine.
+Figures are ratios, or counts and seconds of virtual time, wherever that can be: absolute times would only tell of the
+machine.
 """

@@ -20,10 +20,10 @@ from attrs import frozen
 
 from aivideomaker_async import AIVideoMaker, RateLimiter, TaskStatus
 
-from .report import Table
+from .report import Report, Table
 from .status_server import status_server
 
-__all__ = ["FULL", "SHORT", "CpuRatio", "Extent", "measure", "table"]
+__all__ = ["FULL", "SHORT", "CpuRatio", "Extent", "measure", "report", "run"]
 
 Call: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -45,7 +45,7 @@ class Extent:
     """How many calls are under way at once."""
 
 
-FULL: Final = Extent(rounds=40, calls=600)
+FULL: Final = Extent(rounds=24, calls=600)
 SHORT: Final = Extent(rounds=12, calls=300)
 
 
@@ -62,6 +62,11 @@ class CpuRatio:
     upper_quartile: float
     bare_microseconds: float
     """For orientation only: the median of a bare call on this machine."""
+
+
+def run(short: bool) -> Report:
+    """Measure and report."""
+    return report(measure(SHORT if short else FULL))
 
 
 def measure(extent: Extent) -> list[CpuRatio]:
@@ -142,9 +147,9 @@ def _summary(width: int, extent: Extent, pairs: Sequence[tuple[float, float]]) -
     )
 
 
-def table(found: Sequence[CpuRatio]) -> Table:
+def report(found: Sequence[CpuRatio]) -> Report:
     """The figures for people."""
-    return Table(
+    table = Table(
         title="Client CPU of one status call, as a ratio to bare aiohttp",
         columns=("calls at once", "ratio", "middle half of the rounds", "rounds", "calls a round"),
         rows=[
@@ -158,3 +163,4 @@ def table(found: Sequence[CpuRatio]) -> Table:
             for line in found
         ],
     )
+    return Report(figures=found, tables=[table])

@@ -1,149 +1,75 @@
-"""How soon a waiter knows that its task has ended, and what that costs in queries.
+"""How soon a waiter knows that its task has ended, and what that costs in queries, from one task to a thousand.
 
-An ended task is known late by the time until the next poll, and polls are scarce: 60 a minute for one address. All
-contenders wait for the same tasks, over real HTTP on loopback, against the simulator, in virtual time. So a run of many
-minutes takes a second, and gives the same figures on every machine; a network would add its own delay to all of them.
+An ended task is known late by the time until the next poll, and polls are scarce: 60 a minute for one address. Every
+run has a fresh account and a fresh client.
 """
 
 from __future__ import annotations
 
-import asyncio
-import math
-import random
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from statistics import fmean, quantiles
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
 
-from aivideomaker_async.simulator import Simulator
-from tests.support.virtual_clock import VirtualClockLoop
+from .contenders import CONTENDERS, TASK_BY_TASK
+from .report import Plot, Report, Series, Table
+from .runs import Summary, run_once, summarise
 
-from .contenders import CONTENDERS, Contender, Job
-from .report import Table
-
-__all__ = ["FULL", "SHORT", "Detection", "measure", "table"]
-
-MEDIAN_SECONDS: Final = 90.0
-SIGMA: Final = 0.5
-QUEUE_SHARE: Final = 0.15
-"""The share of a task's time that it spends in SUBMITTED."""
-
-FULL: Final[Mapping[int, int]] = {1: 60, 10: 12, 50: 6}
-"""Runs for each number of tasks that wait at once."""
-
-SHORT: Final[Mapping[int, int]] = {1: 6, 10: 2, 50: 1}
-
-_EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
+__all__ = ["FULL", "SHORT", "Extent", "measure", "report", "run"]
 
 
 @frozen(kw_only=True)
-class Run:
-    """What one contender did in one run."""
+class Extent:
+    """How much is measured."""
 
-    delays: tuple[float, ...]
-    """Seconds between the end of each task at the server and the moment when its waiter knew."""
-    seconds: float
-    queries: int
-    refused: int
-    worst_window: int
+    runs: Mapping[int, int]
+    """Runs for each number of tasks that wait at once."""
+    most_polled: int
+    """The most tasks that contenders wait for which ask for each by itself: a storm of refusals, and slow."""
 
 
-@frozen(kw_only=True)
-class Detection:
-    """One line of the table: a contender with so many tasks, over all runs."""
+FULL: Final = Extent(runs={1: 40, 10: 10, 50: 6, 200: 2, 1000: 1}, most_polled=1000)
+SHORT: Final = Extent(runs={1: 6, 10: 2, 50: 1, 200: 1}, most_polled=50)
 
-    contender: str
-    tasks: int
-    runs: int
-    queries: float
-    """Queries in one run, on average."""
-    queries_per_minute: float
-    refused: float
-    """Answers of 429 in one run, on average."""
-    worst_window: int
-    """The most queries within any 60 seconds of any run."""
-    mean_delay: float
-    """Seconds."""
-    p95_delay: float
-    max_delay: float
-    min_delay: float
+DISTRIBUTION_OF: Final = 50
+"""The number of tasks whose delays are drawn in full."""
 
 
-def measure(runs: Mapping[int, int]) -> list[Detection]:
-    """Measure every contender with each number of tasks, `runs[tasks]` times."""
+def run(short: bool) -> Report:
+    """Measure and report."""
+    return report(measure(SHORT if short else FULL))
+
+
+def measure(extent: Extent) -> list[Summary]:
+    """Measure every contender with each number of tasks."""
     return [
-        _summary(name, tasks, [run_once(contender, tasks, seed=seed) for seed in range(count)])
-        for tasks, count in runs.items()
+        summarise(name, [run_once(contender, tasks, seed=seed) for seed in range(count)])
+        for tasks, count in extent.runs.items()
         for name, contender in CONTENDERS.items()
+        if tasks <= extent.most_polled or name not in TASK_BY_TASK
     ]
 
 
-def run_once(contender: Contender, tasks: int, *, seed: int) -> Run:
-    """Let `contender` wait for `tasks` tasks, whose times depend on nothing but `seed`."""
-    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-        return runner.run(_run(contender, tasks, seed))
-
-
-async def _run(contender: Contender, tasks: int, seed: int) -> Run:
-    now = asyncio.get_running_loop().time
-    spans = iter(task_times(tasks, seed))
-    async with Simulator(render=False, seed=seed, epoch=_EPOCH, durations=lambda *_: next(spans)) as simulator:
-        began = now()
-        known: dict[str, float] = {}
-
-        def note(task_id: str) -> None:
-            known[task_id] = now() - began
-
-        await contender(Job(url=simulator.url, key=simulator.api_key, tasks=tasks, known=note))
-        delays = tuple(at - _ended_at(simulator, task_id) for task_id, at in known.items())
-        statistics = simulator.statistics()
-    assert len(delays) == tasks
-    return Run(
-        delays=delays,
-        seconds=max(known.values()),
-        queries=statistics.queries,
-        refused=statistics.rejected,
-        worst_window=statistics.worst_window,
-    )
-
-
-def task_times(tasks: int, seed: int) -> list[tuple[float, float]]:
-    """Seconds in the queue and seconds of work for each task, lognormal together."""
-    rng = random.Random(seed)
-    totals = [rng.lognormvariate(math.log(MEDIAN_SECONDS), SIGMA) for _ in range(tasks)]
-    return [(total * QUEUE_SHARE, total * (1 - QUEUE_SHARE)) for total in totals]
-
-
-def _ended_at(simulator: Simulator, task_id: str) -> float:
-    completed_at = simulator.tasks[task_id].completed_at
-    assert completed_at is not None
-    return (completed_at - _EPOCH).total_seconds()
-
-
-def _summary(contender: str, tasks: int, runs: Sequence[Run]) -> Detection:
-    delays = [delay for run in runs for delay in run.delays]
-    return Detection(
-        contender=contender,
-        tasks=tasks,
-        runs=len(runs),
-        queries=fmean(run.queries for run in runs),
-        queries_per_minute=60 * sum(run.queries for run in runs) / sum(run.seconds for run in runs),
-        refused=fmean(run.refused for run in runs),
-        worst_window=max(run.worst_window for run in runs),
-        mean_delay=fmean(delays),
-        p95_delay=quantiles(delays, n=20, method="inclusive")[-1] if len(delays) > 1 else delays[0],
-        max_delay=max(delays),
-        min_delay=min(delays),
-    )
-
-
-def table(found: Sequence[Detection]) -> Table:
+def report(found: Sequence[Summary]) -> Report:
     """The figures for people."""
+    return Report(figures=found, tables=[_table(found)], plots=list(_plots(found)))
+
+
+def _table(found: Sequence[Summary]) -> Table:
     return Table(
         title="Detection: seconds between the end of a task and its waiter knowing, in virtual time",
-        columns=("tasks", "who waits", "mean", "p95", "max", "queries", "a minute", "429", "worst minute", "runs"),
+        columns=(
+            "tasks",
+            "who waits",
+            "mean",
+            "p95",
+            "max",
+            "queries",
+            "a minute",
+            "429",
+            "worst minute",
+            "runs",
+        ),
         rows=[
             (
                 str(line.tasks),
@@ -153,10 +79,64 @@ def table(found: Sequence[Detection]) -> Table:
                 f"{line.max_delay:.2f}",
                 f"{line.queries:.0f}",
                 f"{line.queries_per_minute:.1f}",
-                f"{round(line.refused, 1):g}",
+                f"{line.refused:.1f}".removesuffix(".0"),
                 str(line.worst_window),
                 str(line.runs),
             )
             for line in found
         ],
     )
+
+
+def _plots(found: Sequence[Summary]) -> Iterator[Plot]:
+    yield Plot(
+        name="detection-delay",
+        title="Mean delay until a finished task is known",
+        x="tasks that wait at once",
+        y="seconds",
+        log_x=True,
+        log_y=True,
+        series=[
+            Series(label=name, points=[(line.tasks, line.mean_delay) for line in lines])
+            for name, lines in _by_contender(found).items()
+        ],
+    )
+    yield Plot(
+        name="detection-queries",
+        title="Queries a minute, those refused included",
+        x="tasks that wait at once",
+        y="queries a minute",
+        log_x=True,
+        log_y=True,
+        series=[
+            Series(label=name, points=[(line.tasks, line.queries_per_minute) for line in lines])
+            for name, lines in _by_contender(found).items()
+        ],
+    )
+    drawn = [line for line in found if line.tasks == DISTRIBUTION_OF]
+    if drawn:
+        yield distribution("detection-distribution", f"Delays of {DISTRIBUTION_OF} tasks that wait at once", drawn)
+
+
+def distribution(name: str, title: str, lines: Sequence[Summary]) -> Plot:
+    """Draw which share of the tasks is known after how many seconds."""
+    return Plot(
+        name=name,
+        title=title,
+        x="seconds after the end of the task (none is 0.01)",
+        y="share of the tasks that are known",
+        log_x=True,
+        series=[
+            Series(
+                label=line.contender,
+                points=[(max(delay, 0.01), share / 100) for share, delay in enumerate(line.percentiles)],
+                marks=False,
+            )
+            for line in lines
+        ],
+    )
+
+
+def _by_contender(found: Sequence[Summary]) -> dict[str, list[Summary]]:
+    names = dict.fromkeys(line.contender for line in found)
+    return {name: [line for line in found if line.contender == name] for name in names}

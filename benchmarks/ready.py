@@ -18,12 +18,12 @@ from typing import Final
 
 from attrs import frozen
 
-from .report import Table
+from .report import Report, Table
 from .status_server import status_server
 
-__all__ = ["FULL", "SHORT", "ReadyRatio", "measure", "table"]
+__all__ = ["FULL", "SHORT", "ReadyRatio", "measure", "report", "run"]
 
-FULL: Final = 40
+FULL: Final = 24
 """Rounds: in each, every program starts once."""
 
 SHORT: Final = 10
@@ -75,6 +75,11 @@ class ReadyRatio:
     upper_quartile: float
 
 
+def run(short: bool) -> Report:
+    """Measure and report."""
+    return report(measure(SHORT if short else FULL))
+
+
 def measure(rounds: int) -> list[ReadyRatio]:
     """Start every program `rounds` times, taking turns."""
     with status_server() as url, TemporaryDirectory(prefix="benchmark-ready-") as compiled:
@@ -109,9 +114,9 @@ def _summary(name: str, ratios: Sequence[float]) -> ReadyRatio:
     )
 
 
-def table(found: Sequence[ReadyRatio]) -> Table:
+def report(found: Sequence[ReadyRatio]) -> Report:
     """The figures for people."""
-    return Table(
+    table = Table(
         title="A fresh process until its first answer, as a ratio to a bare aiohttp session",
         columns=("program", "ratio", "middle half of the rounds", "rounds"),
         rows=[
@@ -124,3 +129,4 @@ def table(found: Sequence[ReadyRatio]) -> Table:
             for line in found
         ],
     )
+    return Report(figures=found, tables=[table])
