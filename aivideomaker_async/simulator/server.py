@@ -6,8 +6,8 @@ import json
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import timedelta
-from itertools import islice
 from typing import Literal
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from attrs import define, field
 from .contract import Refusal, Revision, read_order
 from .gallery import Gallery
 from .images import Upload, is_web_url
+from .listing import Listing
 from .quota import Quota
 from .ranges import select
 from .timeline import COMPLETED
@@ -30,6 +31,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 RetryAfter = Literal["seconds", "date"]
 
 _LARGEST_BODY = 64 * 1024 * 1024
+_JSON = "application/json"
+_LARGE_LIST = 256 * 1024
+"""Bytes from which a list is sent piece by piece, as fast as the client takes it."""
 _LARGE_BODY = 256 * 1024
 """Bytes from which a body is read off the event loop."""
 
@@ -47,6 +51,7 @@ class Server:
     world: World
     quota: Quota
     scribe: Scribe
+    listing: Listing
     gallery: Gallery
     webhooks: Webhooks
     arrivals: deque[Arrival]
@@ -54,6 +59,7 @@ class Server:
     retry_after: RetryAfter
     list_limit: int | None
     requests: int = 0
+    bytes_sent: int = 0
     uploads: dict[str, Upload] = field(factory=dict[str, Upload])
 
     def application(self) -> web.Application:
@@ -77,6 +83,8 @@ class Server:
         try:
             response = await self._answer(request, handler)
             status = response.status
+            if isinstance(response, web.Response):
+                self.bytes_sent += response.content_length or 0
         finally:
             self.arrivals.append(
                 Arrival(
@@ -160,10 +168,21 @@ class Server:
         moment = self.clock.real_wall() + timedelta(seconds=seconds)
         return email.utils.formatdate(math.ceil(moment.timestamp()), usegmt=True)
 
-    async def _list(self, request: web.Request) -> web.Response:
+    async def _list(self, request: web.Request) -> web.StreamResponse:
         now = self._count_query(request)
-        tasks = islice(self.world.newest_first(), self.list_limit)
-        return _json(self.scribe.tasks(tasks, now))
+        pieces = self.listing.pieces(now, self.list_limit)
+        length = sum(map(len, pieces))
+        if length < _LARGE_LIST:
+            return _json(b"".join(pieces))
+        response = web.StreamResponse()
+        response.content_type, response.charset, response.content_length = _JSON, "utf-8", length
+        # The client may have read enough and hung up: there is nobody left to answer.
+        with suppress(ConnectionError):
+            await response.prepare(request)
+            for piece in pieces:
+                await response.write(piece)
+                self.bytes_sent += len(piece)
+        return response
 
     async def _details(self, request: web.Request) -> web.Response:
         now = self._count_query(request)
@@ -203,8 +222,9 @@ async def _read(request: web.Request) -> bytes:
         raise Refusal(400, "The body could not be read", "INVALID_PAYLOAD") from None
 
 
-def _json(text: str, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    return web.Response(text=text, status=status, headers=headers, content_type="application/json")
+def _json(body: str | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    content = body.encode() if isinstance(body, str) else body
+    return web.Response(body=content, status=status, headers=headers, content_type=_JSON, charset="utf-8")
 
 
 def _file(request: web.Request, content: bytes, media_type: str, modified: str) -> web.Response:

@@ -13,6 +13,8 @@ from aiohttp import web
 
 from .contract import revision as revision_named
 from .gallery import Gallery
+from .history import History, old_tasks
+from .listing import Listing
 from .quota import Counting, Quota
 from .server import LONGEST_LINE, RetryAfter, Server
 from .timing import Clock, Durations
@@ -50,6 +52,9 @@ class Simulator:
         late_cancel: HTTP status of the answer to a cancel that comes too late; 200 answers with
             the status the task has.
         list_limit: how many tasks `GET /tasks` shows, the newest; None for all.
+        history: how many finished tasks the account has from the 30 days before the start, of all
+            models mixed, or a mapping of how many of each model. They were paid before; the files
+            of most have expired.
         render: whether videos are rendered; False serves one bundled clip for all of them.
 
     A prompt with `[fail]` or `[fail: a reason]` in it makes its task fail.
@@ -75,6 +80,7 @@ class Simulator:
         retry_after: RetryAfter = "seconds",
         late_cancel: int = 400,
         list_limit: int | None = None,
+        history: History = 0,
         render: bool = True,
     ) -> None:
         self.host = host
@@ -87,6 +93,7 @@ class Simulator:
         self._base_clock = clock
         self._clock = Clock(speed, epoch)
         self._world = World(credits, random.Random(seed), durations)
+        self._world.remember(old_tasks(history, revision_named(revision), durations, self._world))
         self._scribe = Scribe(self._clock.wall)
         self._server = Server(
             api_key=self.api_key,
@@ -95,6 +102,7 @@ class Simulator:
             world=self._world,
             quota=Quota(limit, window, counting, count_rejected),
             scribe=self._scribe,
+            listing=Listing(self._world, self._scribe),
             gallery=Gallery(render=render),
             webhooks=Webhooks(self._clock, self.deliveries),
             arrivals=self.requests,
@@ -176,6 +184,7 @@ class Simulator:
             queries=quota.queries,
             rejected=quota.rejected,
             worst_window=quota.worst_window,
+            bytes_sent=self._server.bytes_sent,
             tasks=len(self._world.tasks),
             by_status=self._world.count(now),
             credits_charged=self._world.charged,

@@ -11,6 +11,7 @@ from typing import Self, TypedDict, TypeVar, Unpack
 
 from attrs import frozen
 
+from .history import History
 from .quota import Counting
 from .server import RetryAfter
 from .simulator import Simulator
@@ -43,6 +44,7 @@ class Options(TypedDict, total=False):
     retry_after: RetryAfter
     late_cancel: int
     list_limit: int | None
+    history: History
     render: bool
 
 

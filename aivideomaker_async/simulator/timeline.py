@@ -4,6 +4,7 @@ The state at a moment is the last step that is not in the future. To cancel, to 
 to fail is to drop the planned steps and to append others; steps of the past never change.
 """
 
+import math
 from collections.abc import Iterable
 
 from attrs import frozen
@@ -49,6 +50,11 @@ class Timeline:
     def next_step(self, now: float) -> float | None:
         """Return when the next planned step begins, None when nothing is planned."""
         return next((at for at, _ in self.steps[1:] if at > now), None)
+
+    def good_until(self, now: float) -> float:
+        """Return when the status of `now` ends: infinity when nothing is planned."""
+        following = self.next_step(now)
+        return math.inf if following is None else following
 
     def then(self, now: float, statuses: Iterable[str]) -> "Timeline":
         """Drop what is planned after `now` and take these statuses at once."""

@@ -43,13 +43,16 @@ class Statistics:
 
     `queries` are the requests that count against the limit, `rejected` those among them that
     were answered 429, `worst_window` the most of them that one client sent within any window.
-    `by_status` counts the tasks. Credits are whole numbers.
+    `bytes_sent` are those of all bodies, as far as they were handed to the network: to one that
+    hangs up in the middle of a long list the rest is not sent. `tasks` and `by_status` count the tasks, old ones
+    included. Credits are whole numbers.
     """
 
     requests: int
     queries: int
     rejected: int
     worst_window: int
+    bytes_sent: int
     tasks: int
     by_status: Mapping[str, int]
     credits_charged: int

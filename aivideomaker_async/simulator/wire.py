@@ -4,7 +4,7 @@ From api.md, Bodies.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from .contract import Refusal, Revision
@@ -54,21 +54,16 @@ class Scribe:
     def __init__(self, wall: Callable[[float], datetime]) -> None:
         self.base_url = ""
         self._wall = wall
-        self._written: dict[str, tuple[Timeline, int, str]] = {}
+        self._written: dict[str, tuple[Timeline, float, bytes]] = {}
 
-    def task(self, task: Task, now: float) -> str:
+    def task(self, task: Task, now: float) -> bytes:
         """Write a task as JSON."""
-        steps = len(task.timeline.passed(now))
         kept = self._written.get(task.id)
-        if kept is not None and kept[0] is task.timeline and kept[1] == steps:
+        if kept is not None and kept[0] is task.timeline and now < kept[1]:
             return kept[2]
-        text = json.dumps(self._task(task, now))
-        self._written[task.id] = (task.timeline, steps, text)
-        return text
-
-    def tasks(self, tasks: Iterable[Task], now: float) -> str:
-        """Write the answer to a list as JSON."""
-        return f'{{"tasks": [{", ".join(self.task(task, now) for task in tasks)}]}}'
+        written = json.dumps(self._task(task, now)).encode()
+        self._written[task.id] = (task.timeline, task.timeline.good_until(now), written)
+        return written
 
     def output(self, task: Task, now: float) -> dict[str, object] | None:
         """Return the `output` of a task: the video, the error, or nothing yet."""

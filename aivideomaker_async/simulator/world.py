@@ -8,7 +8,7 @@ import random
 import re
 import string
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from attrs import define, field
 
@@ -18,7 +18,8 @@ from .timing import Durations, span
 
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _FAIL_MARKER = re.compile(r"\[fail(?::\s*([^\]]*))?\]")
-_PROBLEM = "Generation failed. Your credits have been refunded."
+PROBLEM = "Generation failed. Your credits have been refunded."
+"""What the output of a failed task tells, unless its prompt says otherwise."""
 
 
 class TooLate(Refusal):
@@ -52,7 +53,10 @@ class Task:
 
 @define
 class World:
-    """Every task of the one account, and what is left of its `credits`."""
+    """Every task of the one account, and what is left of its `credits`.
+
+    `in_order` are the tasks, the oldest first, and `changes` counts how often one of them left its plan.
+    """
 
     credits: int
     rng: random.Random
@@ -60,6 +64,8 @@ class World:
     charged: int = field(default=0, init=False)
     refunded: int = field(default=0, init=False)
     tasks: dict[str, Task] = field(factory=dict[str, Task], init=False)
+    in_order: list[Task] = field(factory=list[Task], init=False)
+    changes: int = field(default=0, init=False)
     _due: list[tuple[float, str]] = field(factory=list[tuple[float, str]], init=False)
 
     def submit(self, order: Order, now: float, webhook_url: str | None = None) -> Task:
@@ -69,28 +75,29 @@ class World:
         queue, work = span(self.durations, order.model, order.seconds, self.rng)
         marker = next(filter(None, map(_FAIL_MARKER.search, order.prompts)), None)
         task = Task(
-            id=self._new_id(),
+            id=self.new_id(),
             order=order,
             created=now,
             timeline=Timeline.planned(now, queue, work, FAILED if marker else COMPLETED),
-            problem=(marker and marker[1]) or _PROBLEM,
+            problem=(marker and marker[1]) or PROBLEM,
             webhook_url=webhook_url,
         )
         self.charged += order.credits
         self.credits -= order.credits
-        self.tasks[task.id] = task
+        self._add(task)
         self._plan_refund(task)
         return task
+
+    def remember(self, tasks: Iterable[Task]) -> None:
+        """Take over tasks that ended before the start. They were paid, and refunded, before it too."""
+        for task in tasks:
+            self._add(task)
 
     def task(self, task_id: str) -> Task:
         """Return a task. Raises `Refusal` (404) when there is none of that id."""
         if task_id not in self.tasks:
             raise Refusal(404, "Task not found")
         return self.tasks[task_id]
-
-    def newest_first(self) -> Iterator[Task]:
-        """Yield every task, the newest first."""
-        return reversed(self.tasks.values())
 
     def balance(self, now: float) -> int:
         """Return the credits that are left, with what has come back by now."""
@@ -126,9 +133,18 @@ class World:
         """Put a task into any status, known or not, in which it stays."""
         return self._change(task_id, self.task(task_id).timeline.then(now, (status,)))
 
+    def new_id(self) -> str:
+        """Return an id that no task has."""
+        return "ck" + "".join(self.rng.choices(_ID_LETTERS, k=23))
+
+    def _add(self, task: Task) -> None:
+        self.tasks[task.id] = task
+        self.in_order.append(task)
+
     def _change(self, task_id: str, timeline: Timeline) -> Task:
         task = self.tasks[task_id]
         task.timeline = timeline
+        self.changes += 1
         self._plan_refund(task)
         return task
 
@@ -143,6 +159,3 @@ class World:
             task.refunded = task.order.credits
             self.refunded += task.refunded
             self.credits += task.refunded
-
-    def _new_id(self) -> str:
-        return "ck" + "".join(self.rng.choices(_ID_LETTERS, k=23))

@@ -70,10 +70,6 @@ def test_any_text_can_be_written() -> None:
     assert body["input"]["prompt"] == "\ud800 \x00 😀"
 
 
-def test_an_empty_list_is_json_too() -> None:
-    assert json.loads(scribe().tasks([], 0)) == {"tasks": []}
-
-
 def test_a_submit_is_answered_with_urls_of_the_vendor() -> None:
     task = submitted()
     url = f"https://aivideomaker.ai/api/v1/tasks/{task.id}"
