@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from anyio import to_thread
 
-from aivideomaker_async import ConfigurationError, RedisRateLimiter, shared_limiter
+from aivideomaker_async import ConfigurationError, RedisRateLimiter, limiter_process
 from aivideomaker_async._redis import Connections
 from aivideomaker_async.redis_limiter import _RedisCell
 from aivideomaker_async.shared_limiter import CellUnavailable
@@ -227,7 +227,7 @@ async def test_without_redis_a_process_keeps_to_its_share(
     redis_server: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of those that used it lately; it is said once, and once that Redis is back."""
-    monkeypatch.setattr(shared_limiter, "RETRY_AFTER", 0.2)
+    monkeypatch.setattr(limiter_process, "RETRY_AFTER", 0.2)
     caplog.set_level(logging.INFO)
     name = uuid.uuid4().hex
     one, other = (limiter_at(redis_server.url, 40, 2.0, name=name, local_share=0.001) for _ in range(2))

@@ -91,8 +91,8 @@ async def assert_idle(place: Place, *limiters: SharedRateLimiter) -> None:
     for limiter in limiters:
         state = limiter.statistics()
         assert (state.in_flight, state.waiting_foreground, state.waiting_background) == (0, 0, 0)
-        assert limiter._office is None or not limiter._office.lines
-        assert limiter._office is None or not limiter._office.has_words
+        assert limiter._local is None or not limiter._local.pumps
+        assert limiter._local is None or not limiter._local.has_words
     if place.text is not None:
         assert '"open":{}' in place.text
 
@@ -419,7 +419,7 @@ async def test_while_the_cell_is_away_the_process_keeps_a_share(caplog: pytest.L
 
 async def test_what_went_out_while_the_cell_was_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its age, and the permits that are still under way."""
-    monkeypatch.setattr("aivideomaker_async.shared_limiter.RETRY_AFTER", 1.0)
+    monkeypatch.setattr("aivideomaker_async.limiter_process.RETRY_AFTER", 1.0)
     place = Place()
     limiter, other = place.limiter(4, 100.0, burst=4), place.limiter(4, 100.0)
     place.fails = True
@@ -544,13 +544,13 @@ async def test_two_visits_of_one_process_that_overtake_each_other_lose_nothing()
     place = Place()
     limiter = place.limiter()
     permit = await limiter.acquire()
-    office = limiter._here()
-    line = office.line()
-    early = office.visit(line, now())
+    here = limiter._here()
+    pump = here.pump()
+    early = here.visit(pump, now())
     permit.settle()
-    late = office.visit(line, now())
+    late = here.visit(pump, now())
     for visit in (late, early):
-        office.heard(visit, await office.carry(visit, line.cell, now()), now(), 0)
+        here.heard(visit, await here.carry(visit, pump.cell, now()), now(), 0)
     assert '"open":{}' not in (place.text or "")
     (await limiter.acquire()).settle()
     await assert_idle(place, limiter)

@@ -13,7 +13,6 @@ from aivideomaker_async import AIVideoMaker, RateLimiter
 from tests.support.leaks import assert_nothing_held
 from tests.support.scripted import Action, Arrival, Handler, Reply, ScriptedService, row, scripted, submitted
 
-
 STEPS = ((0.0, "SUBMITTED"), (20.0, "PROGRESS"), (120.0, "COMPLETED"))
 """What a task usually goes through: the seconds from its submit on, and the status."""
 
