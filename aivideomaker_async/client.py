@@ -388,7 +388,8 @@ class AIVideoMaker:
         return self._wait_timeout if timeout is None else _checks.wait("timeout", timeout)
 
     def _eta(self, record: Record) -> Eta | None:
-        return self._observer.eta(record, self._session.check_usable().time())
+        now = self._session.loop_time()
+        return None if now is None else self._observer.eta(record, now)
 
     def _observe(self, task_id: str, answer: TaskStatus | TaskDetails) -> None:
         # What one caller hears, everyone who waits for this task hears.

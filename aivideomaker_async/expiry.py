@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Callable
 
 from ._core.deadlines import Deadlines
-from .record import Subscription
+from .record import AT_ONCE, Subscription
 
 __all__ = ["Expiry"]
 
-AT_ONCE: Final = 500
-"""Waiters that are woken before others may run."""
-
 
 class Expiry:
-    """Ends subscriptions when their time is over."""
+    """Ends subscriptions when their time is over.
 
-    def __init__(self) -> None:
+    Args:
+        expired: is told each of them.
+    """
+
+    def __init__(self, expired: Callable[[Subscription], None]) -> None:
+        self._expired = expired
         self._deadlines: Deadlines[Subscription] = Deadlines()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -47,5 +49,6 @@ class Expiry:
         self._timer = None
         for subscription in self._deadlines.pop_due(asyncio.get_running_loop().time(), AT_ONCE):
             subscription.expired = True
+            self._expired(subscription)
             subscription.notify()
         self._set_timer()

@@ -48,7 +48,7 @@ class Hints:
         wanted = urgent or record.changes_matter
         if not wanted or now < record.deaf_until or record.hint is not None or not record.subscriptions:
             return False
-        record.hint = Hint(record.status, TRIES)
+        record.hint = Hint(now, record.status, TRIES)
         record.not_before = now
         return True
 
@@ -63,10 +63,16 @@ class Hints:
         return True
 
     @staticmethod
-    def answered(record: Record, now: float) -> None:
-        """The service has told of this task, and perhaps what a webhook had announced."""
+    def answered(record: Record, began: float, now: float) -> None:
+        """The service has told of this task, and perhaps what a webhook had announced.
+
+        Args:
+            record: the task.
+            began: when the service was asked.
+            now: the time.
+        """
         hint = record.hint
-        if hint is None:
+        if hint is None or (began < hint.at and record.status == hint.status):
             return
         hint.tries_left -= 1
         if record.status != hint.status:

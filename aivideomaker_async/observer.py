@@ -8,7 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import Final
+
+from attrs import define
 
 from ._core.durations import Durations, Estimate, video_length
 from ._core.task_list import FinishedRow, told_seconds
@@ -30,11 +33,27 @@ MEASURED_WELL: Final = 0.2
 LONGEST_AGE: Final = 24 * 3600.0
 """Seconds; what the service calls older than this is of another time, or its clock is wrong."""
 
+LONGEST_ETA: Final = 30 * 86400.0
+
 MOST_ENDED: Final = 100
+MOST_SOUGHT: Final = 3
+SOUGHT_IN: Final = 3
+"""Tasks that the list is read on for, and in how many lists: those that it should tell of next."""
+
 MOST_STRANGE: Final = 100
 
 UNLIKELY: Final = 0.1
 """The share of tasks that end before the earliest, and after the latest moment of an `Eta`."""
+
+
+@define(eq=False)
+class _Ended:
+    """A task whose end a single answer has told."""
+
+    status: TaskStatus
+    told_at: float
+    lists: int = 0
+    """How many lists were read on for it."""
 
 
 class Observer:
@@ -61,7 +80,7 @@ class Observer:
         self._service_time = service_time
         self._now = now
         self._strange: set[str] = set()
-        self._ended: dict[str, tuple[TaskStatus, float]] = {}
+        self._ended: dict[str, _Ended] = {}
 
     # --- answers -------------------------------------------------------------------------------------
 
@@ -106,6 +125,7 @@ class Observer:
 
     def submitted(self, record: Record, status: TaskStatus, now: float) -> None:
         """A submit was answered."""
+        record.since, record.is_dated = now, True
         record.observe(status, self._now(), self.eta(record, now))
         record.asked_at = now
 
@@ -119,11 +139,12 @@ class Observer:
     def eta(self, record: Record, now: float) -> Eta | None:
         """When the task will have ended; None when it has, and while nothing is known."""
         estimate = self.estimate(record)
-        if not estimate.samples or record.is_terminal:
+        if not estimate.samples or record.is_terminal or record.since == -inf:
             return None
         age = max(0.0, now - record.since)
         earliest, at, latest = (
-            self._now() + timedelta(seconds=estimate.age_at(share, age) - age)
+            # Nobody is told of years.
+            self._now() + timedelta(seconds=min(estimate.age_at(share, age) - age, LONGEST_ETA))
             for share in (UNLIKELY, 0.5, 1 - UNLIKELY)
         )
         return Eta(at=at, earliest=earliest, latest=latest, samples=estimate.samples)
@@ -137,13 +158,14 @@ class Observer:
         return self.durations.estimate(record.model, record.length)
 
     def _place(self, record: Record, details: TaskDetails, now: float) -> None:
-        if record.model is not None:
+        if record.model is None:
+            record.model, record.length = details.model, video_length(details.input)
+        if record.is_dated or details.created_at is None:
             return
-        record.model, record.length = details.model, video_length(details.input)
-        if record.submitted is None and details.created_at is not None:
-            age = self._service_time() - details.created_at.timestamp()
-            if 0 <= age <= LONGEST_AGE:
-                record.since = min(record.since, now - age)
+        record.is_dated = True
+        age = self._service_time() - details.created_at.timestamp()
+        if 0 <= age <= LONGEST_AGE:
+            record.since = now - age
 
     def _learn(self, record: Record, details: TaskDetails, now: float) -> None:
         if details.status != TaskStatus.COMPLETED or record.model is None:
@@ -167,7 +189,7 @@ class Observer:
         if record.has_webhook and now - record.hinted_at > ANNOUNCED_WITHIN:
             self.announcements.missed(now)
         if alone:
-            self._ended[record.task_id] = change.status, now
+            self._ended[record.task_id] = _Ended(change.status, now)
             if len(self._ended) > MOST_ENDED:
                 del self._ended[next(iter(self._ended))]
 
@@ -182,6 +204,13 @@ class Observer:
         """The ids of tasks whose end a single answer has told, and no list yet."""
         return frozenset(self._ended)
 
+    def to_seek(self) -> list[str]:
+        """The last few of them: the next list is to be read until it tells of these as well."""
+        sought = [task_id for task_id, ended in self._ended.items() if ended.lists < SOUGHT_IN][-MOST_SOUGHT:]
+        for task_id in sought:
+            self._ended[task_id].lists += 1
+        return sought
+
     def compare(self, task_id: str, listed: str, began: float, record: Record | None) -> None:
         """The list tells a status of a task.
 
@@ -191,17 +220,20 @@ class Observer:
             began: when the list was asked for, by the time of the event loop.
             record: what is known of it, when somebody waits for it still.
         """
-        told = self._ended.get(task_id)
-        if told is None and record is not None and record.told_at is not None and record.status is not None:
-            told = record.status, record.told_at
-        if told is None or told[1] > began:
+        ended = self._ended.get(task_id)
+        if ended is not None:
+            status, told_at = ended.status, ended.told_at
+        elif record is not None and record.told_at is not None and record.status is not None:
+            status, told_at = record.status, record.told_at
+        else:
             return
-        status, told_at = told
+        if told_at > began:
+            return
         if Progression(status).observe(TaskStatus(listed)):
             # Something newer still: that is for the record.
             return
         if listed == status:
-            self.lists.agreed()
+            self.lists.agreed(began - told_at)
             self._ended.pop(task_id, None)
             if record is not None:
                 record.told_at = None

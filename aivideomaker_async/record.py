@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections import deque
+from collections.abc import Iterable
 from datetime import datetime
 from math import inf
 from typing import Final
@@ -18,7 +19,10 @@ from ._core.transitions import Progression
 from .errors import AIVideoMakerError
 from .tasks import Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
 
-__all__ = ["Hint", "Record", "Subscription"]
+__all__ = ["AT_ONCE", "Hint", "Record", "Subscription", "wake"]
+
+AT_ONCE: Final = 500
+"""Waiters that are woken before others may run."""
 
 UNREAD: Final = 100
 """Changes kept for a consumer that does not read them; a task has five, a confused server may tell more."""
@@ -72,6 +76,8 @@ class Subscription:
 class Hint:
     """That a webhook has said something of a task, which is not confirmed yet."""
 
+    at: float
+    """When it came."""
     status: TaskStatus | None
     """The status when it came: a change of it confirms the hint."""
     tries_left: int
@@ -97,7 +103,12 @@ class Record:
     last_change: StatusChange | None = None
     details: TaskDetails | None = None
     """The details of the ended task; None before it has ended."""
+    is_dated: bool = False
+    """Whether `since` is as exact as it will be."""
     asked_at: float | None = None
+    """When the service last told its status."""
+    tried_at: float = -inf
+    """When it was last asked for by itself, and told nothing."""
     told_at: float | None = None
     """When an answer that tells of this task alone last brought a change."""
     missing_until: float = -inf
@@ -109,6 +120,12 @@ class Record:
     """Whether a status came that may have been an error of the service, so that only the details can tell."""
     blips: int = 0
     """Answers in a row that were of no use."""
+    doubts: int = 0
+    """Answers in a row that were FAILED with a message, and nothing else."""
+    refusals: int = 0
+    """Refusals in a row."""
+    without_output: int = 0
+    """Answers of COMPLETED that told no URL."""
     has_webhook: bool = False
     """Whether a webhook receiver of this client hears of its changes."""
     hint: Hint | None = None
@@ -119,6 +136,37 @@ class Record:
     empty_hints: int = 0
     """Hints in a row that told nothing."""
     subscriptions: set[Subscription] = field(factory=set[Subscription])
+    _watching: int = 0
+    _local: int = 0
+    _local_for_details: int = 0
+
+    def subscribe(self, subscription: Subscription) -> None:
+        """One more consumer."""
+        if subscription not in self.subscriptions:
+            self.subscriptions.add(subscription)
+            self._count(subscription, 1)
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """One consumer less; one that is none is no mistake."""
+        if subscription in self.subscriptions:
+            self.subscriptions.remove(subscription)
+            self._count(subscription, -1)
+
+    def _count(self, subscription: Subscription, change: int) -> None:
+        # Counted, since thousands may wait for one task.
+        self._watching += change * (not subscription.wants_details)
+        self._local += change * (not subscription.is_foreign)
+        self._local_for_details += change * (subscription.wants_details and not subscription.is_foreign)
+
+    @property
+    def is_waited_for_here(self) -> bool:
+        """Whether a consumer in this process waits."""
+        return self._local > 0
+
+    @property
+    def details_are_waited_for_here(self) -> bool:
+        """Whether one of them waits for the output."""
+        return self._local_for_details > 0
 
     @property
     def is_terminal(self) -> bool:
@@ -133,14 +181,13 @@ class Record:
     @property
     def changes_matter(self) -> bool:
         """Whether somebody watches each change, and not only the end."""
-        return any(not item.wants_details for item in self.subscriptions)
+        return self._watching > 0
 
     def asked(self, now: float) -> None:
         """The service has been asked for the status, and has told or will tell it in the same breath."""
         self.asked_at = now
-        for subscription in self.subscriptions:
-            if subscription.wants_answer:
-                subscription.notify()
+        if self._watching:
+            wake(item for item in self.subscriptions if item.wants_answer)
 
     def observe(self, status: TaskStatus, at: datetime, eta: Eta | None = None) -> StatusChange | None:
         """Take an observation; returns the change, or None when it told nothing new."""
@@ -148,12 +195,12 @@ class Record:
         if not self.progression.observe(status):
             return None
         self.last_change = StatusChange(task_id=self.task_id, status=status, previous=previous, at=at, eta=eta)
-        for subscription in self.subscriptions:
-            if not subscription.wants_details:
-                if subscription.pending is None:
-                    subscription.pending = deque(maxlen=UNREAD)
-                subscription.pending.append(self.last_change)
-                subscription.notify()
+        watching = [item for item in self.subscriptions if not item.wants_details] if self._watching else []
+        for subscription in watching:
+            if subscription.pending is None:
+                subscription.pending = deque(maxlen=UNREAD)
+            subscription.pending.append(self.last_change)
+        wake(watching)
         return self.last_change
 
     def observe_details(self, details: TaskDetails, at: datetime, eta: Eta | None = None) -> StatusChange | None:
@@ -161,16 +208,28 @@ class Record:
 
         Where a whole row and a bare status disagree on how the task ended, the row has the output, and is believed.
         """
-        self.in_doubt = False
+        self.in_doubt, self.doubts = False, 0
         change = self.observe(details.status, at, eta)
         if self.is_terminal and details.status.is_terminal:
             self.details = details
-            for subscription in self.subscriptions:
-                subscription.notify()
+            wake(self.subscriptions)
         return change
 
     def needs_details(self) -> bool:
         """Whether the task has ended, somebody waits for its output, and it has not come; or nobody knows."""
         if self.in_doubt:
             return True
-        return self.is_terminal and self.details is None and any(item.wants_details for item in self.subscriptions)
+        return self.is_terminal and self.details is None and len(self.subscriptions) > self._watching
+
+    def is_over(self) -> bool:
+        """Whether nobody needs another answer of the service."""
+        return self.is_terminal and not self.needs_details()
+
+
+def wake(waiters: Iterable[Subscription]) -> None:
+    """There is something new for these: thousands are woken in groups, between which others run."""
+    some = list(waiters)
+    for subscription in some[:AT_ONCE]:
+        subscription.notify()
+    if len(some) > AT_ONCE:
+        asyncio.get_running_loop().call_soon(wake, some[AT_ONCE:])

@@ -299,6 +299,10 @@ class Session:
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(callback, *args)
 
+    def loop_time(self) -> float | None:
+        """The time of the client's event loop; None before it is first used."""
+        return None if self._loop is None else self._loop.time()
+
     def service_time(self) -> float:
         """The time of day in seconds since the epoch, by the clock of the service where it tells."""
         date, read_at = self._dated

@@ -72,8 +72,7 @@ class Sharing:
 
     def wants(self, record: Record) -> None:
         """Who waits for `record` in this process has changed."""
-        waiting = [item for item in record.subscriptions if not item.is_foreign]
-        if not waiting:
+        if not record.is_waited_for_here or record.is_over():
             self._link.unwant(record.task_id)
             return
         age = asyncio.get_running_loop().time() - record.since
@@ -82,7 +81,7 @@ class Sharing:
             since=float(round(time.time() - age)),
             model=record.model,
             length=record.length,
-            details=any(item.wants_details for item in waiting),
+            details=record.details_are_waited_for_here,
             webhook=record.has_webhook,
             fresh=record.is_fresh,
         )
@@ -119,7 +118,7 @@ class Sharing:
         """The leader was told that there is no such task: this process has to hear it for itself."""
         record = self._record(task_id)
         record.in_doubt = True
-        self._watcher.observed(record)
+        self._watcher.doubted(record)
 
     def told_hint(self, reference: str) -> None:
         """Another process has taken a webhook delivery."""
@@ -136,8 +135,8 @@ class Sharing:
         record = self._record(task_id)
         now = asyncio.get_running_loop().time()
         age = time.time() - want.since
-        if 0 <= age <= LONGEST_AGE:
-            record.since = min(record.since, now - age) if record.subscriptions else now - age
+        if 0 <= age <= LONGEST_AGE and not record.is_dated:
+            record.since = now - age
         if record.model is None:
             record.model, record.length = want.model, want.length
         record.is_fresh |= want.fresh
@@ -146,9 +145,12 @@ class Sharing:
             self._tell_known(record)
             return
         self._tell_known(record)
-        self.others_unwant(task_id)
+        before = self._foreign.get(task_id)
         self._foreign[task_id] = foreign = _Foreign(record, wants_details=want.details, told=self._heard)
         self._watcher.add(foreign)
+        if before is not None:
+            # Only now: with the last subscription the watcher would stop.
+            self._watcher.unsubscribe(before)
 
     def others_unwant(self, task_id: str) -> None:
         """No other process waits for this task any more."""

@@ -10,7 +10,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Final, Protocol
@@ -63,6 +63,9 @@ SLICE: Final = 64 * 1024
 
 CHEAP_REST: Final = 128 * 1024
 """Bytes that are rather read and thrown away than that a connection is closed and made anew."""
+
+PATIENCE: Final = 0.2
+"""Seconds in which the rest of an answer must arrive for that."""
 
 _NO_TYPE: Final = ("Content-Type",)
 
@@ -242,8 +245,11 @@ async def _leave(response: aiohttp.ClientResponse, read: int) -> None:
     length = response.content_length
     if length is None or length - read <= CHEAP_REST:
         rest = 0
-        while not response.content.at_eof() and rest <= CHEAP_REST:
-            rest += len(await response.content.readany())
+        # It is not wanted, and must not keep what is: whatever goes wrong here, the connection is closed.
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(PATIENCE):
+                while not response.content.at_eof() and rest <= CHEAP_REST:
+                    rest += len(await response.content.readany())
     if not response.content.at_eof():
         response.close()
 

@@ -140,13 +140,14 @@ class StatusWatch(AsyncIterator[StatusChange]):
     It is a listener from its first step until its end, until `aclose`, or until it is dropped.
     """
 
-    __slots__ = ("__weakref__", "_began", "_ended", "_limit", "_loop", "_subscription", "_task")
+    __slots__ = ("__weakref__", "_began", "_ended", "_limit", "_loop", "_reading", "_subscription", "_task")
 
     def __init__(self, task: VideoTask, limit: float) -> None:
         self._task = task
         self._limit = limit
         self._began: float | None = None
         self._ended = False
+        self._reading = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscription: Subscription | None = None
 
@@ -154,17 +155,22 @@ class StatusWatch(AsyncIterator[StatusChange]):
         return self
 
     async def __anext__(self) -> StatusChange:
+        if self._reading:
+            raise RuntimeError("this watch is being read already; each consumer needs one of its own: task.watch()")
         if self._ended:
             raise StopAsyncIteration
         if self._began is None:
             first = self._start()
             if first is not None:
                 return self._deliver(first)
+        self._reading = True
         try:
             return self._deliver(await self._next())
         except BaseException:
             self._end()
             raise
+        finally:
+            self._reading = False
 
     async def aclose(self) -> None:
         """End the watch. A second time does nothing."""

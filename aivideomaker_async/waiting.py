@@ -48,11 +48,16 @@ class Waiting:
         self._crowd: dict[str, Record] = {}
         self._unasked: set[str] = set()
         self._unasked_in_crowd: set[str] = set()
+        self._impatient: dict[str, Record] = {}
+        self._unannounced: dict[str, Record] = {}
+        self._followed_since: float | None = None
         self._together_at = -inf
         self.no_lists_until: float = -inf
         """Until when the list is not asked for, since it was of no use."""
         self.lesson_until: float = -inf
         """Until when there is nothing to learn from the list, since that was tried."""
+        self.retried_at: float = -inf
+        """When a task was last asked for again, whose last attempt had told nothing."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -70,17 +75,23 @@ class Waiting:
         """Nobody waits for `record` any more; returns whether anybody did."""
         if self.records.get(record.task_id) is not record:
             return False
-        for place in (self.records, self._urgent, self._missing, self._crowd):
+        for place in (self.records, *self._places()):
             place.pop(record.task_id, None)
         self._was_asked(record)
         return True
 
+    def _places(self) -> tuple[dict[str, Record], ...]:
+        return self._urgent, self._missing, self._crowd, self._impatient, self._unannounced
+
     def sort(self, record: Record, now: float) -> None:
-        """Put `record` where it belongs, behind the others there."""
+        """Put `record` where it belongs, behind the others there; one that nobody needs an answer for, nowhere."""
         task_id = record.task_id
         if self.records.get(task_id) is not record:
             return
-        for place in (self._urgent, self._missing, self._crowd):
+        if record.is_over():
+            self.discard(record)
+            return
+        for place in self._places():
             place.pop(task_id, None)
         if record.needs_details() or record.hint is not None:
             self._urgent[task_id] = record
@@ -88,6 +99,11 @@ class Waiting:
             self._missing[task_id] = record
         else:
             self._crowd[task_id] = record
+            # Few stand for all; of these, some must be among them.
+            if record.changes_matter:
+                self._impatient[task_id] = record
+            if not record.has_webhook:
+                self._unannounced[task_id] = record
         if task_id in self._unasked and task_id in self._crowd:
             self._unasked_in_crowd.add(task_id)
         else:
@@ -100,13 +116,14 @@ class Waiting:
     def asked(self, record: Record, now: float) -> None:
         """The service has answered for `record` alone."""
         self._was_asked(record)
+        record.blips = record.refusals = 0
         record.asked(now)
         self.sort(record, now)
 
     def set_back(self, record: Record, now: float) -> None:
         """The service was asked for `record` alone, and its answer was of no use."""
         self._was_asked(record)
-        record.asked_at = now
+        record.tried_at = now
         self.sort(record, now)
 
     def listable(self) -> dict[str, Record]:
@@ -122,6 +139,8 @@ class Waiting:
         self._was_asked(record)
         record.asked(now)
         record.missed = 0
+        if not record.needs_details():
+            record.blips = record.refusals = 0
         if record.task_id not in self._crowd or record.is_terminal:
             record.missing_until = -inf
             self.sort(record, now)
@@ -138,7 +157,7 @@ class Waiting:
 
     def ask_all_soon(self) -> None:
         """Something has happened to one of the crowd, and it is not known to which."""
-        some = list(islice(self._crowd, 1))
+        some = list(islice(self._crowd, MOST_LOOKED_AT))
         self._unasked.update(some)
         self._unasked_in_crowd.update(some)
 
@@ -156,8 +175,11 @@ class Waiting:
         if not self.records:
             return None
         self._return_from_missing(now)
-        missing = [] if followed else islice(self._missing.values(), MOST_LOOKED_AT)
-        alone = [*islice(self._urgent.values(), MOST_LOOKED_AT), *missing]
+        if not followed:
+            self._followed_since = None
+        elif self._followed_since is None:
+            self._followed_since = now
+        alone = [*islice(self._urgent.values(), MOST_LOOKED_AT), *islice(self._missing.values(), MOST_LOOKED_AT)]
         watched = [self._watched(record, now) for record in alone]
         sample = [self._watched(record, now) for record in self._sample()]
         return View(
@@ -167,6 +189,7 @@ class Waiting:
             list_seconds=list_seconds,
             list_lag=self._lists.lag(now),
             lists_work=now >= self.no_lists_until,
+            retried_at=self.retried_at,
             lesson_due=not followed
             and now >= self.lesson_until
             and any(not item.estimate.samples for item in (*watched, *sample)),
@@ -179,15 +202,19 @@ class Waiting:
 
     def _sample(self) -> list[Record]:
         stride = -(-len(self._crowd) // MOST_LOOKED_AT) or 1
-        return list(islice(self._crowd.values(), 0, None, stride))
+        sample = list(islice(self._crowd.values(), 0, None, stride))
+        if stride > 1:
+            # Those for whom a shorter interval may hold: the youngest, one who wants each change, one without webhook.
+            special = (reversed(self._crowd.values()), iter(self._impatient.values()), iter(self._unannounced.values()))
+            sample += [record for some in special if (record := next(some, None)) and record not in sample]
+        return sample
 
     def _seen_together(self, sample: list[Watched], *, followed: bool) -> Crowd:
         unasked = next(iter(self._unasked_in_crowd), None)
         return Crowd(
             waiting=len(self._crowd),
             sample=sample,
-            # The leader asks for what was never asked for.
-            asked_at=self._together_at if unasked is None or followed else None,
+            asked_at=self._asked_at(None if unasked is not None else self._together_at),
             followed=followed,
             longest_unasked=next(iter(self._crowd)) if unasked is None else unasked,
             suspect=self._suspect(sample) if self._lists.check_is_due else None,
@@ -201,11 +228,20 @@ class Waiting:
         # Where nothing is known, any will do.
         return item.task_id if likely >= OVERDUE or item.estimate.samples < LEARNED else None
 
+    def _asked_at(self, moment: float | None) -> float | None:
+        """When something was asked for; the leader asks for what was never asked for, and does so at once."""
+        if self._followed_since is None:
+            return moment
+        return self._followed_since if moment is None else max(moment, self._followed_since)
+
     def _watched(self, record: Record, now: float) -> Watched:
+        asked_at = None if record.task_id in self._unasked or record.asked_at is None else record.asked_at
+        if record.tried_at > -inf:
+            asked_at = record.tried_at if asked_at is None else max(asked_at, record.tried_at)
         return Watched(
             task_id=record.task_id,
             since=record.since,
-            asked_at=None if record.task_id in self._unasked else record.asked_at,
+            asked_at=self._asked_at(asked_at),
             estimate=self._durations.estimate(record.model, record.length),
             missing=record.task_id in self._missing,
             needs_details=record.needs_details(),
@@ -214,4 +250,6 @@ class Waiting:
             changes_matter=record.changes_matter,
             whole=record.model is None,
             not_before=record.not_before,
+            tried=record.blips > 0,
+            followed=self._followed_since is not None,
         )

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import random
 from collections.abc import Iterable
 from math import inf
 from typing import Final, Protocol
+
+from attrs import evolve
 
 from ._core import answers, requests, schedule
 from ._core.schedule import Ask, Plan
@@ -23,18 +24,18 @@ from .errors import (
     AIVideoMakerError,
     APIError,
     AuthenticationFailed,
-    BadResponse,
     ConfigurationError,
-    RateLimited,
-    ServerError,
+    EndpointNotFound,
+    TaskNotFound,
     TransportError,
 )
-from .expiry import AT_ONCE, Expiry
+from .expiry import Expiry
 from .hints import Hints
 from .limiter import Permit, Priority
 from .observer import Observer
-from .record import Record, Subscription
+from .record import AT_ONCE, Record, Subscription, wake
 from .session import Session
+from .setbacks import LISTED_AGAIN, Setbacks
 from .tasks import TaskDetails, TaskStatus
 from .waiting import Waiting
 
@@ -44,9 +45,6 @@ logger: Final = logging.getLogger(__name__)
 
 FRESH: Final = 30.0
 """Seconds after its submit in which a task that the service does not know yet is waited for: it may lag."""
-
-LISTED_AGAIN: Final = 60.0
-"""Seconds after which the list is tried again, when it was of no use; longer each time."""
 
 DETAILS_TRIED: Final = 5
 """Answers without a URL after which a task that has COMPLETED is taken to have none."""
@@ -84,13 +82,12 @@ class TaskWatcher:
         self._observer = observer
         self._waiting = Waiting(observer.durations, observer.announcements, observer.lists)
         self._hints = Hints(observer.announcements)
-        self._expiry = Expiry()
+        self._expiry = Expiry(self.unsubscribe)
+        self._setbacks = Setbacks(self._waiting, session.settings.policy)
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._list_seconds = 0.0
-        self._not_before = -inf
-        self._blips = 0
-        self._useless_lists = 0
+        self._listed_at = -inf
         self.polls: int = 0
         self.peers: Peers | None = None
         """The watchers of other processes, where there is a board."""
@@ -118,7 +115,7 @@ class TaskWatcher:
         now, record = loop.time(), subscription.record
         if record.since == -inf:
             record.since = now
-        record.subscriptions.add(subscription)
+        record.subscribe(subscription)
         self._waiting.add(record, now)
         if self.peers is not None and not subscription.is_foreign:
             self.peers.wants(record)
@@ -135,7 +132,7 @@ class TaskWatcher:
     def unsubscribe(self, subscription: Subscription) -> None:
         """Hear no more. With the last subscription the watcher stops. A second time does nothing."""
         record = subscription.record
-        record.subscriptions.discard(subscription)
+        record.unsubscribe(subscription)
         self._expiry.discard(subscription)
         if not record.subscriptions:
             self._waiting.discard(record)
@@ -164,6 +161,11 @@ class TaskWatcher:
     def observed(self, record: Record) -> None:
         """A user's own call was answered with news of this task."""
         self._waiting.asked(record, asyncio.get_running_loop().time())
+        self.replan()
+
+    def doubted(self, record: Record) -> None:
+        """Another process was told that there is no such task."""
+        self._waiting.sort(record, asyncio.get_running_loop().time())
         self.replan()
 
     def hint(self, record: Record | None, *, urgent: bool) -> None:
@@ -223,11 +225,12 @@ class TaskWatcher:
         view = self._waiting.view(
             now,
             pace=self._session.limiter.pace,
-            list_seconds=self._list_seconds,
+            # A list that was slow once is tried again.
+            list_seconds=self._list_seconds if now < self._listed_at + LISTED_AGAIN else 0.0,
             followed=self.peers is not None and self.peers.follows,
         )
         plan = None if view is None else schedule.plan(view, now)
-        return plan and Plan(plan.ask, max(plan.at, self._not_before), plan.task_id)
+        return plan and evolve(plan, at=max(plan.at, self._setbacks.not_before))
 
     async def _poll(self) -> None:
         permit = await self._session.acquire(Priority.BACKGROUND)
@@ -249,46 +252,50 @@ class TaskWatcher:
 
     async def _carry_out(self, plan: Plan, permit: Permit) -> None:
         record = self._waiting.records[plan.task_id] if plan.task_id else None
+        if record is not None and record.blips:
+            self._waiting.retried_at = asyncio.get_running_loop().time()
         try:
             if record is None:
                 await self._ask_list(permit)
             elif plan.ask is Ask.DETAILS:
                 await self._ask_details(record, permit)
             else:
-                await self._ask_status(record, permit)
+                await self._ask_status(record, permit, checks_list=plan.checks_list)
         except (APIError, TransportError) as error:
             self._take_failure(error, record)
         else:
-            self._blips = 0
+            self._setbacks.succeeded(record)
 
-    async def _ask_status(self, record: Record, permit: Permit) -> None:
+    async def _ask_status(self, record: Record, permit: Permit, *, checks_list: bool) -> None:
+        began = asyncio.get_running_loop().time()
         request = requests.task_status(record.task_id)
         status = await self._session.ask(request, answers.status, expected="status", permit=permit)
         now = asyncio.get_running_loop().time()
-        if self._observer.lists.check_is_due:
+        if checks_list:
             self._observer.lists.checked()
         self._observer.take_status(record, status, now)
-        self._was_asked(record, now)
+        self._was_asked(record, began, now)
 
     async def _ask_details(self, record: Record, permit: Permit) -> None:
+        began = asyncio.get_running_loop().time()
         details = await self._session.ask(requests.task(record.task_id), answers.task, expected="id", permit=permit)
         now = asyncio.get_running_loop().time()
-        self._take_details(record, details, now, alone=True)
-        self._was_asked(record, now)
+        if self._take_details(record, details, now, alone=True):
+            self._was_asked(record, began, now)
 
     async def _ask_list(self, permit: Permit) -> None:
         loop = asyncio.get_running_loop()
         asked = self._waiting.listable()
         began = loop.time()
         reader = NewsOfTasks(
-            {task_id: _known(record) for task_id, record in asked.items()},
+            dict.fromkeys(self._observer.to_seek()) | {key: _known(record) for key, record in asked.items()},
             lambda task_id, details: self._take_row(asked.get(task_id), task_id, details),
             optional=self._waiting.unlisted() | self._observer.to_compare(),
             lesson=LESSON if began >= self._waiting.lesson_until else 0,
         )
         await self._session.ask_list(requests.list_tasks(), reader, permit=permit)
-        self._list_seconds = loop.time() - began
-        self._useless_lists = 0
+        self._listed_at = loop.time()
+        self._list_seconds = self._listed_at - began
         self._observer.lists.listed(loop.time())
         if reader.finished or began >= self._waiting.lesson_until:
             self._observer.take_lesson(reader.finished)
@@ -312,30 +319,32 @@ class TaskWatcher:
                 continue
             if record.told_at is not None:
                 self._observer.compare(task_id, status, began, record)
-            self._hints.answered(record, now)
+            self._hints.answered(record, began, now)
             self._waiting.was_listed(record, now)
         for task_id in asked.keys() - reader.seen.keys():
             self._waiting.was_not_listed(asked[task_id], now)
         self._waiting.all_listed(now)
 
-    def _take_details(self, record: Record, details: TaskDetails, now: float, *, alone: bool) -> None:
-        if details.status == TaskStatus.COMPLETED and not details.url and record.blips < DETAILS_TRIED:
+    def _take_details(self, record: Record, details: TaskDetails, now: float, *, alone: bool) -> bool:
+        """Take a whole row; returns whether it told all that it should."""
+        if details.status == TaskStatus.COMPLETED and not details.url and record.without_output < DETAILS_TRIED:
             # The status may be ahead of the output: tell the one, and ask again for the other.
-            self._set_back(record)
+            record.without_output += 1
             self._observer.take_status(record, details.status, now)
-            return
+            self._setbacks.set_back(record, now)
+            return False
         self._observer.take_details(record, details, now, alone=alone)
         if record.needs_details():
             # It has ended, and the details are of an earlier moment: another server answered. They are asked for again,
             # but not before everything else.
-            self._set_back(record)
-        else:
-            record.blips = 0
+            self._setbacks.set_back(record, now)
+            return False
+        return True
 
     # --- after an answer -----------------------------------------------------------------------------
 
-    def _was_asked(self, record: Record, now: float) -> None:
-        self._hints.answered(record, now)
+    def _was_asked(self, record: Record, began: float, now: float) -> None:
+        self._hints.answered(record, began, now)
         self._waiting.asked(record, now)
 
     # --- trouble -------------------------------------------------------------------------------------
@@ -344,41 +353,13 @@ class TaskWatcher:
         now = asyncio.get_running_loop().time()
         if isinstance(error, AuthenticationFailed):
             self._fail_all(error)
-        elif isinstance(error, RateLimited | ServerError) or _is_blip(error):
-            self._take_blip(error, record, now)
-        elif record is None:
-            # A service without a task list: every task can still be asked for by itself.
-            logger.warning("the task list cannot be had (%s): asking for each task instead", error)
-            self._do_without_lists(now)
-        elif record.is_fresh and now - record.since < FRESH:
-            self._set_back(record)
-        else:
+        elif isinstance(error, TaskNotFound | EndpointNotFound) and record is not None:
+            if record.is_fresh and now - record.since < FRESH:
+                self._setbacks.set_back(record, now)
+            else:
+                self._fail([record], error)
+        elif self._setbacks.failed(error, record, now) and record is not None:
             self._fail([record], error)
-
-    def _take_blip(self, error: AIVideoMakerError, record: Record | None, now: float) -> None:
-        self._blips += 1
-        level = logging.WARNING if self._blips == 1 else logging.DEBUG
-        logger.log(level, "a poll brought nothing (%s); waiting goes on", error)
-        if isinstance(error, APIError) and error.status == 200 and record is not None:
-            # FAILED with a message is an error of the service, or news of the task: its details tell which.
-            record.in_doubt = True
-            self._set_back(record)
-        elif isinstance(error, BadResponse) and record is not None:
-            self._set_back(record)
-        elif isinstance(error, BadResponse) and self._blips > DETAILS_TRIED:
-            self._do_without_lists(now)
-        elif not isinstance(error, RateLimited):
-            self._not_before = now + self._session.settings.policy.backoff(self._blips, random.random())
-
-    def _do_without_lists(self, now: float) -> None:
-        self._waiting.no_lists_until = now + LISTED_AGAIN * 2.0 ** min(self._useless_lists, 6)
-        self._useless_lists += 1
-
-    def _set_back(self, record: Record) -> None:
-        now = asyncio.get_running_loop().time()
-        record.blips += 1
-        record.not_before = now + self._session.settings.policy.backoff(record.blips, 1.0)
-        self._waiting.set_back(record, now)
 
     def _fail_all(self, error: AIVideoMakerError) -> None:
         self._fail(tuple(self._waiting.records.values()), error)
@@ -387,30 +368,19 @@ class TaskWatcher:
         failed: list[Subscription] = []
         for record in records:
             self._waiting.discard(record)
-            for subscription in record.subscriptions:
+            for subscription in tuple(record.subscriptions):
                 subscription.error = error
                 self._expiry.discard(subscription)
+                record.unsubscribe(subscription)
                 failed.append(subscription)
-            record.subscriptions.clear()
             if self.peers is not None:
                 self.peers.wants(record)
-        self._wake_some(failed)
-
-    def _wake_some(self, waiters: list[Subscription]) -> None:
-        for subscription in waiters[:AT_ONCE]:
-            subscription.notify()
-        if len(waiters) > AT_ONCE:
-            asyncio.get_running_loop().call_soon(self._wake_some, waiters[AT_ONCE:])
+        wake(failed)
 
 
 def _known(record: Record) -> str | None:
     """The status that tells nothing new of this task."""
     return None if record.is_terminal or record.model is None else record.status
-
-
-def _is_blip(error: AIVideoMakerError) -> bool:
-    # A 200 that is an error all the same: the service was not well, or so it seems.
-    return isinstance(error, TransportError) or (isinstance(error, APIError) and error.status in {200, 408})
 
 
 def _as_own(error: Exception) -> AIVideoMakerError:

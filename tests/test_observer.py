@@ -221,3 +221,68 @@ async def test_a_task_that_a_short_list_does_not_show_is_found_all_the_same() ->
     async with watching(service) as (_, client):
         tasks = [await client.submit(SPEC) for _ in range(6)]
         assert max(await asyncio.gather(*map(waits, tasks))) < 126
+
+
+async def test_many_missing_tasks_do_not_hide_that_the_list_is_frozen(caplog: pytest.LogCaptureFixture) -> None:
+    """Asking for those tells nothing of the list; a check of its own does."""
+    service = Service()
+    service.steps = lambda number: ((0, "SUBMITTED"), (10, "PROGRESS"), (60 + number, "COMPLETED"))
+    service.override = lambda item: (
+        Reply(body={"tasks": [row(f"ck{number}", "PROGRESS") for number in range(20, 0, -1)]})
+        if item.path == LIST
+        else None
+    )
+    async with watching(service) as (_, client):
+        tasks = [await client.submit(SPEC) for _ in range(26)]
+        with caplog.at_level(logging.WARNING):
+            assert max(await asyncio.gather(*map(waits, tasks))) < 250
+    assert sum("trusted less" in record.message for record in caplog.records) == 1
+
+
+async def test_a_list_that_is_far_behind_is_noticed_in_a_steady_flow(caplog: pytest.LogCaptureFixture) -> None:
+    """The row that gives it away stands behind all that somebody waits for: the list is read on to it."""
+    service = Service()
+    frozen_list(service, lag=60.0)
+    late: list[float] = []
+
+    async def one(number: int) -> None:
+        await asyncio.sleep(6 * number)
+        late.append(await waits(await client.submit(SPEC)) - 120)
+
+    async with watching(service) as (_, client):
+        with caplog.at_level(logging.WARNING):
+            await asyncio.gather(*(one(number) for number in range(100)))
+    assert sum(late[30:]) / len(late[30:]) < 20
+    assert sum("trusted less" in record.message for record in caplog.records) == 1
+
+
+async def test_nonsense_in_rows_ends_no_wait() -> None:
+    """A task that took a microsecond, and others that took a day: an estimate may be wrong, and nothing more."""
+    service = slow(30)
+    instant = {"createdAt": "2026-03-19T08:00:00.000000Z", "completedAt": "2026-03-19T08:00:00.000001Z"}
+    service.fields |= {f"ck{number}": instant for number in range(1, 5)}
+    service.old_rows = [finished(86399, number, model="lv") for number in range(20)]
+    async with watching(service) as (_, client):
+        for _ in range(4):
+            await (await client.submit(SPEC)).result()
+        service.add("ck99", (0, "PROGRESS"), (10, "COMPLETED"))
+        service.fields["ck99"] = {"model": "lv", "createdAt": "0001-01-01T00:00:00Z"}
+        assert (await client.task("ck99").details()).model == "lv"
+        assert [str(change.status) async for change in client.task("ck99")][-1] == "COMPLETED"
+
+
+async def test_details_of_a_task_that_nobody_watches_tell_its_age() -> None:
+    """Asked for before anything else: the eta counts from the moment that the service tells."""
+    service = slow(100)
+    async with watching(service) as (_, client):
+        for _ in range(3):
+            await (await client.submit(SPEC)).result()
+        created = datetime.now(UTC) - timedelta(seconds=80)
+        service.add("ck9", (0, "PROGRESS"))
+        service.fields["ck9"] = {"createdAt": created.isoformat()}
+        task = client.task("ck9")
+        assert task.eta() is None
+        await task.details()
+        eta = task.eta()
+        assert eta is not None and eta.at - datetime.now(UTC) < timedelta(seconds=60)
+    assert task.eta() is not None, "no request is made, also not by a closed client"

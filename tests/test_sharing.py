@@ -303,3 +303,24 @@ async def test_three_clients_over_a_real_redis_cost_what_one_does(redis_url: str
         assert len({video.id for video in videos}) == 12
         counts = sorted(polls(clients))
         assert counts[0] + counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("lists_work", [True, False])
+async def test_a_follower_asks_rarely_and_never_stops(listed: bool, lists_work: bool) -> None:
+    """Whether the list shows its tasks or not, and also where there is none."""
+    service = Service()
+    service.steps = lambda _: ((0, "SUBMITTED"), (10, "PROGRESS"), (400, "COMPLETED"))
+    service.unlisted = set() if listed else {"ck2", "ck3"}
+    if not lists_work:
+        service.override = lambda item: Reply(404) if item.path == "/api/v1/tasks" else None
+    async with processes(service, 2) as (_, (first, second), board):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await settle()
+        board.tell = lambda *_: None  # type: ignore[method-assign]
+        tasks = [await second.submit(SPEC) for _ in range(2)]
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(task.result() for task in tasks))
+        assert asyncio.get_running_loop().time() - began < 500
+        assert second.statistics().polls <= 16
+        await leading

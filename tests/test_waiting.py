@@ -25,7 +25,7 @@ class House:
     def add(self, task_id: str, *, age: float = 60.0, asked: float | None = 1.0, details: bool = True) -> Record:
         record = Record(task_id, NOW - age, model="t2v", length=5)
         record.asked_at = None if asked is None else NOW - asked
-        record.subscriptions.add(Subscription(record, wants_details=details))
+        record.subscribe(Subscription(record, wants_details=details))
         self.waiting.add(record, NOW)
         return record
 
@@ -84,7 +84,7 @@ def test_a_hint_is_urgent_and_the_list_may_confirm_it() -> None:
     """Several hints are confirmed by one list."""
     house = House()
     record = house.add("a")
-    record.hint = Hint(None, 3)
+    record.hint = Hint(NOW, None, 3)
     house.waiting.sort(record, NOW)
     assert house.places() == (["a"], []) and house.view().alone[0].hinted
     assert house.waiting.listable().keys() == {"a"}
@@ -136,8 +136,8 @@ def test_a_follower_relies_on_the_leader_but_for_what_is_urgent() -> None:
     urgent.in_doubt = True
     house.waiting.sort(urgent, NOW)
     view = house.view(followed=True)
-    assert [item.task_id for item in view.alone] == ["c"]
-    assert view.crowd is not None and view.crowd.followed and view.crowd.asked_at is not None
+    assert [(item.task_id, item.followed, item.asked_at) for item in view.alone] == [("c", True, NOW), ("b", True, NOW)]
+    assert view.crowd is not None and view.crowd.followed and view.crowd.asked_at == NOW
     assert not view.lesson_due
 
 
@@ -193,5 +193,30 @@ def test_a_poll_looks_at_a_few_of_thousands(crowded: int, missing: int, urgent: 
     view = house.view()
     assert len(view.alone) == min(missing, MOST_LOOKED_AT) + min(urgent, MOST_LOOKED_AT)
     assert view.crowd is not None and view.crowd.waiting == crowded
-    assert min(crowded, MOST_LOOKED_AT / 2) <= len(view.crowd.sample) <= MOST_LOOKED_AT
+    assert min(crowded, MOST_LOOKED_AT / 2) <= len(view.crowd.sample) <= MOST_LOOKED_AT + 3
     assert view.crowd.sample[0].task_id == "crowd0"
+
+
+def test_those_for_whom_a_shorter_interval_holds_are_among_those_who_stand_for_all() -> None:
+    """The youngest, one who wants each change, and one without a webhook: wherever they stand."""
+    house = House()
+    house.announcements.heard(NOW)
+    for number in range(1000):
+        record = house.add(f"crowd{number}", details=number != 501)
+        record.has_webhook = number != 777
+    for record in list(house.waiting.records.values()):
+        house.waiting.sort(record, NOW)
+    crowd = house.view().crowd
+    assert crowd is not None
+    assert any(item.changes_matter for item in crowd.sample)
+    assert any(item.heard_at is None for item in crowd.sample)
+    assert "crowd999" in {item.task_id for item in crowd.sample}
+
+
+def test_a_task_that_has_ended_needs_no_place() -> None:
+    """Also if a consumer has not read so far: no query is made for it."""
+    house = House()
+    record = house.add("a", details=False)
+    record.progression.observe(TaskStatus.COMPLETED)
+    house.waiting.asked(record, NOW)
+    assert len(house.waiting) == 0

@@ -30,6 +30,9 @@ SAME_CLOCK: Final = 2.0
 """The ratio between own time and the service's up to which both clocks are taken to run alike: a task is seen to end
 somewhat later than it ends."""
 
+FASTEST_CLOCK: Final = 1000.0
+"""The ratio between two clocks beyond which a row is taken for nonsense."""
+
 RATIOS_KEPT: Final = 5
 """Tasks seen by both clocks that tell how these compare: their median, so that one odd row changes nothing."""
 
@@ -126,7 +129,8 @@ class Durations:
             if 1 / SAME_CLOCK <= ratio <= SAME_CLOCK:
                 # More exact than what was seen: an end is seen at the next poll.
                 ratio, seconds = 1.0, told
-            self._clock_ratios.append(ratio)
+            if 1 / FASTEST_CLOCK <= ratio <= FASTEST_CLOCK:
+                self._clock_ratios.append(ratio)
         self._of((model, length)).own.append(seconds)
         self._estimates.clear()
 

@@ -54,6 +54,9 @@ SILENCE: Final = 12.0
 OVERDUE: Final = 0.5
 """The share of tasks that would have ended, from which on the list is not believed that one has not."""
 
+PATIENCE: Final = 3
+"""Paces between two attempts at tasks whose last attempt told nothing, so that most of the limit is left for others."""
+
 SEVERAL: Final = 2
 """Webhooks that are waiting to be confirmed, from which on the list confirms them all."""
 
@@ -92,6 +95,10 @@ class Watched:
     """Whether its details are to be asked for, and not only its status: next to nothing is known of it."""
     not_before: float = -inf
     """When it may be asked for by itself again, after an attempt that failed."""
+    tried: bool = False
+    """Whether the last attempt told nothing."""
+    followed: bool = False
+    """Whether another process asks for it, and tells this one."""
 
 
 @frozen(kw_only=True)
@@ -129,6 +136,8 @@ class View:
     """Whether there is a list at all."""
     lesson_due: bool = False
     """Whether a list would teach how long tasks take."""
+    retried_at: float = -inf
+    """When a task was last asked for again, whose last attempt had told nothing."""
 
     def suits(self, waiting: int) -> bool:
         """Whether so many tasks hear sooner from the list than from asking for each."""
@@ -144,6 +153,8 @@ class Plan:
     """When; a time that has passed means now."""
     task_id: str | None = None
     """Which task; None for the list."""
+    checks_list: bool = False
+    """Whether it is to tell how far the list is to be believed."""
 
 
 def interval(sample: Sequence[Watched], asked_at: float, pace: float, *, waiting: int | None = None) -> float:
@@ -215,11 +226,11 @@ def plan(view: View, now: float) -> Plan | None:
         view: what is known.
         now: the current time in seconds.
     """
-    plans = [_alone(item, view.pace, now) for item in view.alone]
+    plans = [_alone(item, view, now) for item in view.alone]
     if view.crowd is not None:
         plans += _plans_for(view.crowd, view, now)
     best = min(plans, key=lambda item: item.at, default=None)
-    if best is not None and best.ask is Ask.STATUS and view.lesson_due and view.lists_work:
+    if best is not None and best.ask is Ask.STATUS and not best.checks_list and view.lesson_due and view.lists_work:
         # One list tells as much of this task, and how long others took.
         return Plan(Ask.LIST, best.at)
     if best is not None and best.ask is Ask.DETAILS:
@@ -231,10 +242,9 @@ def plan(view: View, now: float) -> Plan | None:
 
 
 def _plans_for(crowd: Crowd, view: View, now: float) -> Iterator[Plan]:
-    if crowd.followed:
-        at = -inf if crowd.asked_at is None else crowd.asked_at + LONGEST_FOLLOWED
-        yield Plan(Ask.LIST, at) if view.lists_work else Plan(Ask.STATUS, at, crowd.longest_unasked)
-    elif view.suits(crowd.waiting):
+    if crowd.followed and view.lists_work:
+        yield Plan(Ask.LIST, -inf if crowd.asked_at is None else crowd.asked_at + LONGEST_FOLLOWED)
+    elif not crowd.followed and view.suits(crowd.waiting):
         at = -inf
         if crowd.asked_at is not None:
             at = crowd.asked_at + interval(crowd.sample, crowd.asked_at, view.pace, waiting=crowd.waiting)
@@ -243,23 +253,34 @@ def _plans_for(crowd: Crowd, view: View, now: float) -> Iterator[Plan]:
             # After a check that failed, the others hear of their tasks before the next one.
             yield Plan(Ask.LIST, at)
         else:
-            yield Plan(Ask.STATUS, at, crowd.suspect)
+            yield Plan(Ask.STATUS, at, crowd.suspect, checks_list=True)
     elif len(crowd.sample) == crowd.waiting:
-        yield from (_alone(item, view.pace, now) for item in crowd.sample)
+        yield from (_alone(item, view, now) for item in crowd.sample)
     else:
         # Too many to weigh each: they take turns. One that does not stand for the others was never asked for.
         first = _found(crowd.longest_unasked, crowd.sample)
-        yield Plan(Ask.STATUS, -inf, crowd.longest_unasked) if first is None else _alone(first, view.pace, now)
+        yield Plan(Ask.STATUS, -inf, crowd.longest_unasked) if first is None else _alone(first, view, now)
 
 
 def _found(task_id: str, sample: Sequence[Watched]) -> Watched | None:
     return next((item for item in sample if item.task_id == task_id), None)
 
 
-def _alone(item: Watched, pace: float, now: float) -> Plan:
+def _alone(item: Watched, view: View, now: float) -> Plan:
+    if item.tried:
+        # Whatever it was, it may be so for ever: the others go on meanwhile.
+        again_at = max(item.not_before, view.retried_at + PATIENCE * view.pace)
+        return Plan(
+            Ask.DETAILS if item.needs_details or item.hinted or item.whole else Ask.STATUS, again_at, item.task_id
+        )
     if item.needs_details or item.hinted:
         # Overdue since ever, as it were: where the limit leaves all polls late, one that is sure to tell something, or
         # likely to, goes first.
         return Plan(Ask.DETAILS, item.not_before if item.not_before > now else -inf, item.task_id)
-    due = -inf if item.asked_at is None else item.asked_at + interval([item], item.asked_at, pace)
+    if item.asked_at is None:
+        due = -inf
+    elif item.followed:
+        due = item.asked_at + LONGEST_FOLLOWED
+    else:
+        due = item.asked_at + interval([item], item.asked_at, view.pace)
     return Plan(Ask.DETAILS if item.whole else Ask.STATUS, max(due, item.not_before), item.task_id)

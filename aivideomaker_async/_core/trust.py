@@ -39,6 +39,7 @@ class ListTrust:
         self._disagreements = 0
         self._lag = 0.0
         self._tried_at = -inf
+        self._has_told = False
 
     def lag(self, now: float) -> float:
         """Seconds that lists are taken to be behind; 0 as well when it is time to try one again."""
@@ -59,15 +60,15 @@ class ListTrust:
         self._lists = 0
         self._spacing = min(self._spacing * 2, LONGEST_SPACING)
 
-    def agreed(self) -> None:
-        """A list told what a single answer had told before it."""
+    def agreed(self, seconds: float) -> None:
+        """A list told what a single answer had told so many seconds before it: it is not further behind than that."""
         self._disagreements = 0
-        self._lag = 0.0
+        self._lag = min(self._lag, max(seconds, 0.0))
 
     def disagreed(self, seconds: float) -> bool:
         """A list told an older status than a single answer so many seconds before it.
 
-        Returns whether lists are trusted less from now on, which they were not before.
+        Returns whether lists are trusted less from now on, the first time that they are.
         """
         self._disagreements += 1
         self._spacing = FIRST_SPACING
@@ -75,8 +76,8 @@ class ListTrust:
         self._lists = max(self._lists, FIRST_SPACING // 2)
         if self._disagreements < PERSISTENT:
             return False
-        first = not self._lag
         self._lag = max(self._lag, seconds)
+        first, self._has_told = not self._has_told, True
         return first
 
 

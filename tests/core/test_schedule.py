@@ -311,12 +311,24 @@ def test_one_list_teaches_how_long_tasks_take() -> None:
 
 def test_who_is_told_by_another_process_asks_rarely() -> None:
     """It is not relied on for ever; and what is urgent does not wait for it."""
-    items = [watched("a", asked=10.0), watched("b", asked=20.0)]
+    items = [watched("a", asked=10.0, followed=True), watched("b", asked=20.0, followed=True)]
     assert next_poll(*items, followed=True) == Plan(Ask.LIST, NOW - 20.0 + LONGEST_FOLLOWED)
     unlisted = next_poll(*items, followed=True, lists_work=False)
     assert unlisted == Plan(Ask.STATUS, NOW - 20.0 + LONGEST_FOLLOWED, "b")
     assert next_poll(watched("new", asked=None), followed=True).at <= NOW
     assert next_poll(*items, watched("c", needs_details=True), followed=True).task_id == "c"
+    unlisted = next_poll(watched("d", asked=30.0, followed=True, missing=True))
+    assert unlisted == Plan(Ask.STATUS, NOW - 30.0 + LONGEST_FOLLOWED, "d")
+
+
+def test_one_that_told_nothing_leaves_most_of_the_limit_to_the_others() -> None:
+    """It may be so for ever: it waits for its time, and no two such follow each other closely."""
+    broken = [watched(str(number), needs_details=True, tried=True, not_before=NOW - 50) for number in range(20)]
+    crowd = [watched("a", asked=2.0), watched("b", asked=2.0)]
+    assert next_poll(*broken, *crowd).ask is Ask.DETAILS
+    assert next_poll(*broken, *crowd, retried_at=NOW - 0.5).ask is Ask.LIST
+    later = evolve(broken[0], not_before=NOW + 7.0)
+    assert next_poll(later, retried_at=NOW).at == NOW + 7.0
 
 
 # --- when --------------------------------------------------------------------------------------------

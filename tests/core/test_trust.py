@@ -50,7 +50,7 @@ def test_lists_are_checked_more_rarely_the_longer_all_is_well() -> None:
     for _ in range(6):
         spacings.append(lists_to_check(trust))
         trust.checked()
-        trust.agreed()
+        trust.agreed(1.0)
     assert spacings == [FIRST_SPACING, 16, 32, LONGEST_SPACING, LONGEST_SPACING, LONGEST_SPACING]
 
 
@@ -73,15 +73,17 @@ def test_lists_that_disagree_again_and_again_are_behind() -> None:
     assert trust.lag(NOW + 1) == 50.0
 
 
-def test_one_list_that_agrees_makes_lists_believed_again() -> None:
-    """And what was seen before it does not count any more."""
-    trust = mistrusted()
-    trust.agreed()
-    assert trust.lag(NOW) == 0
-    assert not trust.disagreed(5.0)
-    assert trust.lag(NOW) == 0
-    # Should it happen anew, it is told anew.
-    assert trust.disagreed(5.0)
+def test_a_list_that_agrees_is_no_further_behind_than_that() -> None:
+    """That it has caught up after a minute says nothing of half a minute; that it is told once is kept."""
+    trust = mistrusted(40.0)
+    trust.agreed(60.0)
+    assert trust.lag(NOW) == 40.0
+    trust.agreed(0.5)
+    assert trust.lag(NOW) == 0.5
+    assert not trust.disagreed(50.0)
+    assert trust.lag(NOW) == 0.5
+    assert not trust.disagreed(50.0)
+    assert trust.lag(NOW) == 50.0
 
 
 def test_a_list_that_is_behind_is_tried_again_after_a_while() -> None:
@@ -101,7 +103,7 @@ steps = st.lists(
 @given(steps)
 def test_the_lag_is_what_was_seen_since_a_list_agreed(history: list[tuple[str, float]]) -> None:
     """Whatever happens: a check is never more lists away than the longest spacing, and one mistake is none."""
-    trust, now, seen = ListTrust(), NOW, list[float]()
+    trust, now, lag, row, has_told = ListTrust(), NOW, 0.0, 0, False
     for event, seconds in history:
         now += 1
         if event == "listed":
@@ -109,14 +111,15 @@ def test_the_lag_is_what_was_seen_since_a_list_agreed(history: list[tuple[str, f
         elif event == "checked":
             trust.checked()
         elif event == "agreed":
-            trust.agreed()
-            seen.clear()
+            trust.agreed(seconds)
+            lag, row = min(lag, seconds), 0
         else:
-            was_believed = len(seen) < PERSISTENT
-            seen.append(seconds)
-            assert trust.disagreed(seconds) is (was_believed and len(seen) >= PERSISTENT)
+            row += 1
+            lag = max(lag, seconds) if row >= PERSISTENT else lag
+            assert trust.disagreed(seconds) is (row >= PERSISTENT and not has_told)
+            has_told = has_told or row >= PERSISTENT
         trust.listed(now)
-        assert trust.lag(now) == (max(seen[PERSISTENT - 1 :]) if len(seen) >= PERSISTENT else 0)
+        assert trust.lag(now) == lag
     assert lists_to_check(trust) <= LONGEST_SPACING
 
 

@@ -1,0 +1,131 @@
+"""What a poll that brought nothing means for the next ones.
+
+One thing that fails must not hold up the others: a list that fails leaves each task to be asked for by itself, and a
+task that fails is asked for less and less often. Only when nothing succeeds, everything waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from math import inf
+from typing import Final
+
+from ._core.retry import RetryPolicy
+from .errors import AIVideoMakerError, APIError, BadResponse, RateLimited, ServerError, TransportError
+from .record import Record
+from .waiting import Waiting
+
+__all__ = ["Setbacks"]
+
+logger: Final = logging.getLogger(__name__)
+
+LISTED_AGAIN: Final = 60.0
+"""Seconds after which the list is tried again, when it was of no use; longer each time."""
+
+LISTS_TRIED: Final = 2
+"""Lists in a row that fail, after which each task is asked for by itself."""
+
+LONGEST: Final = 60.0
+"""Seconds until a task whose answers fail again and again is asked for again."""
+
+OUTAGE: Final = 4
+"""Polls in a row that fail, after which it is the service that does not answer, and not one of its parts."""
+
+DOUBTS: Final = 10
+"""Answers in a row of FAILED with a message, and nothing of the task, after which they are taken for the truth."""
+
+REFUSALS: Final = 3
+"""Refusals in a row that are neither 401, 403 nor 404, after which a task's wait ends: one may come from a proxy."""
+
+
+class Setbacks:
+    """Counts what fails. All times are of the event loop.
+
+    Args:
+        waiting: who waits.
+        policy: how long to pause.
+    """
+
+    def __init__(self, waiting: Waiting, policy: RetryPolicy) -> None:
+        self._waiting = waiting
+        self._policy = policy
+        self._in_a_row = 0
+        self._tasks_in_a_row = 0
+        self._lists_in_a_row = 0
+        self._useless_lists = 0
+        self.not_before: float = -inf
+        """When the service is asked for anything again."""
+
+    def succeeded(self, record: Record | None) -> None:
+        """A poll was answered: for a task, or (None) the list."""
+        if record is None:
+            self._lists_in_a_row = self._useless_lists = 0
+        elif self._in_a_row >= OUTAGE and self._tasks_in_a_row:
+            # Nothing was answered for a while, and that is over: it was not the list's fault.
+            self._waiting.no_lists_until = -inf
+            self._lists_in_a_row, self._useless_lists = LISTS_TRIED - 1, 0
+        self._in_a_row = self._tasks_in_a_row = 0
+
+    def failed(self, error: AIVideoMakerError, record: Record | None, now: float) -> bool:
+        """A poll has failed; returns whether the wait for this task is over.
+
+        Args:
+            error: how; not by a key or an id that the service does not know.
+            record: the task, or None for the list.
+            now: the time.
+        """
+        if not _is_blip(error) and record is None:
+            # A service without a task list.
+            logger.warning("the task list cannot be had (%s): asking for each task instead", error)
+            self.do_without_lists(now)
+            return False
+        self._in_a_row += 1
+        level = logging.WARNING if self._in_a_row == 1 else logging.DEBUG
+        logger.log(level, "a poll brought nothing (%s); waiting goes on", error)
+        if isinstance(error, RateLimited):
+            # The limiter pauses everybody.
+            return False
+        if self._in_a_row > 1:
+            self.not_before = now + self._policy.backoff(self._in_a_row - 1, random.random())
+        if record is None:
+            self._list_failed(now)
+            return False
+        self._tasks_in_a_row += 1
+        return self._task_failed(error, record, now)
+
+    def set_back(self, record: Record, now: float, *, longest: float | None = None) -> None:
+        """Ask for this task again later, and later each time, up to `longest` seconds (None: as for any retry)."""
+        record.blips += 1
+        most = self._policy.longest_pause if longest is None else longest
+        record.not_before = now + min(most, self._policy.first_pause * 2.0 ** min(record.blips - 1, 30))
+        self._waiting.set_back(record, now)
+
+    def do_without_lists(self, now: float) -> None:
+        """Ask for each task by itself, for a while that becomes longer each time."""
+        self._waiting.no_lists_until = now + LISTED_AGAIN * 2.0 ** min(self._useless_lists, 6)
+        self._useless_lists += 1
+
+    def _list_failed(self, now: float) -> None:
+        self._lists_in_a_row += 1
+        # What a list would teach is not worth another failure.
+        self._waiting.lesson_until = max(self._waiting.lesson_until, now + LISTED_AGAIN)
+        if self._lists_in_a_row >= LISTS_TRIED:
+            self.do_without_lists(now)
+
+    def _task_failed(self, error: AIVideoMakerError, record: Record, now: float) -> bool:
+        if isinstance(error, APIError) and error.status == 200:
+            # FAILED with a message is an error of the service, or news of the task: its details tell which.
+            record.in_doubt = True
+            record.doubts += 1
+        elif not _is_blip(error):
+            record.refusals += 1
+        # While nothing is answered, everybody waits anyway; this is for one that fails where others do not.
+        self.set_back(record, now, longest=LONGEST if self._in_a_row == 1 else None)
+        return record.doubts >= DOUBTS or record.refusals >= REFUSALS
+
+
+def _is_blip(error: AIVideoMakerError) -> bool:
+    # A 200 that is an error all the same: the service was not well, or so it seems.
+    passing = isinstance(error, RateLimited | ServerError | TransportError | BadResponse)
+    return passing or (isinstance(error, APIError) and error.status in {200, 408})
