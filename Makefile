@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
+# One process a core; the pages of the docs and what shares a server stay together.
+IN_PARALLEL := -n auto --dist loadfile
 
 .PHONY: help demo test check lint types imports coverage bench bench-short package clean
 
@@ -32,7 +34,7 @@ demo: $(VENV)/.demo
 	$(BIN)/aivideomaker demo --output-dir $(DEMO_OUTPUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(IN_PARALLEL)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -48,7 +50,7 @@ imports: $(VENV)/.dev
 # Not by pytest's own plugin: ours is loaded before it, and the package with it.
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest $(IN_PARALLEL)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='aivideomaker_async/_core/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95

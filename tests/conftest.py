@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from blockbuster import BlockBuster
+from hypothesis import settings
 
 from aivideomaker_async import AIVideoMaker, RateLimiter
 from aivideomaker_async.simulator import Simulator
 from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures)
 from tests.support.virtual_clock import VirtualClockLoop
+
+settings.register_profile("usual", max_examples=50)
+settings.register_profile("thorough", max_examples=1000)
+# A search for more: HYPOTHESIS_PROFILE=thorough make test
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
 
 @pytest.fixture
