@@ -33,6 +33,12 @@ DEAR: Final = 0.41
 CHEAP: Final = 0.2
 """The same where nothing is known: a request also teaches something."""
 
+USUAL_PACE: Final = 60 / 57
+"""Seconds between two requests under the service's own limit, for which all these constants hold. Where more requests
+are allowed they are cheaper, and where a whole world runs faster, its limit does as well: then all of it shrinks."""
+
+SMALLEST_UNIT: Final = 0.01
+
 LEARNED: Final = 5
 """Samples from which on a duration counts as known."""
 
@@ -166,14 +172,15 @@ def interval(sample: Sequence[Watched], asked_at: float, pace: float, *, waiting
         pace: seconds between two requests that the limit sustains; the interval is never shorter.
         waiting: how many tasks there are, when the sample is not all of them.
     """
-    longest = max(pace, min(_longest(item, asked_at, pace) for item in sample))
+    unit = _unit(pace)
+    longest = max(pace, min(_longest(item, asked_at, pace, unit) for item in sample))
     scale = 1.0 if waiting is None else waiting / len(sample)
     polled_for = [item for item in sample if item.heard_at is None]
     announced = [item for item in sample if item.heard_at is not None]
 
     def is_due_after(seconds: float) -> bool:
         moment = asked_at + seconds / 2
-        polled = seconds * seconds * scale * sum(_weight(item, moment) for item in polled_for)
+        polled = seconds * seconds * scale * sum(_weight(item, moment, unit) for item in polled_for)
         return polled >= 1 or scale * sum(_unheard(item, asked_at, asked_at + seconds) for item in announced) >= SILENCE
 
     if is_due_after(pace):
@@ -187,10 +194,18 @@ def interval(sample: Sequence[Watched], asked_at: float, pace: float, *, waiting
     return late
 
 
-def _weight(item: Watched, now: float) -> float:
+def _unit(pace: float) -> float:
+    """What stands for a second: the less the limit is, the dearer a request, but nobody's patience grows with it."""
+    return min(max(pace / USUAL_PACE, SMALLEST_UNIT), 1.0)
+
+
+def _weight(item: Watched, now: float, unit: float) -> float:
     known = min(item.estimate.samples / LEARNED, 1.0)
     price = CHEAP + (DEAR - CHEAP) * known
-    return item.estimate.hazard(now - item.since) / price**2
+    age = now - item.since
+    # What is usual was seen where 60 requests a minute are.
+    hazard = item.estimate.hazard(age) if item.estimate.samples else item.estimate.hazard(age / unit) / unit
+    return hazard / (price * price * unit)
 
 
 def _unheard(item: Watched, asked_at: float, now: float) -> float:
@@ -202,10 +217,10 @@ def _unheard(item: Watched, asked_at: float, now: float) -> float:
     return item.estimate.hazard(now - seconds / 2 - item.since) * seconds
 
 
-def _longest(item: Watched, asked_at: float, pace: float) -> float:
+def _longest(item: Watched, asked_at: float, pace: float, unit: float) -> float:
     if item.heard_at is not None:
-        return LONGEST_ANNOUNCED
-    longest = LONGEST_UNSEEN_CHANGE if item.changes_matter else LONGEST_INTERVAL
+        return LONGEST_ANNOUNCED * unit
+    longest = unit * (LONGEST_UNSEEN_CHANGE if item.changes_matter else LONGEST_INTERVAL)
     age = max(asked_at - item.since, 0.0)
     # Nobody is to be late by much more than the task took: what is usual may not hold here, and what rows tell may be
     # told by another clock.

@@ -376,11 +376,23 @@ def test_the_more_ends_should_have_been_announced_the_sooner_it_is_looked() -> N
     """Of fifty tasks one ends every second or so: some seconds without a webhook are suspicious; for one task not."""
     items = [watched(estimate=KNOWN, age=90.0, heard_at=NOW) for _ in range(50)]
     rate = 50 * KNOWN.hazard(90.0)
-    assert interval(items, NOW, 0.1) == pytest.approx(SILENCE / rate, rel=0.3)
-    assert interval(items[:1], NOW, 0.1) == LONGEST_ANNOUNCED
+    assert interval(items, NOW, PACE) == pytest.approx(SILENCE / rate, rel=0.3)
+    assert interval(items[:1], NOW, PACE) == LONGEST_ANNOUNCED
     # Each delivery tells that they come.
     lately = [evolve(item, heard_at=NOW + 10) for item in items]
-    assert interval(lately, NOW, 0.1) == pytest.approx(10 + SILENCE / rate, rel=0.3)
+    assert interval(lately, NOW, PACE) == pytest.approx(10 + SILENCE / rate, rel=0.3)
+
+
+@given(st.floats(0.02, 1.0), st.integers(0, 50), st.booleans())
+def test_where_a_whole_world_runs_faster_so_do_the_polls(unit: float, samples: int, measured: bool) -> None:
+    """Limit, durations and ages twenty times as fast: the same polls, twenty times as fast."""
+
+    def seconds(unit: float) -> float:
+        estimate = Estimate(mu=log(90.0 * unit), sigma=0.5, samples=samples, measured=measured) if samples else USUAL
+        items = [watched(str(age), age=age * unit, estimate=estimate) for age in (30.0, 70.0)]
+        return interval(items, NOW, PACE * unit, waiting=3)
+
+    assert seconds(unit) == pytest.approx(seconds(1.0) * unit, rel=1e-6)
 
 
 def test_who_watches_every_change_misses_few() -> None:
