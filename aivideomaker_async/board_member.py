@@ -39,12 +39,12 @@ class Member:
     """
 
     def __init__(self, link: BoardLink, place: Place, lease: float) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.me = secrets.token_hex(8)
-        self.seat = Seat(self.me, lease)
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.me: str = secrets.token_hex(8)
+        self.seat: Seat = Seat(self.me, lease)
         self.unsaid: dict[str, Want | None] = dict(link.wants)
         """Changes of what this process wants that do not stand in Redis yet."""
-        self.others = Others()
+        self.others: Others = Others()
         self.gone: list[str] = []
         self._link = link
         self._place = place

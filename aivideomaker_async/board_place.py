@@ -67,8 +67,8 @@ class Place:
         self._prefix = prefix
         self._leader = f"{prefix}:leader"
         self._members = f"{prefix}:members"
-        self.events = f"{prefix}:events"
-        self.wanted = f"{prefix}:wanted".encode()
+        self.events: str = f"{prefix}:events"
+        self.wanted: bytes = f"{prefix}:wanted".encode()
         self._lease = _milliseconds(lease)
         self._life = _milliseconds(lease * LIVES)
 

@@ -52,9 +52,9 @@ class ProcessLimiter:
         self.limit = limit
         self.window = window
         self.burst = burst
-        self.pid = os.getpid()
-        self.name = token_hex(5)
-        self.lock = threading.Lock()
+        self.pid: int = os.getpid()
+        self.name: str = token_hex(5)
+        self.lock: threading.Lock = threading.Lock()
         self.pumps: dict[asyncio.AbstractEventLoop, Pump] = {}
         self.permits: dict[str, SharedPermit] = {}
         """Those under way."""
@@ -62,14 +62,16 @@ class ProcessLimiter:
         """Permits that the cell does not know to be over, and when they were."""
         self.refunded: set[str] = set()
         """Permits that the cell does not know to be unused."""
-        self.untold_pause = False
-        self.paused_until = float("-inf")
-        self.pauses = 0
-        self.granted = 0
-        self.numbers = 0
-        self.seen = Answer(granted=(), again_in=None, members=1, in_window=0, in_window_of_others=0, paused_for=0.0)
+        self.untold_pause: bool = False
+        self.paused_until: float = float("-inf")
+        self.pauses: int = 0
+        self.granted: int = 0
+        self.numbers: int = 0
+        self.seen: Answer = Answer(
+            granted=(), again_in=None, members=1, in_window=0, in_window_of_others=0, paused_for=0.0
+        )
         self.spare: Spare | None = None
-        self.retry_at = float("-inf")
+        self.retry_at: float = float("-inf")
         self._alone = alone
 
     # --- for the limiter -----------------------------------------------------------------------------
@@ -270,8 +272,8 @@ class SharedPermit:
 
     def __init__(self, limiter: ProcessLimiter, pump: Pump, name: str) -> None:
         self._limiter = limiter
-        self.pump = pump
-        self.name = name
+        self.pump: Pump = pump
+        self.name: str = name
 
     def settle(self, *, answered: bool = True) -> None:
         """The request is over."""

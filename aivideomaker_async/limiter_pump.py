@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ._core.shared_quota import Visit, lease
 from ._core.turns import Priority, Turns
-from .cell import CellUnavailable
+from .cell import Cell, CellUnavailable
 
 if TYPE_CHECKING:
     from .limiter_process import ProcessLimiter, SharedPermit
@@ -36,9 +36,9 @@ class Pump:
         self.loop = loop
         self.place = place
         self.turns: Turns[asyncio.Future[SharedPermit | None]] = Turns()
-        self.cell = limiter.cells()
+        self.cell: Cell = limiter.cells()
         self.task: asyncio.Task[None] | None = None
-        self.awake = asyncio.Event()
+        self.awake: asyncio.Event = asyncio.Event()
         self.doubtful: Visit | None = None
         """A visit that may have been made, and whose answer has not come."""
 

@@ -70,9 +70,9 @@ class Observer:
         service_time: Callable[[], float],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self.durations = Durations()
-        self.announcements = Announcements()
-        self.lists = ListTrust()
+        self.durations: Durations = Durations()
+        self.announcements: Announcements = Announcements()
+        self.lists: ListTrust = ListTrust()
         self.share: Callable[[str, TaskDetails | TaskStatus], None] = lambda _, __: None
         """Tells other processes what the service told this one."""
         self.ended: Callable[[Record], None] = lambda _: None
