@@ -48,6 +48,7 @@ class BoardLink:
         self._timer: asyncio.TimerHandle | None = None
         self._shown = (False, False)
         self._closed = False
+        self._steps_down = False
 
     @property
     def leads(self) -> bool:
@@ -91,6 +92,17 @@ class BoardLink:
         if not self._closed and board.is_id(reference):
             self.hints.append(reference)
             self._start()
+
+    def step_down(self) -> None:
+        """This process cannot reach the service: if it leads, it resigns, and does not lead again at once."""
+        if self.leads:
+            self._steps_down = True
+            self.wake()
+
+    @property
+    def steps_down(self) -> bool:
+        """Whether it is to take part no more for a while."""
+        return self._steps_down
 
     async def aclose(self) -> None:
         """Wait for nothing any more, resign, and end the background task. A second time does nothing."""
@@ -170,9 +182,15 @@ class BoardLink:
                     failures = 1 if not self._owner._is_gone else failures + 1
                     self._owner._lost(error)
                     await self._rest(failures)
-        except Exception:
-            # Nobody hangs for it: whoever waits polls for itself, and the next want tries again.
-            logger.exception("the status board failed; this is a mistake in aivideomaker_async")
+                except Exception:
+                    # Nobody hangs for it: whoever waits polls for itself meanwhile.
+                    logger.exception("the status board failed; this is a mistake in aivideomaker_async")
+                    failures += 1
+                    await self._rest(failures)
+                if self._steps_down:
+                    # Long enough for another to take the lead.
+                    self._steps_down = False
+                    await self._rest_for(2 * self._lease)
         finally:
             # Cancelled anywhere above, by `aclose` or from outside, nothing is left but this.
             self._leave()
@@ -191,7 +209,10 @@ class BoardLink:
     async def _rest(self, failures: int) -> None:
         # A hint is worth no waiting: the leader polls anyway.
         self.hints.clear()
-        until = asyncio.get_running_loop().time() + min(LONGEST_REST, 0.2 * 2**failures) * random.uniform(0.5, 1)
+        await self._rest_for(min(LONGEST_REST, 0.2 * 2**failures) * random.uniform(0.5, 1))
+
+    async def _rest_for(self, seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + seconds
         while self.wants and asyncio.get_running_loop().time() < until:
             await self.sleep(until)
 

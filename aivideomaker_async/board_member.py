@@ -66,7 +66,7 @@ class Member:
         return self.loop.time()
 
     async def live(self, found: Callable[[], None]) -> None:
-        """Take part until this process wants nothing more, then resign.
+        """Take part until this process wants nothing more, or is to step down, then resign.
 
         Raises:
             Gone: the others cannot be reached.
@@ -112,7 +112,7 @@ class Member:
     async def _serve(self, ear: Ear, listener: asyncio.Task[None], found: Callable[[], None]) -> None:
         await self._beat()
         found()
-        while self._link.wants or self._link.hints or self._news or self.gone:
+        while not self._link.steps_down and (self._link.wants or self._link.hints or self._news or self.gone):
             if listener.done():
                 listener.result()
             if self._leading != self._asked_for_wants:

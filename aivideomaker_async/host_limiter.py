@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from .shared_limiter import CellUnavailable, SharedRateLimiter
 
 if TYPE_CHECKING:
+    import sqlite3
     from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["HostRateLimiter", "default_limiter"]
@@ -31,10 +33,20 @@ FOLDER: Final = "limits"
 BUSY: Final = 2.0
 """Seconds to wait for other processes; a change takes less than a thousandth of that."""
 
+TURN: Final = 0.1
+"""Seconds of them for which a fork may have to wait."""
+
+AGAIN: Final = 0.002
+
 PRIVATE: Final = 0o700
 
 KEPT: Final = 2 * 86400.0
 """Seconds after its last use in which a file is kept."""
+
+
+_no_fork: Final = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
 
 
 class HostRateLimiter(SharedRateLimiter):
@@ -163,33 +175,49 @@ class _FileCell:
             thread.shutdown(wait=False)
 
     def _change(self, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
-        import sqlite3
-
+        with _no_fork:
+            import sqlite3
         try:
             if self._path is None:
                 self._path = self._find()
             try:
-                return self._transact(self._path, step)
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:
+                return self._transact_in_turn(self._path, step)
+            except sqlite3.DatabaseError as error:
+                if not _is_damaged(error):
+                    raise
                 # Not a database, or not any more. What it said is lost, which a text that says nothing tells.
                 self._path.unlink(missing_ok=True)
-                return self._transact(self._path, lambda text, now: step(text or "", now))
+                return self._transact_in_turn(self._path, lambda text, now: step(text or "", now))
         except (OSError, sqlite3.Error) as error:
             self._path = None
             raise CellUnavailable(f"{self._file}: {error}") from None
 
+    def _transact_in_turn(self, path: Path, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
+        import sqlite3
+
+        deadline = time.monotonic() + BUSY
+        while True:
+            try:
+                # A fork in the middle would leave the child with locks of SQLite's own that nobody gives back.
+                with _no_fork:
+                    return self._transact(path, step)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                    raise
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(AGAIN)
+
     def _transact(self, path: Path, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
         import sqlite3
 
-        with closing(sqlite3.connect(path, timeout=BUSY, isolation_level=None)) as database:
+        with closing(sqlite3.connect(path, timeout=TURN, isolation_level=None)) as database:
             # What a crash of the whole host may lose is of no use after it: the clock starts again.
             database.execute("PRAGMA synchronous = OFF")
             database.execute("BEGIN IMMEDIATE")
             database.execute("CREATE TABLE IF NOT EXISTS cell (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT)")
-            row = database.execute("SELECT text FROM cell").fetchone()
-            text, result = step(None if row is None else str(row[0]), self._clock())
+            row = database.execute("SELECT CAST(text AS BLOB) FROM cell").fetchone()
+            text, result = step(None if row is None else bytes(row[0] or b"").decode(errors="replace"), self._clock())
             if text is not None:
                 database.execute("INSERT OR REPLACE INTO cell VALUES (1, ?)", (text,))
             database.execute("COMMIT")
@@ -234,17 +262,28 @@ def _tidy(place: Path) -> None:
                 file.unlink()
 
 
+def _is_damaged(error: sqlite3.DatabaseError) -> bool:
+    import sqlite3
+
+    # An operational error is the world's, but for SQL that fails: then the file has other tables than ours.
+    return not isinstance(error, sqlite3.OperationalError) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR
+
+
 def _only(directory: Path) -> Callable[[], Iterator[Path]]:
     return lambda: iter((directory,))
 
 
 def _usual_places() -> Iterator[Path]:
-    from platformdirs import user_state_path
-
-    yield user_state_path(APPLICATION, appauthor=False) / FOLDER
-    user = os.getuid() if hasattr(os, "getuid") else None
     import tempfile
 
+    from platformdirs import user_state_path
+
+    # A container may have neither a home directory nor a name for its user.
+    with suppress(RuntimeError, KeyError, OSError):
+        usual = user_state_path(APPLICATION, appauthor=False)
+        if usual.is_absolute():
+            yield usual / FOLDER
+    user = os.getuid() if hasattr(os, "getuid") else None
     private = Path(tempfile.gettempdir()) / (APPLICATION if user is None else f"{APPLICATION}-{user}")
     private.mkdir(mode=PRIVATE, exist_ok=True)
     status = private.lstat()

@@ -323,6 +323,8 @@ class RateLimiter:
 
     @staticmethod
     def _hand_over(permit: _Permit, ticket: _Ticket, here: _Line) -> bool:
+        # Before the other loop is woken, which looks for it at once.
+        ticket.permit = permit
         if ticket.line is here:
             ticket.wake()
         else:
@@ -330,8 +332,8 @@ class RateLimiter:
                 ticket.line.loop.call_soon_threadsafe(ticket.wake)
             except RuntimeError:
                 # Another thread has just closed its loop.
+                ticket.permit = None
                 return False
-        ticket.permit = permit
         return True
 
     def _give_back(self, permit: _Permit) -> None:

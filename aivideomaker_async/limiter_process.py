@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self, final
 
 from ._core.quota import LONGEST_PAUSE, PACE, UNANSWERED, usual_burst
-from ._core.shared_quota import Answer, SharedQuota, Visit
+from ._core.shared_quota import LATELY, Answer, SharedQuota, Visit
 from ._core.turns import Priority
 from .cell import Cell, CellUnavailable
 from .limiter import LimiterStatistics
@@ -29,7 +29,10 @@ __all__ = ["ProcessLimiter", "SharedPermit"]
 logger: Final = logging.getLogger(__name__)
 
 RETRY_AFTER: Final = 15.0
-"""Seconds after which a cell that could not be used is tried again."""
+"""Seconds after which a cell that could not be used is tried again, at most."""
+
+FIRST_RETRY_AFTER: Final = 1.0
+"""The same after the first failure; twice as long after each that follows."""
 
 
 class ProcessLimiter:
@@ -42,11 +45,12 @@ class ProcessLimiter:
         limit: requests that the service accepts in a window.
         window: the length of the window in seconds.
         burst: requests that may go at once after a quiet time.
-        alone: requests in a window that this process allows itself while the cell cannot be used, of so many members.
+        alone: requests in a window that this process allows itself while the cell cannot be used, given how many
+            members there were; None when that is not known, or was so long ago that it says nothing.
     """
 
     def __init__(
-        self, cells: Callable[[], Cell], *, limit: int, window: float, burst: int, alone: Callable[[int], int]
+        self, cells: Callable[[], Cell], *, limit: int, window: float, burst: int, alone: Callable[[int | None], int]
     ) -> None:
         self.cells = cells
         self.limit = limit
@@ -73,6 +77,8 @@ class ProcessLimiter:
         self.spare: Spare | None = None
         self.retry_at: float = float("-inf")
         self._alone = alone
+        self._heard_at: float | None = None
+        self._failures = 0
 
     # --- for the limiter -----------------------------------------------------------------------------
 
@@ -216,6 +222,8 @@ class ProcessLimiter:
             if pauses == self.pauses:
                 self.untold_pause = False
             self.seen = answer
+            if self.spare is None:
+                self._heard_at, self._failures = now, 0
             if answer.paused_for:
                 self.paused_until = max(self.paused_until, now + answer.paused_for)
 
@@ -234,8 +242,12 @@ class ProcessLimiter:
 
     def step(self, visit: Visit) -> Callable[[str | None, float], tuple[str | None, Answer]]:
         """What a visit changes in the cell, for `Cell.change`."""
+        has_heard = self._heard_at is not None
 
         def step(text: str | None, now: float) -> tuple[str | None, Answer]:
+            if text is None and has_heard:
+                # There was one: what it said is lost, and there is no burst.
+                text = ""
             shared = SharedQuota.load(self.limit, self.window, self.burst, text, now)
             answer = shared.visit(visit)
             return shared.dump(), answer
@@ -244,10 +256,12 @@ class ProcessLimiter:
 
     def _fall_back(self, error: CellUnavailable, now: float) -> Spare:
         with self.lock:
-            self.retry_at = now + RETRY_AFTER
+            self.retry_at = now + min(RETRY_AFTER, FIRST_RETRY_AFTER * 2.0 ** min(self._failures, 10))
+            self._failures += 1
             if self.spare is not None:
                 return self.spare
-            limit = self._alone(max(1, self.seen.members))
+            known = self._heard_at is not None and now - self._heard_at <= max(LATELY, self.window)
+            limit = self._alone(max(1, self.seen.members) if known else None)
             spare = self.spare = Spare(limit, self.window, min(self.burst, usual_burst(limit)))
         logger.warning(
             "the shared query limit cannot be used (%s): this process alone keeps to %d in %g s",

@@ -57,8 +57,9 @@ class RedisRateLimiter(SharedRateLimiter):
         window: the length of the window in seconds.
         name: which limit it is; by default one for each service.
         burst: requests that may go at once after a quiet time; by default 5 % of the limit.
-        local_share: the share of the limit that a process allows itself while it has never reached Redis, and so does
-            not know how many there are; 0 to 1. By default a tenth, which is safe for ten processes.
+        local_share: the share of the limit that a process allows itself while Redis cannot be reached and it does not
+            know how many processes there are, since it has not asked lately; 0 to 1. By default a tenth, which is safe
+            for ten processes.
 
     Raises:
         ConfigurationError: an argument makes no sense, or the package `redis` is not installed.
@@ -81,7 +82,6 @@ class RedisRateLimiter(SharedRateLimiter):
         self._url = Secret(url)
         self._connections = Connections(url)
         self._local_share = local_share
-        self._reached = False
         self._siblings: dict[str, RedisRateLimiter] = {}
 
     def __repr__(self) -> str:
@@ -109,13 +109,10 @@ class RedisRateLimiter(SharedRateLimiter):
     def _cell(self) -> _RedisCell:
         key = f"aivideomaker:limit:{hashed('limit', self.name or 'default', repr(self.window))}"
         # Past the end of any pause and of all that counts, the text says nothing any more.
-        return _RedisCell(self._connections.fresh(), key, LONGEST_PAUSE + 4 * self.window, self._found)
+        return _RedisCell(self._connections.fresh(), key, LONGEST_PAUSE + 4 * self.window)
 
-    def _found(self) -> None:
-        self._reached = True
-
-    def _alone(self, members: int) -> int:
-        return super()._alone(members) if self._reached else max(1, int(self.limit * self._local_share))
+    def _alone(self, members: int | None) -> int:
+        return max(1, int(self.limit * self._local_share)) if members is None else super()._alone(members)
 
 
 @final
@@ -126,21 +123,18 @@ class _RedisCell:
         connections: its own, since they are closed with it.
         key: where the text is.
         kept: seconds for which it stays after the last change.
-        found: called when Redis has answered.
     """
 
-    def __init__(self, connections: Connections, key: str, kept: float, found: Callable[[], None]) -> None:
+    def __init__(self, connections: Connections, key: str, kept: float) -> None:
         self._connections = connections
         self._key = key
         self._kept = round(kept * 1000)
-        self._found = found
 
     async def change(self, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
         """See `Cell.change`."""
         try:
             # Cancelled at any of these awaits, the text was changed or not; nothing else is held.
             found, now = await self._read()
-            self._found()
             for conflicts in range(1, MOST_CONFLICTS):
                 text, decided = step(None if found is None else found.decode("utf-8", "replace"), now)
                 if text is None:

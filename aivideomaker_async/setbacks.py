@@ -12,7 +12,15 @@ from math import inf
 from typing import Final
 
 from ._core.retry import RetryPolicy
-from .errors import AIVideoMakerError, APIError, BadResponse, RateLimited, ServerError, TransportError
+from .errors import (
+    AIVideoMakerError,
+    APIError,
+    BadResponse,
+    RateLimited,
+    RequestTimeout,
+    ServerError,
+    TransportError,
+)
 from .record import Record
 from .waiting import Waiting
 
@@ -28,6 +36,9 @@ LISTS_TRIED: Final = 2
 
 LONGEST: Final = 60.0
 """Seconds until a task whose answers fail again and again is asked for again."""
+
+CUT_OFF: Final = 3
+"""Polls in a row that fail, after which another process may do better."""
 
 OUTAGE: Final = 4
 """Polls in a row that fail, after which it is the service that does not answer, and not one of its parts."""
@@ -52,10 +63,16 @@ class Setbacks:
         self._policy = policy
         self._in_a_row = 0
         self._tasks_in_a_row = 0
+        self._hangs = 0
         self._lists_in_a_row = 0
         self._useless_lists = 0
         self.not_before: float = -inf
         """When the service is asked for anything again."""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether nothing has been answered for a while: a few polls, or one that took all its time."""
+        return self._in_a_row >= CUT_OFF or self._hangs > 0
 
     def succeeded(self, record: Record | None) -> None:
         """A poll was answered: for a task, or (None) the list."""
@@ -65,7 +82,7 @@ class Setbacks:
             # Nothing was answered for a while, and that is over: it was not the list's fault.
             self._waiting.no_lists_until = -inf
             self._lists_in_a_row, self._useless_lists = LISTS_TRIED - 1, 0
-        self._in_a_row = self._tasks_in_a_row = 0
+        self._in_a_row = self._tasks_in_a_row = self._hangs = 0
 
     def failed(self, error: AIVideoMakerError, record: Record | None, now: float) -> bool:
         """A poll has failed; returns whether the wait for this task is over.
@@ -80,12 +97,13 @@ class Setbacks:
             logger.warning("the task list cannot be had (%s): asking for each task instead", error)
             self.do_without_lists(now)
             return False
+        if isinstance(error, RateLimited):
+            # The limiter pauses everybody, and says so.
+            return False
         self._in_a_row += 1
+        self._hangs += isinstance(error, RequestTimeout)
         level = logging.WARNING if self._in_a_row == 1 else logging.DEBUG
         logger.log(level, "a poll brought nothing (%s); waiting goes on", error)
-        if isinstance(error, RateLimited):
-            # The limiter pauses everybody.
-            return False
         if self._in_a_row > 1:
             self.not_before = now + self._policy.backoff(self._in_a_row - 1, random.random())
         if record is None:

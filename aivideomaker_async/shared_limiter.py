@@ -46,7 +46,7 @@ class SharedRateLimiter:
         self.window: Final = _checks.seconds("window", window)
         self.burst: Final = min(limit, _checks.count("burst", usual_burst(limit) if burst is None else burst))
         self._cells = cells
-        self._local: ProcessLimiter | None = None
+        self._processes: dict[int, ProcessLimiter] = {}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(limit={self.limit}, window={self.window}, burst={self.burst})"
@@ -79,18 +79,25 @@ class SharedRateLimiter:
         del origin
         return self
 
-    def _alone(self, members: int) -> int:
+    def _alone(self, members: int | None) -> int:
         """Requests in a window that this process allows itself while the cell cannot be used.
 
         Args:
-            members: how many shared the limit when it was last seen, this process included.
+            members: how many shared the limit when it was last seen, this process included; None when that is not
+                known.
         """
-        return max(1, self.limit // members)
+        return self.limit if members is None else max(1, self.limit // members)
 
     def _here(self) -> ProcessLimiter:
         # A forked process inherits no waiters, no permits, no tasks, and no lock that another thread may have held.
-        if self._local is None or self._local.pid != os.getpid():
-            self._local = ProcessLimiter(
+        pid = os.getpid()
+        here = self._processes.get(pid)
+        if here is None:
+            here = ProcessLimiter(
                 self._cells, limit=self.limit, window=self.window, burst=self.burst, alone=self._alone
             )
-        return self._local
+            # Of two threads that begin at once, both get the first.
+            here = self._processes.setdefault(pid, here)
+            for parent in [other for other in self._processes if other != pid]:
+                self._processes.pop(parent, None)
+        return here

@@ -88,6 +88,10 @@ class Sharing:
         if _differ(want, self._link.wants.get(record.task_id)):
             self._link.want(record.task_id, want)
 
+    def cannot_poll(self) -> None:
+        """The service does not answer this process: another one may do better."""
+        self._link.step_down()
+
     def hint(self, reference: str) -> None:
         """A webhook delivery came for a task that another process waits for."""
         now = asyncio.get_running_loop().time()

@@ -68,6 +68,10 @@ class Peers(Protocol):
         """Who waits for `record` in this process has changed."""
         ...
 
+    def cannot_poll(self) -> None:
+        """The service does not answer this process."""
+        ...
+
 
 class TaskWatcher:
     """Polls for all records that somebody has subscribed to.
@@ -360,6 +364,8 @@ class TaskWatcher:
                 self._fail([record], error)
         elif self._setbacks.failed(error, record, now) and record is not None:
             self._fail([record], error)
+        if self.peers is not None and self._setbacks.is_cut_off:
+            self.peers.cannot_poll()
 
     def _fail_all(self, error: AIVideoMakerError) -> None:
         self._fail(tuple(self._waiting.records.values()), error)

@@ -494,3 +494,79 @@ def test_importing_the_package_opens_no_file() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_fork_while_the_file_is_in_use_leaves_the_child_a_limiter(tmp_path: Path) -> None:
+    """SQLite's own locks are not for two processes: a fork waits until nobody holds them."""
+    code = f"""
+import asyncio, os, sys, threading
+from pathlib import Path
+from aivideomaker_async import HostRateLimiter
+
+limiter = HostRateLimiter(limit=1000, window=1.0, name="fork", directory=Path({str(tmp_path)!r}))
+stop = threading.Event()
+
+async def some(count):
+    for _ in range(count):
+        (await limiter.acquire()).settle()
+
+def busy():
+    while not stop.is_set():
+        asyncio.run(some(20))
+
+thread = threading.Thread(target=busy)
+thread.start()
+failed = 0
+for _ in range(25):
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(some(2))
+        os._exit(1 if next(iter(limiter._processes.values())).spare else 0)
+    failed += os.waitpid(pid, 0)[1] != 0
+stop.set()
+thread.join()
+print("failed", failed)
+"""
+    if not hasattr(os, "fork"):
+        pytest.skip("there is no fork here")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "failed 0", done.stderr
+
+
+async def test_without_a_home_the_directory_for_temporary_files_will_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A container may have neither a home nor a name for its user."""
+
+    def nowhere(*_: object, **__: object) -> Path:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr("platformdirs.user_state_path", nowhere)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    limiter = HostRateLimiter(name="homeless")
+    (await limiter.acquire()).settle()
+    assert await asyncio.to_thread(lambda: list(tmp_path.rglob("homeless-*.sqlite3")))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE cell SET text = CAST(x'7bff' AS TEXT)",
+        "DROP TABLE cell; CREATE TABLE cell (odd INT)",
+    ],
+)
+async def test_a_file_that_is_damaged_inside_is_made_anew(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A text that is none, or a table of another shape."""
+    limiter = HostRateLimiter(name="damaged", directory=tmp_path)
+    (await limiter.acquire()).settle()
+
+    def break_it() -> None:
+        (file,) = tmp_path.glob("*.sqlite3")
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(damage)
+
+    await asyncio.to_thread(break_it)
+    (await limiter.acquire()).settle()
+    assert not caplog.records

@@ -150,7 +150,7 @@ async def test_a_limiter_without_a_name_keeps_a_window_for_each_service(redis_ur
 
 
 def cell_at(url: str, key: str, kept: float = 60.0) -> _RedisCell:
-    return _RedisCell(Connections(url), key, kept, lambda: None)
+    return _RedisCell(Connections(url), key, kept)
 
 
 async def test_changes_of_many_are_made_one_after_the_other(redis_url: str) -> None:
@@ -389,3 +389,16 @@ def test_without_the_package_redis_its_extra_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(ConfigurationError, match=re.escape('pip install "aivideomaker-async[redis]"')):
         RedisRateLimiter("redis://localhost")
+
+
+async def test_a_process_that_has_not_asked_lately_takes_a_careful_share(redis_server: RedisServer) -> None:
+    """It does not know how many others there are by now: nobody takes the whole limit."""
+    limiters = [limiter_at(redis_server.url, 40, 0.5, name="quiet", local_share=0.1) for _ in range(4)]
+    for limiter in limiters:
+        (await limiter.acquire()).settle()
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(1.2)
+    await asyncio.to_thread(redis_server.stop)
+    for limiter in limiters:
+        (await limiter.acquire()).settle()
+        assert limiter.pace == pytest.approx(0.5 / (0.95 * 4))

@@ -91,8 +91,9 @@ async def assert_idle(place: Place, *limiters: SharedRateLimiter) -> None:
     for limiter in limiters:
         state = limiter.statistics()
         assert (state.in_flight, state.waiting_foreground, state.waiting_background) == (0, 0, 0)
-        assert limiter._local is None or not limiter._local.pumps
-        assert limiter._local is None or not limiter._local.has_words
+        for here in limiter._processes.values():
+            assert not here.pumps
+            assert not here.has_words
     if place.text is not None:
         assert '"open":{}' in place.text
 

@@ -21,7 +21,7 @@ from aivideomaker_async import (
 from aivideomaker_async.simulator import Simulator
 from aivideomaker_async.status_board import BoardPort, Want
 from tests.support.leaks import assert_nothing_held, settle
-from tests.support.scripted import Reply, ScriptedService, scripted
+from tests.support.scripted import Action, Drop, Hang, Reply, ScriptedService, scripted
 from tests.support.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -40,7 +40,7 @@ class Link:
     def __init__(self, board: Board, port: BoardPort) -> None:
         self.board, self.port = board, port
         self.wants: dict[str, Want] = {}
-        self.hints: list[str] = []
+        self.stepped_down = False
 
     @property
     def leads(self) -> bool:
@@ -65,6 +65,11 @@ class Link:
     def tell_gone(self, task_id: str) -> None:
         if self.leads:
             self.board.tell(self, "told_gone", task_id)
+
+    def step_down(self) -> None:
+        if self.leads:
+            self.stepped_down = True
+            self.board.appoint(next(link for link in self.board.links if link is not self))
 
     def hint(self, reference: str) -> None:
         for link in self.board.links:
@@ -303,6 +308,22 @@ async def test_three_clients_over_a_real_redis_cost_what_one_does(redis_url: str
         assert len({video.id for video in videos}) == 12
         counts = sorted(polls(clients))
         assert counts[0] + counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("how", [Drop(), Hang(), Reply(503)], ids=repr)
+async def test_a_leader_that_the_service_does_not_answer_steps_down(how: Action) -> None:
+    """Another process, on another host, may reach it: nobody waits for one host's network."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), board):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await settle()
+        task = await second.submit(SPEC)
+        waiting = asyncio.ensure_future(task.result())
+        await asyncio.sleep(60)
+        service.override = lambda item: how if board.leader is board.links[0] and item.method == "GET" else None
+        await asyncio.wait_for(waiting, 60 + 35)
+        assert board.links[0].stepped_down
+        await leading
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -359,7 +359,9 @@ def read_message(text: str | bytes) -> Message | None:
         kind=kind,  # type: ignore[arg-type]  # (one of them, it was asked above)
         sender=sender,
         ids=tuple(item for item in ids if is_id(item)) if isinstance(ids, list) else (),
-        rows=tuple(item for item in rows if isinstance(item, dict)) if isinstance(rows, list) else (),
+        rows=tuple(item for item in rows if isinstance(item, dict) and is_id(item.get("id")))
+        if isinstance(rows, list)
+        else (),
         version=version if isinstance(version, int) else 0,
         wants=_read_wants(wants) if isinstance(wants, dict) else {},
     )
