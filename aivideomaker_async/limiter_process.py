@@ -108,6 +108,9 @@ class ProcessLimiter:
         with self.lock:
             self.pauses += 1
             self.untold_pause = True
+            if self.spare is not None:
+                # Others still use what this process has taken for its share.
+                self.spare.limit = max(1, self.spare.limit // 2)
             self.paused_until = max(self.paused_until, now + min(max(seconds, 0.0), LONGEST_PAUSE))
         logger.warning(
             "the service limits the rate (429): all queries pause for %.1f s", max(0.0, self.paused_until - now)

@@ -418,6 +418,24 @@ async def test_while_the_cell_is_away_the_process_keeps_a_share(caplog: pytest.L
     await assert_idle(place, limiter, other)
 
 
+async def test_a_share_that_is_too_large_is_halved() -> None:
+    """Only this process has lost the cell, and the others use the whole limit: the service says so with 429."""
+    place = Place()
+    limiter = place.limiter(40, 10.0)
+    (await limiter.acquire()).settle()
+    place.fails = True
+    (await limiter.acquire()).settle()
+    before = limiter.pace
+    limiter.pause(2.0)
+    assert limiter.pace == pytest.approx(2 * before)
+    (await limiter.acquire()).settle()
+    place.fails = False
+    await asyncio.sleep(20.0)
+    (await limiter.acquire()).settle()
+    assert limiter.pace == pytest.approx(before)
+    await assert_idle(place, limiter)
+
+
 async def test_what_went_out_while_the_cell_was_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """With its age, and the permits that are still under way."""
     monkeypatch.setattr("aivideomaker_async.limiter_process.RETRY_AFTER", 1.0)
