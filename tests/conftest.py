@@ -15,6 +15,7 @@ from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures
 from tests.support.virtual_clock import VirtualClockLoop
 
 settings.register_profile("usual", max_examples=50)
+settings.register_profile("brief", max_examples=10)
 settings.register_profile("thorough", max_examples=1000)
 # A search for more: HYPOTHESIS_PROFILE=thorough make test
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
