@@ -5,26 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import uuid
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
+from anyio import to_thread
 from attrs import frozen
 
 from . import _checks
 from ._core import answers, requests
 from ._core.durations import video_length
+from ._core.likeness import Order, order
+from ._core.requests import Request
 from ._core.retry import RetryPolicy
 from ._core.task_list import AllTasks
+from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
 from .errors import (
     APIError,
     AuthenticationFailed,
     RateLimited,
     ServerError,
+    SubmitOutcomeUnknown,
     TaskNotFound,
 )
 from .host_limiter import default_limiter
@@ -36,7 +40,8 @@ from .record import Record
 from .session import Session, Settings
 from .shared_limiter import SharedRateLimiter
 from .specs import OtherModel, SpecLike, VideoSpec, as_spec
-from .tasks import Account, CancelResult, Eta, Quote, SubmittedTask, TaskDetails, TaskStatus
+from .submitting import Bought, IdempotencyKey, Submitter
+from .tasks import Account, CancelResult, Eta, Quote, TaskDetails, TaskStatus
 from .video import Video
 from .video_task import VideoTask
 from .watcher import TaskWatcher
@@ -50,6 +55,9 @@ if TYPE_CHECKING:
 __all__ = ["AIVideoMaker", "ClientStatistics"]
 
 logger: Final = logging.getLogger(__name__)
+
+LARGE_BODY: Final = 64 * 1024
+"""Bytes of a request body that are looked through by a thread."""
 
 DEFAULT_BASE_URL: Final = "https://aivideomaker.ai"
 
@@ -99,6 +107,8 @@ class AIVideoMaker:
             and giving up does not give the credits back.
         retries: how often and how fast failed attempts are repeated.
         status_board: lets all processes with the same key poll as one, over Redis.
+        on_unsettled: called with a `SubmitOutcomeUnknown` for each submit that was cancelled after any of it had been
+            sent. It is in `unsettled()` as well.
 
     Raises:
         ConfigurationError: there is no key, or an argument makes no sense.
@@ -116,6 +126,7 @@ class AIVideoMaker:
         wait_timeout: float = 3600.0,
         retries: RetryPolicy | None = None,
         status_board: StatusBoard | None = None,
+        on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
     ) -> None:
         from . import transport  # noqa: F401  (slow to import: better now than in the first request)
 
@@ -152,6 +163,7 @@ class AIVideoMaker:
                 resolve=self._resolve,
             )
         self._records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
+        self._submitter = Submitter(self._session, handled=self._records.keys, on_unsettled=on_unsettled)
 
     def __repr__(self) -> str:
         state = "closed" if self._session.closed else "open"
@@ -194,36 +206,60 @@ class AIVideoMaker:
         max_credits: int | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
-        """Submit a task. The service charges its credits now.
+        """Submit a task. The service charges its credits now, and once.
+
+        When the answer is lost (a dropped connection, a timeout, 5xx, an answer that cannot be read), the task is
+        looked for in the task list and its handle returned. It is submitted again only when it was surely not created.
+
+        Cancelling this call after any of it was sent leaves that to you: see `unsettled`.
 
         Args:
             spec: what to generate; or the name of a model, with the fields of the request in `body`.
             body: the fields of the request under their wire names, when `spec` is a name.
             webhook_url: where the service shall tell of changes.
-            idempotency_key: 8 to 128 characters that name this submit; by default a fresh one.
+            idempotency_key: 8 to 128 characters that name this submit; by default a fresh one. Within one client the
+                same key gives the same task, whatever the service does with keys.
             max_credits: refuse when the price is higher (2026-09).
             timeout: seconds for the call with all its attempts; None for the client's `call_timeout`.
 
         Raises:
             InvalidSpec: the spec is wrong, or its image cannot be read. Nothing was sent.
             APIError: the service refuses, for example `InsufficientCredits`. Nothing was charged.
-            ConnectFailed: the service cannot be reached. Nothing was sent.
-            SubmitOutcomeUnknown: the answer was lost; the task may exist. It is never submitted twice.
+            TransportError: the service cannot be reached; or the answers were lost, and nothing was created.
+            SubmitOutcomeUnknown: the answer was lost, and it cannot be known whether there is a task. The error tells
+                the key and the candidates, and `reconcile` looks again.
             ConfigurationError: the client cannot be used, or an argument makes no sense.
         """
         checked = OtherModel(spec, {} if body is None else body) if isinstance(spec, str) else as_spec(spec)
+        key = IdempotencyKey.of(idempotency_key)
+        return await self._buy(checked, key, webhook_url=webhook_url, max_credits=max_credits, timeout=timeout)
+
+    def unsettled(self) -> list[SubmitOutcomeUnknown]:
+        """The submits of this client of which it is not known whether there is a task, the oldest first.
+
+        They are those that ended in `SubmitOutcomeUnknown`, and those that were cancelled after any of them was sent.
+        `reconcile` settles one. The list can also be had after the client was closed.
+        """
+        return self._submitter.unsettled()
+
+    async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None = None) -> VideoTask | None:
+        """Look again what became of a submit whose answer was lost.
+
+        Args:
+            error: from `submit`, `unsettled` or `on_unsettled`; of this client, another one, or another process.
+            timeout: seconds for the whole search; None for the client's `call_timeout`.
+
+        Returns:
+            The handle of its task, or None when it was surely not created: it can be submitted again.
+
+        Raises:
+            SubmitOutcomeUnknown: it still cannot be known.
+            ConfigurationError: the client cannot be used.
+        """
         loop = self._session.check_usable()
         limit = None if timeout is None else _checks.seconds("timeout", timeout)
-        request = requests.generate(
-            checked.model,
-            requests.write_body(checked, await load_image(checked)),
-            idempotency_key=f"avm-{uuid.uuid4()}" if idempotency_key is None else idempotency_key,
-            webhook_url=webhook_url,
-            max_credits=max_credits,
-        )
-        answer = await self._session.call(request, answers.submitted, expected="taskId", timeout=limit)
-        logger.info("submitted %s as task %s", checked.model, answer.task_id)
-        return VideoTask(self, self._submitted(answer, checked, webhook_url, loop.time()))
+        bought = await self._submitter.reconcile(error, timeout=limit)
+        return None if bought is None else self._handle(bought, error.model, None, None, loop.time())
 
     async def generate(
         self,
@@ -233,6 +269,8 @@ class AIVideoMaker:
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
         max_credits: int | None = None,
+        on_cancel: OnCancel = "leave",
+        on_submit: Callable[[VideoTask], object] | None = None,
     ) -> Video:
         """Submit a task and wait for its video: `submit`, then `result(timeout)`.
 
@@ -242,31 +280,48 @@ class AIVideoMaker:
             webhook_url: as for `submit`.
             idempotency_key: as for `submit`.
             max_credits: as for `submit`.
+            on_cancel: as for `VideoTask.result`. With "cancel", a submit that is on its way when this call is cancelled
+                is waited for, at most 10 seconds, so that its task can be cancelled.
+            on_submit: called with the handle as soon as there is one, to note its id before the long wait.
 
         Raises:
             AIVideoMakerError: what `submit` and `VideoTask.result` raise. `WaitTimeout` carries the handle.
         """
         limit = self._wait_limit(timeout)
-        task = await self.submit(
-            spec, webhook_url=webhook_url, idempotency_key=idempotency_key, max_credits=max_credits
-        )
-        return await task.result(limit)
+        check_on_cancel(on_cancel)
+        key = IdempotencyKey.of(idempotency_key)
+        submit = self._buy(as_spec(spec), key, webhook_url=webhook_url, max_credits=max_credits)
+        task = await self._unless_cancelled(submit, key, on_cancel)
+        if on_submit is not None:
+            on_submit(task)
+        return await task.result(limit, on_cancel=on_cancel)
 
     def generate_many(
-        self, specs: Iterable[SpecLike], *, max_active: int = 20, timeout: float | None = None
+        self,
+        specs: Iterable[SpecLike],
+        *,
+        max_active: int = 20,
+        timeout: float | None = None,
+        on_cancel: OnCancel = "leave",
     ) -> GenerateMany:
         """Generate many videos, and give the outcome of each as it finishes: `async for outcome in ...`.
 
-        One failure does not stop the others. Leaving the loop early submits nothing more; tasks that were submitted go
-        on at the service.
+        One failure does not stop the others. Leaving the loop early submits nothing more; `on_cancel` says what becomes
+        of the tasks that were submitted.
 
         Args:
             specs: what to generate; taken one by one, so a generator of any length will do.
             max_active: how many tasks are submitted and not finished at any time.
             timeout: seconds to wait for each; None for the client's `wait_timeout`.
+            on_cancel: as for `generate`; leaving the loop early counts as a cancellation.
         """
+        check_on_cancel(on_cancel)
         return GenerateMany(
-            self, specs, max_active=_checks.count("max_active", max_active), timeout=self._wait_limit(timeout)
+            self,
+            specs,
+            max_active=_checks.count("max_active", max_active),
+            timeout=self._wait_limit(timeout),
+            on_cancel=on_cancel,
         )
 
     # --- tasks ---------------------------------------------------------------------------------------
@@ -381,6 +436,40 @@ class AIVideoMaker:
             watched=self._watcher.watched, polls=self._watcher.polls, limiter=self._session.limiter.statistics()
         )
 
+    # --- for the submits -----------------------------------------------------------------------------
+
+    async def _buy(
+        self,
+        spec: VideoSpec | OtherModel,
+        key: IdempotencyKey,
+        *,
+        webhook_url: str | None = None,
+        max_credits: int | None = None,
+        timeout: float | None = None,
+    ) -> VideoTask:
+        loop = self._session.check_usable()
+        limit = None if timeout is None else _checks.seconds("timeout", timeout)
+        image = await load_image(spec)
+        request = requests.generate(
+            spec.model,
+            requests.write_body(spec, image),
+            idempotency_key=key.text,
+            webhook_url=webhook_url,
+            max_credits=max_credits,
+        )
+        wire = requests.to_wire(spec) | ({} if image is None else {"image": image})
+        ordered = await _describe(spec.model, wire, request)
+        bought = await self._submitter.submit(request, ordered, timeout=limit, is_callers_key=key.is_callers)
+        logger.info("submitted %s as task %s", spec.model, bought.answer.task_id)
+        return self._handle(bought, spec.model, _length(spec), webhook_url, loop.time())
+
+    async def _unless_cancelled(
+        self, submit: Coroutine[Any, Any, VideoTask], key: IdempotencyKey, on_cancel: OnCancel
+    ) -> VideoTask:
+        if on_cancel == "leave":
+            return await submit
+        return await submit_or_cancel(submit, lambda: self._submitter.is_under_way(key.text))
+
     # --- for the handles -----------------------------------------------------------------------------
 
     def _wait_limit(self, timeout: float | None) -> float:
@@ -409,18 +498,19 @@ class AIVideoMaker:
             record = self._records[task_id] = Record(task_id, since)
         return record
 
-    def _submitted(
-        self, answer: SubmittedTask, spec: VideoSpec | OtherModel, webhook_url: str | None, now: float
-    ) -> Record:
+    def _handle(self, bought: Bought, model: str, length: int | None, webhook_url: str | None, now: float) -> VideoTask:
+        answer, details = bought.answer, bought.details
         record = self._record(answer.task_id, now)
         record.submitted, record.is_fresh = answer, True
-        record.model = spec.model
-        record.length = spec.seconds if isinstance(spec, VideoSpec) else video_length(spec.body)
+        record.model = model
+        record.length = video_length(details.input) if length is None and details is not None else length
         self._observer.submitted(record, answer.status, now)
+        if details is not None:
+            self._observe(record.task_id, details)
         if webhook_url is not None:
             for receiver in self._receivers:
                 record.has_webhook |= receiver.bind(webhook_url, record.task_id)
-        return record
+        return VideoTask(self, record)
 
     # --- for webhook receivers, from any thread ------------------------------------------------------
 
@@ -452,3 +542,13 @@ class AIVideoMaker:
     def _resolve(self, reference: str) -> None:
         for receiver in self._receivers:
             receiver.resolve(reference)
+
+
+def _length(spec: VideoSpec | OtherModel) -> int | None:
+    return spec.seconds if isinstance(spec, VideoSpec) else video_length(spec.body)
+
+
+async def _describe(model: str, wire: Mapping[str, object], request: Request) -> Order:
+    if request.body is None or len(request.body) <= LARGE_BODY:
+        return order(model, wire)
+    return await to_thread.run_sync(order, model, wire)

@@ -245,7 +245,8 @@ class BadResponse(TransportError):
 class SubmitOutcomeUnknown(AIVideoMakerError):
     """A submit was sent and its answer was lost: the task may exist, and may have been paid.
 
-    Do not submit again blindly. Look at `client.list_tasks()` first: `candidates` are the tasks that may be this one.
+    Do not submit again blindly. `await client.reconcile(error)` looks again what became of it, now or later, with this
+    client or another; the error can be pickled for that.
     """
 
     def __init__(
@@ -256,16 +257,21 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
         idempotency_key: str,
         began_at: datetime,
         candidates: Sequence[TaskDetails] = (),
+        order: object = None,
     ) -> None:
         self.model = model
         self.idempotency_key = idempotency_key
         """The key that went out with the submit."""
         self.began_at = began_at
-        """When the submit began (aware, UTC, by this machine's clock)."""
+        """When the submit was sent (aware, UTC), by the clock of the service where it tells."""
         self.candidates: tuple[TaskDetails, ...] = tuple(candidates)
+        """Tasks of the list that may be this one, the oldest first. None may be, or one that another has submitted."""
+        self._order: object = order
+        count = len(self.candidates)
+        found = f"{count} task{'s' * (count != 1)} in the list may be it" if count else "no task in the list shows it"
         super().__init__(
-            f"{message}; the outcome of this {model} submit is unknown (idempotency key {idempotency_key}): "
-            "it may have been created and charged, so look at the task list before you submit it again"
+            f"{message}; the outcome of this {model} submit is unknown (idempotency key {idempotency_key}; {found}): "
+            "it may have been created and charged, so do not submit it again before client.reconcile(error) has told"
         )
 
 

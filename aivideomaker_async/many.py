@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Self, final
 
 from attrs import frozen
 
+from .cancelling import OnCancel
 from .errors import AIVideoMakerError
-from .specs import SpecLike
+from .specs import SpecLike, as_spec
+from .submitting import IdempotencyKey
 from .video import Video
 from .video_task import VideoTask
 
@@ -50,8 +52,16 @@ class Outcome:
 class _Work:
     """What the workers share. They know nothing of the iterator, so that dropping it ends them."""
 
-    def __init__(self, client: AIVideoMaker, specs: Iterator[SpecLike], max_active: int, timeout: float | None) -> None:
+    def __init__(
+        self,
+        client: AIVideoMaker,
+        specs: Iterator[SpecLike],
+        max_active: int,
+        timeout: float | None,
+        on_cancel: OnCancel,
+    ) -> None:
         self.client = client
+        self.on_cancel: OnCancel = on_cancel
         self.specs = enumerate(specs)
         self.timeout = timeout
         self.max_active = max_active
@@ -117,8 +127,10 @@ class _Work:
     async def _one(self, index: int, spec: SpecLike) -> Outcome:
         task = None
         try:
-            task = await self.client.submit(spec)
-            video = await task.result(self.timeout)
+            key = IdempotencyKey.of(None)
+            submit = self.client._buy(as_spec(spec), key)
+            task = await self.client._unless_cancelled(submit, key, self.on_cancel)
+            video = await task.result(self.timeout, on_cancel=self.on_cancel)
         except AIVideoMakerError as error:
             return Outcome(index=index, spec=spec, task=task, error=error)
         return Outcome(index=index, spec=spec, task=task, video=video)
@@ -135,9 +147,15 @@ class GenerateMany(AsyncIterator[Outcome]):
     """
 
     def __init__(
-        self, client: AIVideoMaker, specs: Iterable[SpecLike], *, max_active: int, timeout: float | None
+        self,
+        client: AIVideoMaker,
+        specs: Iterable[SpecLike],
+        *,
+        max_active: int,
+        timeout: float | None,
+        on_cancel: OnCancel,
     ) -> None:
-        self._work = _Work(client, iter(specs), max_active, timeout)
+        self._work = _Work(client, iter(specs), max_active, timeout, on_cancel)
         self._started = False
         self._finalizer = weakref.finalize(self, _Work.cancel, self._work)
         self._finalizer.atexit = False

@@ -29,7 +29,6 @@ from .errors import (
     ConfigurationError,
     ConnectFailed,
     RateLimited,
-    SubmitOutcomeUnknown,
     TransportError,
 )
 from .limiter import Limiter, Permit, Priority
@@ -116,6 +115,7 @@ class Session:
         expected: str,
         timeout: float | None = None,
         priority: Priority = Priority.FOREGROUND,
+        sending: Sending | None = None,
     ) -> T:
         """Make one API call, trying again where that is safe and may help.
 
@@ -125,18 +125,21 @@ class Session:
             expected: the field that tells a good answer from an error in disguise.
             timeout: seconds for the call with all its attempts and waits; None for the client's own.
             priority: who waits for it.
+            sending: is told how far the request has got, for callers who must know that also when they are cancelled.
 
         Raises:
             APIError: the service refuses.
-            TransportError: there was no usable answer, also when asked again.
-            SubmitOutcomeUnknown: a submit was sent, and what became of it is not known.
+            TransportError: there was no usable answer, also when asked again. After `Failure.LOST` a submit is not
+                sent again: whoever makes it must find out what became of it.
             ConfigurationError: the client cannot be used (any more, or here).
         """
+        sending = sending or Sending()
         return await self._repeat(
             request,
-            lambda permit, seconds: self._attempt(request, decode, expected, permit, seconds),
+            lambda permit, seconds: self._attempt(request, decode, expected, permit, seconds, sending),
             timeout,
             priority,
+            sending,
         )
 
     async def read_list(
@@ -157,6 +160,7 @@ class Session:
             lambda permit, seconds: self._attempt_to_read(request, reader(), permit, seconds),
             timeout,
             Priority.FOREGROUND,
+            Sending(),
         )
 
     async def _repeat(
@@ -165,9 +169,9 @@ class Session:
         attempt_once: Callable[[Permit, float], Awaitable[T]],
         timeout: float | None,
         priority: Priority,
+        sending: Sending,
     ) -> T:
         loop = self.check_usable()
-        began_at = datetime.now(UTC)
         limit = self.settings.call_timeout if timeout is None else timeout
         deadline = loop.time() + limit
         attempt, refused = 1, 0
@@ -182,12 +186,13 @@ class Session:
                     raise too_late(request)
                 return await attempt_once(permit, min(self.settings.attempt_timeout, time_left))
             except (APIError, TransportError) as error:
-                if failure_of(error) is Failure.RATE_LIMITED:
-                    refused += 1
+                failure = failure_of(error)
+                if failure is not Failure.LOST:
+                    # Nothing came of what was sent.
+                    sending.sent = False
+                refused += failure is Failure.RATE_LIMITED
                 pause = self._pause_before_next(request, error, attempt, refused, deadline - loop.time())
-                if pause is None:
-                    raise _outcome_unknown(request, error, began_at) from error
-                attempt += failure_of(error) is not Failure.RATE_LIMITED
+                attempt += failure is not Failure.RATE_LIMITED
             await self._admission.rest(request, pause, deadline)
 
     @staticmethod
@@ -197,8 +202,8 @@ class Session:
 
     def _pause_before_next(
         self, request: Request, error: APIError | TransportError, attempt: int, refused: int, time_left: float
-    ) -> float | None:
-        """Seconds until the next attempt, or None when only a look at the service can tell what became of this one.
+    ) -> float:
+        """Seconds until the next attempt.
 
         Raises:
             APIError, TransportError: `error`, when there is to be no other attempt.
@@ -212,12 +217,19 @@ class Session:
             time_left=time_left,
             retry_after=getattr(error, "retry_after", None),
         )
-        if decision is GiveUp.RAISE:
+        if isinstance(decision, GiveUp):
             raise error
-        if decision is GiveUp.OUTCOME_UNKNOWN:
-            return None
         logger.info("%s; attempt %d, next in %.2f s", error, attempt, decision.after)
         return decision.after
+
+    async def rest(self, request: Request, seconds: float, deadline: float) -> None:
+        """Wait before something is done about `request`, until the client is closed at most.
+
+        Raises:
+            RequestTimeout: the deadline passed.
+            ConfigurationError: the client was closed.
+        """
+        await self._admission.rest(request, seconds, deadline)
 
     async def acquire(self, priority: Priority) -> Permit:
         """A permit for one query, to be used with `ask`."""
@@ -233,7 +245,7 @@ class Session:
             APIError: the service refuses.
             TransportError: there was no usable answer.
         """
-        return await self._attempt(request, decode, expected, permit, self.settings.attempt_timeout)
+        return await self._attempt(request, decode, expected, permit, self.settings.attempt_timeout, Sending())
 
     async def ask_list(self, request: Request, reader: Reader, *, permit: Permit) -> Reader:
         """Make one attempt at reading a list, with a permit that is given back whatever happens.
@@ -251,12 +263,13 @@ class Session:
         expected: str,
         permit: Permit,
         timeout: float,
+        sending: Sending,
     ) -> T:
-        answer = await self._exchange(request, permit, timeout)
+        answer = await self._exchange(request, permit, timeout, sending)
         return self._decipher(request, answer, decode, expected)
 
     async def _attempt_to_read(self, request: Request, reader: Reader, permit: Permit, timeout: float) -> Reader:
-        answer = await self._exchange(request, permit, timeout, reader)
+        answer = await self._exchange(request, permit, timeout, Sending(), reader)
         self._check_status(request, answer)
         try:
             reader.finish()
@@ -267,24 +280,18 @@ class Session:
         return reader
 
     async def _exchange(
-        self, request: Request, permit: Permit, timeout: float, sink: ListReader | None = None
+        self, request: Request, permit: Permit, timeout: float, sending: Sending, sink: ListReader | None = None
     ) -> Answer:
-        sending = Sending()
         try:
             answer = await self._transport(request).send(request, timeout=timeout, sending=sending, sink=sink)
         except ConnectFailed:
             permit.refund()
             raise
-        except BaseException as error:
+        except BaseException:
             if sending.sent:
                 permit.settle(answered=False)
             else:
                 permit.refund()
-            if request.kind is Kind.SUBMIT and sending.sent and not isinstance(error, Exception):
-                logger.warning(
-                    "a submit was cancelled under way, and its task may exist (idempotency key %s)",
-                    request.headers["Idempotency-Key"],
-                )
             raise
         permit.settle()
         self._dated = answer.headers.get("Date"), time.time()
@@ -375,12 +382,3 @@ def failure_of(error: AIVideoMakerError) -> Failure:
     if isinstance(error, APIError):
         return classify_status(error.status) or Failure.REFUSED
     return Failure.LOST
-
-
-def _outcome_unknown(request: Request, error: AIVideoMakerError, began_at: datetime) -> SubmitOutcomeUnknown:
-    return SubmitOutcomeUnknown(
-        str(error),
-        model=request.path.rpartition("/")[2],
-        idempotency_key=request.headers["Idempotency-Key"],
-        began_at=began_at,
-    )

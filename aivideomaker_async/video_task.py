@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from math import inf
 from typing import TYPE_CHECKING, Self, final
 
+from .cancelling import OnCancel, cancel_paid, check_on_cancel
 from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
 from .record import Record, Subscription
 from .tasks import CancelResult, Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
@@ -78,13 +79,14 @@ class VideoTask:
     def __aiter__(self) -> AsyncIterator[StatusChange]:
         return self.watch()
 
-    async def result(self, timeout: float | None = None) -> Video:
+    async def result(self, timeout: float | None = None, *, on_cancel: OnCancel = "leave") -> Video:
         """Wait for the finished video.
-
-        Cancelling the wait, or giving up on it, does not cancel the task.
 
         Args:
             timeout: seconds; None for the client's `wait_timeout`, `math.inf` for no limit.
+            on_cancel: what becomes of the paid task when this wait is cancelled: "leave" lets it go on; "cancel"
+                cancels it, which works only while it is SUBMITTED, and takes at most 10 more seconds. A wait that ends
+                in `WaitTimeout` always leaves it.
 
         Raises:
             TaskFailed: the task ended in FAILED; the credits are refunded.
@@ -96,6 +98,7 @@ class VideoTask:
             ConfigurationError: the client is closed, or belongs to another event loop.
         """
         limit = self._client._wait_limit(timeout)
+        check_on_cancel(on_cancel)
         if self._record.details is None:
             loop = asyncio.get_running_loop()
             began = loop.time()
@@ -107,6 +110,10 @@ class VideoTask:
                     if subscription.expired:
                         raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began)
                     await subscription.news()
+            except asyncio.CancelledError:
+                if on_cancel == "cancel":
+                    await cancel_paid(self)
+                raise
             finally:
                 watcher.unsubscribe(subscription)
         return self._video(self._record.details)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from weakref import WeakValueDictionary
 
 import pytest
 from blockbuster import BlockBuster
 from hypothesis import settings
 
-from aivideomaker_async import AIVideoMaker, RateLimiter
+from aivideomaker_async import AIVideoMaker, RateLimiter, submitting
 from aivideomaker_async.simulator import Simulator
 from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures)
 from tests.support.virtual_clock import VirtualClockLoop
@@ -38,6 +39,12 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test depends on the key or address that the user of this machine has set."""
     for name in ("AIVIDEO_API_KEY", "AIVIDEO_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def accounts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process knows of submits belongs to an address, and ports of loopback are used again."""
+    monkeypatch.setattr(submitting, "_accounts", WeakValueDictionary())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -29,7 +29,6 @@ from aivideomaker_async import (
     RequestTimeout,
     RetryPolicy,
     ServerError,
-    SubmitOutcomeUnknown,
     TaskNotFound,
     TaskStatus,
     TextToVideo,
@@ -94,18 +93,6 @@ async def test_a_query_whose_answer_is_lost_is_sent_again(action: Action) -> Non
     async with talking_to(one_by_one([action, action, DONE])) as (service, client):
         assert await client.get_status("ck1") == TaskStatus.COMPLETED
     assert service.paths() == ["GET /api/v1/tasks/ck1/status"] * 3
-
-
-@pytest.mark.parametrize("action", LOST, ids=repr)
-async def test_a_submit_whose_answer_is_lost_is_never_sent_again(action: Action) -> None:
-    """The task may exist and be paid: the error says so, with the key that went out."""
-    async with talking_to(lambda _: action) as (service, client):
-        with pytest.raises(SubmitOutcomeUnknown) as caught:
-            await client.submit(SPEC, idempotency_key="the-key-of-this-submit")
-    assert len(service.arrivals) == 1
-    assert caught.value.idempotency_key == service.arrivals[0].headers["idempotency-key"] == "the-key-of-this-submit"
-    assert caught.value.model == "t2v"
-    assert "look at the task list before you submit it again" in str(caught.value)
 
 
 @pytest.mark.parametrize(

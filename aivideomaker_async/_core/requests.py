@@ -65,13 +65,28 @@ class Request:
 
 
 class Sending:
-    """How far a request has got on its way; who sends it keeps this up to date."""
+    """How far a request has got on its way; who sends it keeps this up to date.
 
-    __slots__ = ("sent",)
+    Args:
+        left: called when any of it may leave, just before it does.
+    """
 
-    def __init__(self) -> None:
-        self.sent: bool = False
-        """Whether any of it may have left."""
+    __slots__ = ("_left", "_sent")
+
+    def __init__(self, left: Callable[[], None] | None = None) -> None:
+        self._left = left
+        self._sent = False
+
+    @property
+    def sent(self) -> bool:
+        """Whether any of it may have left, and what became of that is not known."""
+        return self._sent
+
+    @sent.setter
+    def sent(self, value: bool) -> None:
+        if value and not self._sent and self._left is not None:
+            self._left()
+        self._sent = value
 
 
 def list_tasks() -> Request:

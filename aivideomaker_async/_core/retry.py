@@ -64,6 +64,8 @@ class RetryPolicy:
         max_attempts: attempts in all; an attempt that ended in 429 does not count, since waiting is what cures it.
         first_pause: seconds.
         longest_pause: seconds.
+        grace: seconds for which the task of a submit whose answer was lost is looked for in the task list, before it
+            is taken for not created and submitted again.
 
     Raises:
         ConfigurationError: an argument makes no sense.
@@ -72,11 +74,13 @@ class RetryPolicy:
     max_attempts: int = 4
     first_pause: float = 0.5
     longest_pause: float = 8.0
+    grace: float = 15.0
 
     def __attrs_post_init__(self) -> None:
         _checks.count("max_attempts", self.max_attempts)
         _checks.seconds("first_pause", self.first_pause)
         _checks.seconds("longest_pause", self.longest_pause)
+        _checks.seconds("grace", self.grace)
 
     def backoff(self, attempt: int, random: float) -> float:
         """Seconds to wait after attempt number `attempt`, for a `random` in [0, 1)."""

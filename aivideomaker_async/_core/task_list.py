@@ -23,8 +23,9 @@ from ..tasks import TaskDetails, TaskStatus
 from . import answers
 from .answers import MalformedAnswer
 from .durations import video_length
+from .ledger import Wanted
 
-__all__ = ["AllTasks", "FinishedRow", "ListReader", "NewsOfTasks"]
+__all__ = ["AllTasks", "FinishedRow", "ListReader", "NewsOfTasks", "TasksOfSubmits"]
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _BETWEEN: Final = re.compile(r"[ \t\n\r,]*")
@@ -225,6 +226,30 @@ class AllTasks(ListReader):
     def take(self, row: object) -> None:
         """Keep it."""
         self.tasks.append(answers.task_at(row, f"$.tasks[{len(self.tasks)}]"))
+
+
+class TasksOfSubmits(ListReader):
+    """The rows that may tell what became of a submit.
+
+    Args:
+        wanted: which those are.
+    """
+
+    def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
+        self.tasks: list[TaskDetails] = []
+        self.unreadable: int = 0
+        """Rows that cannot be read, and may be any."""
+        self._wanted = wanted
+
+    def take(self, row: object) -> None:
+        """Keep it, if it can tell anything."""
+        if isinstance(row, dict) and not self._wanted.concerns(row):
+            return
+        try:
+            self.tasks.append(answers.task_at(row, "$.tasks"))
+        except MalformedAnswer:
+            self.unreadable += 1
 
 
 @frozen

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from aivideomaker_async import TaskDetails, TaskStatus
 from aivideomaker_async._core import task_list
 from aivideomaker_async._core.answers import MalformedAnswer
-from aivideomaker_async._core.task_list import LARGE, AllTasks, FinishedRow, ListReader, NewsOfTasks, told_seconds
+from aivideomaker_async._core.ledger import Wanted
+from aivideomaker_async._core.task_list import (
+    LARGE,
+    AllTasks,
+    FinishedRow,
+    ListReader,
+    NewsOfTasks,
+    TasksOfSubmits,
+    told_seconds,
+)
 from tests.core.pictures import PNG, data_uri
 
 SLICE = 1 << 16
@@ -515,3 +524,14 @@ def test_how_long_a_task_took_is_known_from_both_of_its_times() -> None:
     assert told_seconds(read_row(ended(createdAt=T90, completedAt=T0))) == -90
     assert told_seconds(read_row(ended(createdAt=None))) is None
     assert told_seconds(read_row(ended(completedAt=None))) is None
+
+
+def test_only_rows_that_can_tell_of_a_submit_are_deciphered() -> None:
+    wanted = Wanted(models=frozenset({"t2v"}), keys=frozenset(), task_ids=frozenset())
+    reader = TasksOfSubmits(wanted)
+    rows = [{"id": "ck1", "model": "t2v", "status": "SUBMITTED"}, {"id": "ck2", "model": "i2v", "status": "x"}]
+    strange = [{"model": "t2v"}, None, {"model": "i2v"}]
+    reader.feed(json.dumps({"tasks": [*rows, *strange]}).encode())
+    reader.finish()
+    assert [task.id for task in reader.tasks] == ["ck1"]
+    assert reader.unreadable == 2

@@ -1,0 +1,146 @@
+"""Whether a task of the list is what a submit asked for.
+
+A service that keeps no idempotency keys shows of a submit only its model and its input, and not always as they were
+sent: an uploaded image becomes a URL of the service's own, defaults are filled in, a text may be trimmed. So there is a
+third answer between "the same" and "another": what cannot be told apart must neither be adopted nor be ruled out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from typing import Final
+
+from attrs import field, frozen
+
+from ..secrecy import is_data_uri
+from ..tasks import TaskDetails
+from .data_uri import Image
+
+__all__ = ["Likeness", "Order", "likeness", "order"]
+
+TOLD_APART: Final = 16
+"""Characters at the start of two texts that say that one is the other, cut off."""
+
+_PROMPTS: Final = frozenset({"prompt", "content"})
+_DEEPEST: Final = 20
+
+
+class Likeness(Enum):
+    """How a task compares with what was ordered."""
+
+    SAME = auto()
+    MAYBE = auto()
+    """Nothing speaks against it, and something that was sent is not shown, or shown in another form."""
+    OTHER = auto()
+
+
+@frozen
+class Order:
+    """What a submit asks for, as far as the task list will show it. Two equal orders are interchangeable.
+
+    An image that is sent as data is no part of `fields`: the service shows a URL in its place.
+    """
+
+    model: str
+    fields: Mapping[str, object] = field(repr=False)
+    """By wire name, in a form in which what means the same is equal."""
+    uploads: Mapping[str, bytes] = field(factory=dict[str, bytes], repr=False)
+    """Digests of the images that are sent as data, by the field they are in."""
+
+
+def order(model: str, wire: Mapping[str, object]) -> Order:
+    """What a request body asks for. It reads all of it, so that of megabytes is work for a thread.
+
+    Args:
+        model: the model's name.
+        wire: the fields of the body, by wire name.
+    """
+    uploads = {name: digest for name, value in wire.items() if (digest := _digest(value))}
+    fields = {name: _plain(value) for name, value in wire.items() if name not in uploads}
+    return Order(model, fields, uploads)
+
+
+def likeness(order: Order, task: TaskDetails) -> Likeness:
+    """How a task of the list compares with `order`, their idempotency keys left aside."""
+    if task.model is not None and task.model != order.model:
+        return Likeness.OTHER
+    grades = {name: _compare(name, value, task.input.get(name)) for name, value in order.fields.items()}
+    unasked = [_unasked(name, value) for name, value in task.input.items() if _is_unasked(name, order)]
+    if Likeness.OTHER in grades.values() or Likeness.OTHER in unasked:
+        return Likeness.OTHER
+    if any(grades.get(name) is Likeness.SAME for name in _PROMPTS):
+        # A setting that is not shown leaves the words to tell, and those say that it is.
+        grades = {name: grade for name, grade in grades.items() if _is_content(name, order) or name in task.input}
+    if task.model is None or not task.input or Likeness.MAYBE in grades.values():
+        return Likeness.MAYBE
+    return Likeness.SAME
+
+
+def _is_content(name: str, order: Order) -> bool:
+    value = order.fields[name]
+    return name in _PROMPTS or (isinstance(value, str) and _is_url(value))
+
+
+def _compare(name: str, sent: object, shown: object) -> Likeness:
+    if shown is None:
+        return Likeness.SAME if sent is None else Likeness.MAYBE
+    plain = _plain(shown)
+    if plain == sent:
+        return Likeness.SAME
+    if type(plain) is not type(sent):
+        # In another form, perhaps.
+        return Likeness.MAYBE
+    if not isinstance(sent, str) or not isinstance(plain, str):
+        return Likeness.OTHER
+    if name not in _PROMPTS and _is_url(sent) and _is_url(plain):
+        # A copy of its own, perhaps.
+        return Likeness.MAYBE
+    shorter = min(len(sent), len(plain))
+    return Likeness.MAYBE if shorter >= TOLD_APART and sent[:shorter] == plain[:shorter] else Likeness.OTHER
+
+
+def _is_unasked(name: str, order: Order) -> bool:
+    return name not in order.fields and name not in order.uploads
+
+
+def _unasked(name: str, shown: object) -> Likeness:
+    """What a field says that was not sent: a default that the service fills in, unless it is what a person writes."""
+    if shown is None or shown == "" or shown == []:
+        return Likeness.SAME
+    is_content = name in _PROMPTS or (isinstance(shown, str) and _is_url(shown)) or isinstance(shown, list)
+    return Likeness.OTHER if is_content else Likeness.SAME
+
+
+def _is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://", "data:"))
+
+
+def _digest(value: object) -> bytes | None:
+    if isinstance(value, Image):
+        return hashlib.blake2b(value.data, digest_size=16, person=b"image").digest()
+    if isinstance(value, str) and is_data_uri(value):
+        return hashlib.blake2b(value.encode("utf-8", "replace"), digest_size=16).digest()
+    if isinstance(value, list | tuple):
+        parts = [_digest(item) for item in value]
+        if any(parts):
+            rest = [part or repr(_plain(item)).encode() for part, item in zip(parts, value, strict=True)]
+            return hashlib.blake2b(b"\0".join(rest), digest_size=16).digest()
+    return None
+
+
+def _plain(value: object, levels: int = _DEEPEST) -> object:
+    """`value` in a form in which what means the same is equal: "8" and 8, a text and the same with other spaces."""
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, str):
+        return " ".join(unicodedata.normalize("NFC", value).split())
+    if isinstance(value, int | float):
+        return str(int(value)) if value == value // 1 else str(value)
+    if levels == 0:
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, levels - 1) for key, item in value.items()}
+    return [_plain(item, levels - 1) for item in value] if isinstance(value, Iterable) else str(value)

@@ -1,0 +1,459 @@
+"""Submits that are made exactly once.
+
+A submit whose answer is lost is looked up in the task list, adopted when its task is found, and sent again only when it
+was surely not created. `_core.ledger` decides; here the list is fetched, and what cannot be decided is kept until
+somebody asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from math import inf
+from threading import Lock
+from typing import Final, Self
+from weakref import WeakValueDictionary
+
+from attrs import define, field, frozen
+
+from ._core import answers, requests
+from ._core.ledger import Adopted, Clock, Ledger, LookAgain, Moment, NotCreated, State, Submit
+from ._core.likeness import Order
+from ._core.requests import Request, Sending
+from ._core.retry import Failure
+from ._core.task_list import TasksOfSubmits
+from .admission import too_late
+from .errors import AIVideoMakerError, APIError, IdempotencyConflict, SubmitOutcomeUnknown, TransportError
+from .secrecy import shorten
+from .session import Session, Settings, failure_of
+from .tasks import SubmittedTask, TaskDetails
+
+__all__ = ["Bought", "IdempotencyKey", "Submitter"]
+
+logger: Final = logging.getLogger(__name__)
+
+KEYS_KNOWN: Final = 10_000
+"""Idempotency keys of callers that are remembered with their tasks."""
+
+SPACING: Final = 2
+"""Looks at the list are no closer than this many requests that the limit sustains: others need it as well."""
+
+LOOK_FAILED: Final = 2.0
+"""Seconds until the next look, after one that failed with all its attempts; longer each time."""
+
+LOOK_AT_LEAST: Final = 30.0
+"""Seconds between looks, however many failed."""
+
+
+@frozen
+class IdempotencyKey:
+    """The name of a submit."""
+
+    text: str
+    is_callers: bool
+    """Whether the caller has chosen it."""
+
+    @classmethod
+    def of(cls, text: str | None) -> Self:
+        """The caller's key, or a fresh one."""
+        return cls(f"avm-{uuid.uuid4()}", False) if text is None else cls(text, True)
+
+
+@frozen
+class Bought:
+    """A submit that has its task."""
+
+    answer: SubmittedTask
+    details: TaskDetails | None = None
+    """What the list told of it, where the answer was lost."""
+
+
+@define(eq=False)
+class _Account:
+    """What all clients of this process with one key at one service share."""
+
+    ledger: Ledger = field(factory=Ledger)
+    lock: Lock = field(factory=Lock)
+    """Clients may live in several threads. It is held for moments, and never while anything is awaited."""
+
+
+_accounts: Final[WeakValueDictionary[tuple[str, bytes], _Account]] = WeakValueDictionary()
+_accounts_lock: Final = Lock()
+
+
+def _account(settings: Settings) -> _Account:
+    digest = hashlib.sha256(settings.key.reveal().encode()).digest()
+    with _accounts_lock:
+        return _accounts.setdefault((settings.base_url, digest), _Account())
+
+
+@define(eq=False)
+class _Turn:
+    lock: asyncio.Lock = field(factory=asyncio.Lock)
+    users: int = 0
+
+
+@frozen
+class _Unsettled:
+    submit: Submit
+    error: SubmitOutcomeUnknown
+
+
+class Submitter:
+    """Makes the submits of one client.
+
+    Args:
+        session: how to send.
+        handled: the ids of tasks for which the client has handles.
+        on_unsettled: is told of each submit that was cancelled on its way, so that nobody else gets the error.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        handled: Callable[[], Iterable[str]],
+        on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
+    ) -> None:
+        self._session = session
+        self._handled = handled
+        self._on_unsettled = on_unsettled
+        self._account = _account(session.settings)
+        self._looking = asyncio.Lock()
+        self._asked_at = -inf
+        self._turns: dict[str, _Turn] = {}
+        self._known: OrderedDict[str, tuple[Order, SubmittedTask]] = OrderedDict()
+        self._at_work: dict[str, tuple[Submit, Sending]] = {}
+        self._unsettled: dict[str, _Unsettled] = {}
+
+    def unsettled(self) -> list[SubmitOutcomeUnknown]:
+        """The submits of which nobody knows what became of them, the oldest first."""
+        return [item.error for item in self._unsettled.values()]
+
+    def is_under_way(self, key: str) -> bool:
+        """Whether any of the submit with this key may have arrived, and it is not settled."""
+        if key not in self._at_work:
+            return False
+        submit, sending = self._at_work[key]
+        return sending.sent or submit.state is State.LOST
+
+    async def submit(self, request: Request, order: Order, *, timeout: float | None, is_callers_key: bool) -> Bought:
+        """Submit once, and see it through.
+
+        Args:
+            request: the submit.
+            order: what it asks for, as the task list will show it.
+            timeout: seconds for all of it; None for the client's own.
+            is_callers_key: whether the caller has chosen the idempotency key, so that it may come again.
+
+        Raises:
+            APIError: the service refuses, and has created nothing.
+            TransportError: nothing was sent; or nothing was created, however often it was tried.
+            SubmitOutcomeUnknown: it may have been created.
+            ConfigurationError: the client cannot be used.
+        """
+        deadline = self._deadline(timeout)
+        key = request.headers["Idempotency-Key"]
+        if not is_callers_key:
+            return await self._see_through(Submit(key, order, self._grace), request, deadline)
+        async with self._turn(request, key, deadline):
+            if (known := self._known.get(key)) is not None:
+                self._check_same(request, known[0], order)
+                return Bought(known[1])
+            earlier = self._unsettled.get(key)
+            if earlier is not None:
+                self._check_same(request, earlier.submit.order, order)
+            submit = Submit(key, order, self._grace) if earlier is None else earlier.submit
+            bought = await self._see_through(submit, request, deadline)
+            self._known[key] = order, bought.answer
+            if len(self._known) > KEYS_KNOWN:
+                self._known.popitem(last=False)
+            return bought
+
+    async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
+        """Look again what became of a submit; None when it was surely not created.
+
+        Raises:
+            SubmitOutcomeUnknown: it still cannot be known.
+            ConfigurationError: the client cannot be used.
+        """
+        deadline = self._deadline(timeout)
+        key = error.idempotency_key
+        request = requests.list_tasks()
+        async with self._turn(request, key, deadline):
+            with self._account.lock:
+                task_id = self._account.ledger.claimed_with(key)
+            if task_id is not None:
+                self._unsettled.pop(key, None)
+                return Bought(SubmittedTask(task_id=task_id))
+            earlier = self._unsettled.get(key)
+            submit = self._restore(error) if earlier is None else earlier.submit
+            async with self._accounted_for(submit, Sending()):
+                details = await self._settle(submit, deadline, str(error.args[0]).partition("; the outcome")[0])
+            return None if details is None else _adopted(details)
+
+    # --- one submit ----------------------------------------------------------------------------------
+
+    async def _see_through(self, submit: Submit, request: Request, deadline: float) -> Bought:
+        sending = Sending(lambda: self._sent(submit))
+        async with self._accounted_for(submit, sending):
+            attempt = 1
+            if submit.state is State.GIVEN_UP:
+                details = await self._settle(submit, deadline, "an earlier submit with this key was lost")
+                if details is not None:
+                    return _adopted(details)
+            while True:
+                try:
+                    return await self._send(submit, request, sending, deadline)
+                except (APIError, TransportError) as error:
+                    details = await self._after(submit, error, deadline)
+                    if details is not None:
+                        return _adopted(details)
+                    await self._rest_before(request, error, attempt, deadline)
+                attempt += 1
+
+    async def _send(self, submit: Submit, request: Request, sending: Sending, deadline: float) -> Bought:
+        left = deadline - asyncio.get_running_loop().time()
+        answer = await self._session.call(
+            request, answers.submitted, expected="taskId", timeout=max(left, 0.0), sending=sending
+        )
+        with self._account.lock:
+            self._account.ledger.answered(submit, answer.task_id, _moment(), replayed=answer.idempotent_replay is True)
+        return Bought(answer)
+
+    async def _after(self, submit: Submit, error: APIError | TransportError, deadline: float) -> TaskDetails | None:
+        """The task of an attempt that failed; None when it has none and another attempt may be made.
+
+        Raises:
+            APIError, TransportError: there is no task, and another attempt would not help.
+            SubmitOutcomeUnknown: that cannot be known.
+        """
+        is_lost = failure_of(error) is Failure.LOST
+        # A refusal may be the echo of an earlier attempt, which came through late: its key is used, its credits spent.
+        if not is_lost and not submit.was_lost:
+            with self._account.lock:
+                self._account.ledger.refused(submit)
+            raise error
+        logger.warning("%s; looking for its task (idempotency key %s)", error, submit.key)
+        with self._account.lock:
+            self._account.ledger.lost(submit, asyncio.get_running_loop().time())
+        details = await self._settle(submit, deadline, str(error), error)
+        if details is None and not is_lost:
+            raise error
+        return details
+
+    async def _rest_before(self, request: Request, error: AIVideoMakerError, attempt: int, deadline: float) -> None:
+        policy = self._session.settings.policy
+        pause = policy.backoff(attempt, 0.5)
+        if attempt >= policy.max_attempts or asyncio.get_running_loop().time() + pause >= deadline:
+            raise error
+        logger.info("nothing was created; attempt %d in %.2f s", attempt + 1, pause)
+        await self._session.rest(request, pause, deadline)
+
+    @asynccontextmanager
+    async def _accounted_for(self, submit: Submit, sending: Sending) -> AsyncIterator[None]:
+        """Whatever happens within: what may exist at the service is not forgotten."""
+        self._at_work[submit.key] = submit, sending
+        with self._account.lock:
+            self._account.ledger.open(submit)
+        try:
+            yield
+        except BaseException as error:
+            is_open = submit.state in {State.LOST, State.GIVEN_UP}
+            if not is_open and not (submit.state is State.UNDER_WAY and sending.sent):
+                self._forget(submit)
+                raise
+            unknown = error if isinstance(error, SubmitOutcomeUnknown) else self._unknown(submit, _cause(error))
+            self._remember(submit, unknown)
+            if not isinstance(error, Exception):
+                self._tell(unknown)
+                raise
+            if unknown is error:
+                raise
+            raise unknown from error
+        else:
+            self._forget(submit)
+        finally:
+            del self._at_work[submit.key]
+
+    def _sent(self, submit: Submit) -> None:
+        with self._account.lock:
+            self._account.ledger.sent(submit, _moment())
+
+    def _remember(self, submit: Submit, unknown: SubmitOutcomeUnknown) -> None:
+        with self._account.lock:
+            if submit.state is State.UNDER_WAY:
+                self._account.ledger.lost(submit, asyncio.get_running_loop().time())
+            self._account.ledger.give_up(submit)
+        self._unsettled[submit.key] = _Unsettled(submit, unknown)
+
+    def _forget(self, submit: Submit) -> None:
+        with self._account.lock:
+            self._account.ledger.close(submit)
+        self._unsettled.pop(submit.key, None)
+
+    def _tell(self, unknown: SubmitOutcomeUnknown) -> None:
+        logger.warning("%s", unknown)
+        if self._on_unsettled is None:
+            return
+        try:
+            self._on_unsettled(unknown)
+        except Exception:
+            logger.exception("on_unsettled failed")
+
+    # --- the look at the list ------------------------------------------------------------------------
+
+    async def _settle(
+        self, submit: Submit, deadline: float, story: str, error: AIVideoMakerError | None = None
+    ) -> TaskDetails | None:
+        """The task of a lost submit; None when it was not created."""
+        loop = asyncio.get_running_loop()
+        submit.state = State.LOST
+        pause = LOOK_FAILED
+        while True:
+            with self._account.lock:
+                verdict = self._account.ledger.decide(submit, self._clock())
+            if isinstance(verdict, Adopted):
+                logger.info("the submit with idempotency key %s is task %s", submit.key, shorten(verdict.details.id))
+                return verdict.details
+            if isinstance(verdict, NotCreated):
+                with self._account.lock:
+                    self._account.ledger.refused(submit)
+                return None
+            if not isinstance(verdict, LookAgain) or max(verdict.at, loop.time()) >= deadline:
+                raise self._unknown(submit, story) from error
+            try:
+                await self._look(verdict.at, deadline)
+            except (APIError, TransportError) as failed:
+                if failure_of(failed) is Failure.REFUSED:
+                    raise self._unknown(submit, f"{story}; and the task list cannot be had ({failed})") from error
+                logger.info("%s; the look for the lost submit goes on", failed)
+                await self._rest_until(min(loop.time() + pause, deadline))
+                pause = min(2 * pause, LOOK_AT_LEAST)
+
+    async def _look(self, at: float, deadline: float) -> None:
+        """Let a list be asked for at this moment or later; all who need one share it."""
+        loop = asyncio.get_running_loop()
+        await self._rest_until(max(at, self._asked_at + SPACING * self._session.limiter.pace))
+        request = requests.list_tasks()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._looking.acquire()
+        except TimeoutError:
+            raise too_late(request) from None
+        try:
+            if self._asked_at < at:
+                asked_at = loop.time()
+                with self._account.lock:
+                    wanted = self._account.ledger.wanted()
+                reader = await self._session.read_list(
+                    request, lambda: TasksOfSubmits(wanted), timeout=max(deadline - loop.time(), 0.0)
+                )
+                self._take(reader, asked_at)
+        finally:
+            self._looking.release()
+
+    def _take(self, reader: TasksOfSubmits, asked_at: float) -> None:
+        with self._account.lock:
+            self._account.ledger.take(
+                reader.tasks,
+                asked_at=asked_at,
+                now=asyncio.get_running_loop().time(),
+                handled=self._handled(),
+                unreadable=reader.unreadable,
+            )
+        self._asked_at = asked_at
+
+    async def _rest_until(self, at: float) -> None:
+        loop = asyncio.get_running_loop()
+        if (seconds := at - loop.time()) > 0:
+            await self._session.rest(requests.list_tasks(), seconds, inf)
+
+    # --- small things --------------------------------------------------------------------------------
+
+    @property
+    def _grace(self) -> float:
+        return self._session.settings.policy.grace
+
+    def _deadline(self, timeout: float | None) -> float:
+        loop = self._session.check_usable()
+        return loop.time() + (self._session.settings.call_timeout if timeout is None else timeout)
+
+    def _clock(self) -> Clock:
+        return Clock(_moment(), self._session.service_time())
+
+    def _unknown(self, submit: Submit, story: str) -> SubmitOutcomeUnknown:
+        clock = self._clock()
+        with self._account.lock:
+            candidates = self._account.ledger.candidates(submit, clock)
+        return SubmitOutcomeUnknown(
+            story,
+            model=submit.order.model,
+            idempotency_key=submit.key,
+            began_at=datetime.fromtimestamp(clock.at_service(submit.sent or clock.now), UTC),
+            candidates=candidates,
+            order=submit.order,
+        )
+
+    def _restore(self, error: SubmitOutcomeUnknown) -> Submit:
+        """A submit of another client, perhaps of another process."""
+        now, service_now = _moment(), self._session.service_time()
+        age = service_now - error.began_at.timestamp()
+        order = error._order if isinstance(error._order, Order) else Order(error.model, {})
+        submit = Submit(
+            error.idempotency_key, order, self._grace, State.GIVEN_UP, Moment(now.loop - age, now.wall - age)
+        )
+        # When it was lost is not known, but it was: the search begins anew.
+        submit.was_lost, submit.lost_at = True, now.loop
+        return submit
+
+    @staticmethod
+    def _check_same(request: Request, known: Order, order: Order) -> None:
+        if known != order:
+            raise IdempotencyConflict(
+                "this idempotency key was used for another request; nothing was sent",
+                status=409,
+                method=request.method,
+                path=shorten(request.path),
+            )
+
+    @asynccontextmanager
+    async def _turn(self, request: Request, key: str, deadline: float) -> AsyncIterator[None]:
+        """One at a time for each key: whoever comes second finds what became of the first."""
+        turn = self._turns.setdefault(key, _Turn())
+        turn.users += 1
+        try:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await turn.lock.acquire()
+            except TimeoutError:
+                raise too_late(request) from None
+            try:
+                self._session.check_usable()
+                yield
+            finally:
+                turn.lock.release()
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[key]
+
+
+def _moment() -> Moment:
+    return Moment(asyncio.get_running_loop().time(), time.time())
+
+
+def _adopted(details: TaskDetails) -> Bought:
+    answer = SubmittedTask(task_id=details.id, status=details.status, credits_charged=details.credits_charged)
+    return Bought(answer, details)
+
+
+def _cause(error: BaseException) -> str:
+    return str(error) if isinstance(error, AIVideoMakerError) else "the submit was cancelled on its way"

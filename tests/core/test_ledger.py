@@ -1,0 +1,474 @@
+"""No credit spent twice: the rules, over random interleavings of creations, losses, delays and list lags.
+
+The world of these tests has a service, submits whose answers are lost or not, and a clock; no event loop.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aivideomaker_async._core.ledger import (
+    GRACE,
+    Adopted,
+    Clock,
+    Ledger,
+    LookAgain,
+    Moment,
+    NotCreated,
+    Submit,
+)
+from aivideomaker_async._core.likeness import Order
+from aivideomaker_async.tasks import TaskDetails, TaskStatus
+
+EPOCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+
+
+@dataclass
+class Task:
+    id: str
+    order: Order
+    key: str | None
+    created: float
+    """When it was created, in seconds of the world."""
+    ended: float
+
+
+@dataclass
+class Service:
+    """Stamps tasks with a clock of its own, and shows them late."""
+
+    keeps_keys: bool = False
+    skew: float = 0.0
+    speed: float = 1.0
+    honest_date: bool = True
+    """Whether the header of its answers tells the same clock that stamps tasks."""
+    lag: Callable[[], float] = lambda: 0.0
+    tasks: list[Task] = field(default_factory=list)
+
+    def stamp(self, at: float) -> float:
+        return EPOCH + self.skew + at * self.speed
+
+    def date(self, at: float) -> float:
+        return self.stamp(at) if self.honest_date else EPOCH + at
+
+    def create(self, order: Order, key: str, at: float, lasts: float) -> Task:
+        task = Task(f"ck{len(self.tasks)}", order, key if self.keeps_keys else None, at, at + lasts)
+        self.tasks.append(task)
+        return task
+
+    def replay(self, key: str) -> Task | None:
+        return next((task for task in self.tasks if self.keeps_keys and task.key == key), None)
+
+    def list(self, at: float) -> list[TaskDetails]:
+        shown_until = at - self.lag()
+        return [self.row(task, at) for task in reversed(self.tasks) if task.created <= shown_until]
+
+    def row(self, task: Task, at: float) -> TaskDetails:
+        shown = dict.fromkeys(task.order.uploads, f"https://service.example/{task.id}.png")
+        return TaskDetails(
+            id=task.id,
+            status=TaskStatus.COMPLETED if at >= task.ended else TaskStatus.PROGRESS,
+            model=task.order.model,
+            input={**task.order.fields, **shown},
+            created_at=datetime.fromtimestamp(self.stamp(task.created), UTC),
+            idempotency_key=task.key,
+        )
+
+
+@dataclass
+class Asked:
+    """A submit that somebody has asked for, and what became of it."""
+
+    submit: Submit
+    handle: str | None = None
+    unknown: bool = False
+    attempts: int = 0
+
+
+class World:
+    def __init__(self, service: Service, rng: random.Random) -> None:
+        self.service = service
+        self.rng = rng
+        self.ledger = Ledger()
+        self.now = 0.0
+        self.asked: list[Asked] = []
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = count()
+
+    def at(self, moment: float, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (max(moment, self.now), next(self._numbers), event))
+
+    def run(self) -> None:
+        for _ in range(20_000):
+            if not self._events:
+                return
+            self.now, _, event = heapq.heappop(self._events)
+            event()
+        raise AssertionError("it never ends")
+
+    def moment(self) -> Moment:
+        # The wall clock of this machine is off as well.
+        return Moment(self.now, EPOCH - 4321.0 + self.now)
+
+    def clock(self) -> Clock:
+        return Clock(self.moment(), self.service.date(self.now))
+
+    # --- a submit, as the shell makes it ---------------------------------------------------------
+
+    def submit(self, order: Order, fates: list[str]) -> None:
+        asked = Asked(Submit(f"key-{len(self.asked)}", order))
+        self.asked.append(asked)
+        self.ledger.open(asked.submit)
+        self.attempt(asked, fates)
+
+    def attempt(self, asked: Asked, fates: list[str]) -> None:
+        asked.attempts += 1
+        self.ledger.sent(asked.submit, self.moment())
+        fate, rest = (fates[0], fates[1:]) if fates else ("answered", [])
+        latency = self.rng.uniform(0.0, 2.0)
+        slow = self.rng.uniform(0.0, GRACE / 3)
+        if fate == "answered":
+            self.at(self.now + latency, lambda: self.create(asked, answered=True))
+        elif fate == "lost after":
+            self.at(self.now + latency, lambda: self.create(asked, answered=False))
+            self.at(self.now + latency, lambda: self.lose(asked, rest))
+        elif fate == "created late":
+            self.at(self.now + latency + slow, lambda: self.create(asked, answered=False))
+            self.at(self.now + latency, lambda: self.lose(asked, rest))
+        else:
+            self.at(self.now + latency, lambda: self.lose(asked, rest))
+
+    def create(self, asked: Asked, *, answered: bool) -> None:
+        key = asked.submit.key
+        task = self.service.replay(key)
+        is_replay = task is not None
+        task = task or self.service.create(asked.submit.order, key, self.now, self.rng.uniform(1.0, 200.0))
+        if answered:
+            found = task
+            self.at(self.now + self.rng.uniform(0.0, 1.0), lambda: self.answer(asked, found, is_replay))
+
+    def answer(self, asked: Asked, task: Task, is_replay: bool) -> None:
+        self.ledger.answered(asked.submit, task.id, self.moment(), replayed=is_replay)
+        asked.handle = task.id
+
+    def lose(self, asked: Asked, fates: list[str]) -> None:
+        self.ledger.lost(asked.submit, self.now)
+        self.decide(asked, fates)
+
+    def decide(self, asked: Asked, fates: list[str]) -> None:
+        verdict = self.ledger.decide(asked.submit, self.clock())
+        if isinstance(verdict, Adopted):
+            asked.handle = verdict.details.id
+        elif isinstance(verdict, NotCreated):
+            self.ledger.refused(asked.submit)
+            self.at(self.now + 0.5, lambda: self.attempt(asked, fates))
+        elif isinstance(verdict, LookAgain):
+            self.at(verdict.at + self.rng.uniform(0.0, 0.2), lambda: self.look(asked, fates))
+        else:
+            asked.unknown = True
+            self.ledger.give_up(asked.submit)
+
+    def look(self, asked: Asked, fates: list[str]) -> None:
+        asked_at = self.now
+        told = self.now + self.rng.uniform(0.0, 0.5)
+
+        def answer() -> None:
+            wanted = self.ledger.wanted()
+            rows = [row for row in self.service.list(told) if wanted.concerns(_wire(row))]
+            self.ledger.take(rows, asked_at=asked_at, now=self.now)
+            self.decide(asked, fates)
+
+        self.at(told + self.rng.uniform(0.0, 0.5), answer)
+
+
+def _wire(row: TaskDetails) -> dict[str, object]:
+    return {"id": row.id, "model": row.model, "idempotencyKey": row.idempotency_key}
+
+
+ORDERS = (
+    Order("t2v", {"prompt": "a red fox", "duration": "5"}),
+    Order("t2v", {"prompt": "a red fox", "duration": "8"}),
+    Order("i2v", {"prompt": "it moves", "duration": "5"}, {"image": b"one"}),
+    Order("i2v", {"prompt": "it moves", "duration": "5"}, {"image": b"two"}),
+    Order("i2v", {"duration": "5"}, {"image": b"one"}),
+)
+
+fates = st.lists(st.sampled_from(["answered", "lost after", "created late", "lost before"]), max_size=3)
+plans = st.lists(st.tuples(st.floats(0.0, 40.0), st.sampled_from(ORDERS), fates), min_size=1, max_size=12)
+
+
+def build(data: dict[str, Any], seed: int) -> World:
+    rng = random.Random(seed)
+    most = data.pop("most_lag")
+    service = Service(**data, lag=lambda: rng.uniform(0.0, most))
+    return World(service, rng)
+
+
+def check(world: World) -> None:
+    handles = [asked.handle for asked in world.asked if asked.handle is not None]
+    assert len(handles) == len(set(handles)), "two handles share a task"
+    ours = {task.id: task for task in world.service.tasks if not task.id.startswith("old")}
+    assert len(ours) <= len(world.asked), "a credit was spent twice"
+    for asked in world.asked:
+        assert (asked.handle is None) == asked.unknown, "every submit ends"
+        if asked.handle is not None:
+            assert ours[asked.handle].order == asked.submit.order, "the handle of another order"
+    # What nobody has a handle of was reported.
+    assert len(ours) - len(handles) <= sum(asked.unknown for asked in world.asked)
+
+
+@given(
+    plan=plans,
+    data=st.fixed_dictionaries(
+        {
+            "keeps_keys": st.booleans(),
+            "skew": st.sampled_from([0.0, -7200.0, 3600.0, 3e7, -3e7, 40.0, -40.0]),
+            "speed": st.sampled_from([1.0, 1.0, 24.0, 600.0]),
+            "honest_date": st.booleans(),
+            "most_lag": st.sampled_from([0.0, 1.0, GRACE / 3]),
+        }
+    ),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_no_task_is_bought_twice_and_no_handle_given_twice(
+    plan: list[tuple[float, Order, list[str]]], data: dict[str, Any], seed: int
+) -> None:
+    world = build(data, seed)
+    for at, order, fates in plan:
+        world.at(at, lambda order=order, fates=fates: world.submit(order, fates))  # type: ignore[misc]
+    world.run()
+    check(world)
+
+
+@given(
+    plan=plans,
+    olds=st.lists(st.tuples(st.floats(60.0, 90_000.0), st.sampled_from(ORDERS), st.floats(1.0, 600.0)), max_size=6),
+    data=st.fixed_dictionaries(
+        {
+            "keeps_keys": st.booleans(),
+            "skew": st.sampled_from([0.0, -7200.0, 3600.0, 3e7, -3e7]),
+            "most_lag": st.sampled_from([0.0, 1.0, GRACE / 3]),
+        }
+    ),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_tasks_of_the_past_are_not_taken_for_new_ones(
+    plan: list[tuple[float, Order, list[str]]],
+    olds: list[tuple[float, Order, float]],
+    data: dict[str, Any],
+    seed: int,
+) -> None:
+    world = build(data, seed)
+    for number, (age, order, lasts) in enumerate(sorted(olds, key=lambda old: -old[0])):
+        world.service.tasks.append(Task(f"old{number}", order, None, -age, -age + lasts))
+    for at, order, fates in plan:
+        world.at(at, lambda order=order, fates=fates: world.submit(order, fates))  # type: ignore[misc]
+    world.run()
+    check(world)
+
+
+@given(
+    losses=st.integers(0, 6),
+    submits=st.integers(1, 6),
+    keeps_keys=st.booleans(),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_identical_orders_each_get_one(losses: int, submits: int, keeps_keys: bool, seed: int) -> None:
+    """They are interchangeable, so nothing about them need stay unknown."""
+    world = World(Service(keeps_keys=keeps_keys), random.Random(seed))
+    for number in range(submits):
+        fate = world.rng.choice(["lost after", "lost before"]) if number < losses else "answered"
+        world.at(world.rng.uniform(0.0, 3.0), lambda fate=fate: world.submit(ORDERS[0], [fate]))  # type: ignore[misc]
+    world.run()
+    check(world)
+    assert [asked.unknown for asked in world.asked] == [False] * submits
+    assert len(world.service.tasks) == submits
+
+
+# --- one rule at a time ----------------------------------------------------------------------------
+
+ORDER = ORDERS[0]
+
+
+def moment(at: float) -> Moment:
+    return Moment(at, EPOCH + at)
+
+
+def clock(at: float) -> Clock:
+    return Clock(moment(at), EPOCH + at)
+
+
+def row(task_id: str = "ck1", created: float | None = 0.0, **fields: Any) -> TaskDetails:
+    stamp = None if created is None else datetime.fromtimestamp(EPOCH + created, UTC)
+    known = {"model": "t2v", "input": ORDER.fields, "status": TaskStatus.PROGRESS, "created_at": stamp}
+    return TaskDetails(id=task_id, **(known | fields))
+
+
+def lost(ledger: Ledger, *, sent: float = 0.0, at: float = 1.0, key: str = "key-1") -> Submit:
+    submit = Submit(key, ORDER)
+    ledger.open(submit)
+    ledger.sent(submit, moment(sent))
+    ledger.lost(submit, at)
+    return submit
+
+
+def look(ledger: Ledger, at: float, *rows: TaskDetails, **more: Any) -> None:
+    ledger.take(rows, asked_at=at, now=at + 0.1, **more)
+
+
+def kinds(ledger: Ledger, submit: Submit, at: float) -> str:
+    return type(ledger.decide(submit, clock(at))).__name__
+
+
+def test_the_looks_are_spread_over_the_grace_time() -> None:
+    ledger = Ledger()
+    submit = lost(ledger)
+    now, asked = 1.0, list[float]()
+    while isinstance(verdict := ledger.decide(submit, clock(now)), LookAgain):
+        now = verdict.at
+        asked.append(now - 1.0)
+        look(ledger, now)
+    assert asked == [0.0, 1.0, 3.0, 7.0, GRACE]
+    assert isinstance(verdict, NotCreated)
+
+
+def test_a_list_that_hides_known_tasks_proves_nothing() -> None:
+    """It lags by minutes, or shows only so many."""
+    ledger = Ledger()
+    submit = lost(ledger, sent=0.0, at=5.0)
+    other = Submit("key-2", ORDERS[2])
+    ledger.open(other)
+    ledger.sent(other, moment(1.0))
+    ledger.answered(other, "ck9", moment(2.0))
+    look(ledger, 30.0)
+    assert kinds(ledger, submit, 30.2) == "LookAgain"
+    look(ledger, 60.0)
+    assert kinds(ledger, submit, 60.2) == "Undecided"
+    look(ledger, 61.0, row("ck9", 1.5, model="i2v"))
+    assert kinds(ledger, submit, 61.2) == "NotCreated"
+
+
+def test_a_row_that_cannot_be_read_may_be_it() -> None:
+    ledger = Ledger()
+    submit = lost(ledger)
+    look(ledger, 30.0, unreadable=1)
+    assert kinds(ledger, submit, 30.2) == "LookAgain"
+    look(ledger, 100.0, unreadable=1)
+    assert kinds(ledger, submit, 100.2) == "Undecided"
+
+
+def test_a_task_without_a_time_is_new_when_it_was_not_there_before() -> None:
+    ledger = Ledger()
+    submit = lost(ledger)
+    look(ledger, 1.0, row("old", None))
+    assert kinds(ledger, submit, 1.2) == "LookAgain"
+    look(ledger, 30.0, row("old", None))
+    assert kinds(ledger, submit, 30.2) == "Undecided"
+    look(ledger, 31.0, row("new", None), row("old", None))
+    assert ledger.decide(submit, clock(31.2)) == Adopted(row("new", None))
+
+
+def test_a_task_with_a_handle_of_its_own_is_not_adopted() -> None:
+    """Somebody took it up by its id."""
+    ledger = Ledger()
+    submit = lost(ledger)
+    look(ledger, 30.0, row(), handled=["ck1"])
+    assert kinds(ledger, submit, 30.2) == "Undecided"
+    assert [task.id for task in ledger.candidates(submit, clock(30.2))] == ["ck1"]
+
+
+def test_a_task_that_was_there_before_is_old_whatever_its_time_says() -> None:
+    ledger = Ledger()
+    first = lost(ledger, sent=0.0, at=1.0)
+    look(ledger, 2.0, row("ck1", 5000.0))
+    second = lost(ledger, sent=3.0, at=4.0, key="key-2")
+    look(ledger, 30.0, row("ck1", 5000.0))
+    ledger.give_up(first)
+    assert kinds(ledger, second, 30.2) == "NotCreated"
+
+
+def test_one_that_was_given_up_may_still_own_a_task() -> None:
+    """Interchangeable ones take one each; another order's does not."""
+    ledger = Ledger()
+    given_up = Submit("key-0", ORDERS[3])
+    ledger.open(given_up)
+    ledger.sent(given_up, moment(0.0))
+    ledger.lost(given_up, 1.0)
+    ledger.give_up(given_up)
+    submit = Submit("key-1", ORDERS[2])
+    ledger.open(submit)
+    ledger.sent(submit, moment(2.0))
+    ledger.lost(submit, 3.0)
+    shown = {"prompt": "it moves", "duration": "5", "image": "https://service.example/1.png"}
+    look(ledger, 30.0, row("ck1", 2.5, model="i2v", input=shown))
+    assert kinds(ledger, submit, 30.2) == "Undecided"
+    ledger.close(given_up)
+    assert kinds(ledger, submit, 30.2) == "Adopted"
+
+
+def test_a_finished_task_of_long_ago_is_old_though_clocks_were_never_compared() -> None:
+    ledger = Ledger()
+    submit = lost(ledger, sent=0.0, at=90.0)
+    ended = {"status": TaskStatus.COMPLETED}
+    # The first look came late: a task of today may have ended by now.
+    look(ledger, 120.0, row("yesterday", -30 * 3600.0, **ended))
+    assert kinds(ledger, submit, 120.2) == "NotCreated"
+    submit = lost(ledger, sent=200.0, at=290.0, key="key-2")
+    look(ledger, 320.0, row("today", -3600.0, **ended))
+    assert kinds(ledger, submit, 320.2) == "Undecided"
+
+
+def test_claims_are_forgotten_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger()
+
+    def buy(number: int, at: float) -> None:
+        submit = Submit(f"key-{number}", ORDER)
+        ledger.open(submit)
+        ledger.sent(submit, moment(at))
+        ledger.answered(submit, f"ck{number}", moment(at + 1.0))
+
+    buy(1, 0.0)
+    waiting = lost(ledger, sent=10.0, at=11.0, key="waiting")
+    buy(2, 20.0)
+    buy(3, 5000.0)
+    assert ledger.claimed_with("key-1") is None
+    assert ledger.claimed_with("key-2") == "ck2"
+    ledger.close(waiting)
+    buy(4, 5001.0)
+    assert ledger.claimed_with("key-2") is None
+    monkeypatch.setattr("aivideomaker_async._core.ledger.MOST_CLAIMS", 10)
+    for number in range(5, 30):
+        buy(number, 5002.0)
+    assert len(ledger.wanted().task_ids) == 10
+
+
+def test_what_can_tell_nothing_is_not_deciphered() -> None:
+    ledger = Ledger()
+    submit = lost(ledger)
+    done = Submit("key-9", ORDERS[2])
+    ledger.open(done)
+    ledger.sent(done, moment(0.0))
+    ledger.answered(done, "ck9", moment(0.5))
+    wanted = ledger.wanted()
+    concerns = (
+        {"id": "ck1", "model": "t2v"},
+        {"id": "ck9", "model": "x"},
+        {"id": "ck1"},
+        {"model": "x", "idempotencyKey": submit.key},
+    )
+    assert all(map(wanted.concerns, concerns))
+    assert not wanted.concerns({"id": "ck1", "model": "i2v"})
+    assert not wanted.concerns({"id": 7, "model": "x", "idempotencyKey": None})

@@ -1,0 +1,98 @@
+"""Whether a task of the list is what was ordered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async._core.data_uri import Image
+from aivideomaker_async._core.likeness import Likeness, likeness, order
+from aivideomaker_async.tasks import TaskDetails, TaskStatus
+
+SAME, MAYBE, OTHER = Likeness.SAME, Likeness.MAYBE, Likeness.OTHER
+TEXT = {"prompt": "a red fox in the snow", "aspectRatio": "16:9", "duration": "5"}
+PICTURE = Image("image/png", b"\x89PNG")
+URL = "https://pictures.example/a.png"
+
+
+def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
+    return TaskDetails(id="ck1", status=TaskStatus.SUBMITTED, model=model, input=shown)
+
+
+@pytest.mark.parametrize(
+    ("sent", "shown", "expected"),
+    [
+        (TEXT, TEXT, SAME),
+        (TEXT, TEXT | {"duration": 5}, SAME),
+        (TEXT, TEXT | {"duration": 5.0}, SAME),
+        (TEXT, TEXT | {"prompt": "  a red  fox in the snow\n"}, SAME),
+        ({"prompt": "café"}, {"prompt": "cafe\u0301"}, SAME),
+        # What the service adds.
+        (TEXT, TEXT | {"resolution": "720p", "filterMode": None, "seed": 7, "promptExtend": False}, SAME),
+        (TEXT, TEXT | {"negative": "", "images": []}, SAME),
+        # Settings that it does not show; the words tell.
+        (TEXT, {"prompt": TEXT["prompt"]}, SAME),
+        # Other orders.
+        (TEXT, TEXT | {"duration": "8"}, OTHER),
+        (TEXT, TEXT | {"prompt": "a blue whale"}, OTHER),
+        (TEXT, TEXT | {"prompt": "a red"}, OTHER),
+        ({"duration": "5"}, {"duration": "5", "prompt": "words"}, OTHER),
+        ({"prompt": "x"}, {"prompt": "x", "image": URL}, OTHER),
+        ({"prompt": "x"}, {"prompt": "x", "referenceImageUrls": [URL]}, OTHER),
+        # What cannot be told.
+        (TEXT, {}, MAYBE),
+        (TEXT, {"duration": "5"}, MAYBE),
+        ({"duration": "5"}, {"resolution": "720p"}, MAYBE),
+        (TEXT, TEXT | {"prompt": "a red fox in the s"}, MAYBE),
+        ({"prompt": ["one", "two"]}, {"prompt": '["one", "two"]'}, MAYBE),
+        # Lists and nested things.
+        ({"prompt": ["one", "two"]}, {"prompt": ["one", "two "]}, SAME),
+        ({"prompt": ["one", "two"]}, {"prompt": ["two", "one"]}, OTHER),
+        ({"prompt": "x", "more": {"a": 1}}, {"prompt": "x", "more": {"a": "1"}}, SAME),
+        ({"prompt": "x", "seed": None}, {"prompt": "x"}, SAME),
+        ({"prompt": "x", "on": True}, {"prompt": "x", "on": False}, OTHER),
+        # Images: at a URL, of which the service may keep a copy; and as data, which it shows as a URL.
+        ({"prompt": "x", "image": URL}, {"prompt": "x", "image": URL}, SAME),
+        ({"prompt": "x", "image": URL}, {"prompt": "x", "image": "https://copies.example/1.png"}, MAYBE),
+        ({"prompt": "x", "image": URL}, {"prompt": "x"}, MAYBE),
+        ({"prompt": "x", "image": URL}, {"prompt": "x", "image": "no address"}, OTHER),
+        ({"prompt": "x", "image": PICTURE}, {"prompt": "x", "image": "https://copies.example/1.png"}, SAME),
+        ({"prompt": "x", "image": "data:image/png;base64,AAAA"}, {"prompt": "x", "image": URL}, SAME),
+        ({"prompt": "x", "image": ["data:image/png;base64,AAAA", URL]}, {"prompt": "x", "image": [URL, URL]}, SAME),
+        ({"duration": "5", "image": PICTURE}, {"duration": "5", "image": URL}, SAME),
+    ],
+)
+def test_orders_and_what_is_shown(sent: dict[str, Any], shown: dict[str, Any], expected: Likeness) -> None:
+    assert likeness(order("t2v", sent), task(shown)) is expected
+
+
+def test_the_model_counts() -> None:
+    assert likeness(order("t2v", TEXT), task(TEXT, "t2v_v3")) is OTHER
+    assert likeness(order("t2v", TEXT), task(TEXT, None)) is MAYBE
+
+
+def test_orders_of_different_images_are_not_interchangeable() -> None:
+    first, same, other = (
+        order("i2v", {"prompt": "x", "image": Image("image/png", data)}) for data in (b"one", b"one", b"two")
+    )
+    assert first == same
+    assert first != other
+    lists = [order("i2v", {"image": ["data:image/png;base64,AAAA", URL + end]}) for end in ("", "", "?2")]
+    assert lists[0] == lists[1] != lists[2]
+
+
+def test_numbers_without_end_and_things_without_bottom() -> None:
+    deep: Any = "x"
+    for _ in range(100):
+        deep = [deep]
+    assert order("t2v", {"prompt": "x", "n": float("inf"), "deep": deep, "odd": object}) is not None
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists), st.text())
+def test_an_order_is_always_like_itself(value: Any, prompt: str) -> None:
+    sent = {"prompt": prompt or "x", "setting": value}
+    shown = {name: item for name, item in sent.items() if not str(item).startswith("data:")}
+    assert likeness(order("t2v", sent), task(shown)) in {SAME, MAYBE}

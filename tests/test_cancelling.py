@@ -1,0 +1,156 @@
+"""What becomes of the paid task when the wait for it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anyio
+import pytest
+
+from aivideomaker_async import ConfigurationError, RateLimiter, TextToVideo, VideoTask, WaitTimeout
+from tests.support.cancelling import cancel_everywhere
+from tests.support.leaks import assert_nothing_held
+from tests.support.scripted import Hang, Reply, ScriptedService
+from tests.support.shop import Lost, Shop, buying, ids, posts
+
+pytestmark = pytest.mark.anyio
+
+SPEC = TextToVideo(prompt="a red fox in the snow", aspect_ratio="16:9", duration=5)
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+def cancels(service: ScriptedService) -> list[str]:
+    return [arrival.path.split("/")[4] for arrival in service.arrivals if arrival.method == "PUT"]
+
+
+@pytest.mark.parametrize("on_cancel", ["leave", "cancel"])
+async def test_a_cancelled_wait(on_cancel: Any) -> None:
+    async with buying(Shop()) as (service, client):
+        task = await client.submit(SPEC)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(10):
+                await task.result(on_cancel=on_cancel)
+    assert cancels(service) == (["ck1"] if on_cancel == "cancel" else [])
+
+
+async def test_a_scope_of_anyio_is_a_cancellation_too() -> None:
+    """It cancels again at every await, and the paid task is cancelled all the same."""
+    async with buying(Shop()) as (service, client):
+        with anyio.move_on_after(10) as scope:
+            await client.generate(SPEC, on_cancel="cancel")
+        assert scope.cancelled_caught
+    assert cancels(service) == ["ck1"]
+
+
+async def test_a_timeout_of_the_wait_leaves_the_task() -> None:
+    async with buying(Shop()) as (service, client):
+        with pytest.raises(WaitTimeout):
+            await client.generate(SPEC, timeout=5, on_cancel="cancel")
+    assert cancels(service) == []
+
+
+async def test_a_submit_on_its_way_is_seen_through_and_cancelled() -> None:
+    shop = Shop()
+    shop.answer_after = 5.0
+    async with buying(shop) as (service, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await client.generate(SPEC, on_cancel="cancel")
+        assert client.unsettled() == []
+    assert cancels(service) == ["ck1"]
+
+
+async def test_a_submit_on_its_way_is_not_waited_for_without_end() -> None:
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with buying(shop) as (_, client):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await client.generate(SPEC, on_cancel="cancel")
+        assert asyncio.get_running_loop().time() - began == pytest.approx(12.0, abs=0.5)
+        assert len(client.unsettled()) == 1
+
+
+async def test_a_submit_that_was_not_sent_is_not_waited_for() -> None:
+    shop = Shop(Reply(429, {"message": "later"}, {"Retry-After": "300"}))
+    async with buying(shop) as (service, client):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2):
+                await client.generate(SPEC, on_cancel="cancel")
+        assert asyncio.get_running_loop().time() - began == pytest.approx(2.0, abs=0.5)
+    assert len(posts(service)) == 1
+
+
+async def test_a_cancel_that_fails_does_not_hide_the_cancellation(caplog: pytest.LogCaptureFixture) -> None:
+    shop = Shop()
+    shop.override = lambda arrival: Hang() if arrival.method == "PUT" else None
+    async with buying(shop) as (_, client):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await client.generate(SPEC, on_cancel="cancel")
+        assert asyncio.get_running_loop().time() - began <= 15.5
+    assert "goes on" in caplog.text
+
+
+async def test_leaving_generate_many_can_cancel_as_well() -> None:
+    specs = [TextToVideo(prompt=f"fox {number}", aspect_ratio="1:1", duration=5) for number in range(4)]
+    async with buying(Shop()) as (service, client):
+        outcomes = client.generate_many(specs, max_active=4, on_cancel="cancel")
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(10):
+                await anext(outcomes)
+        await outcomes.aclose()
+    assert sorted(cancels(service)) == ["ck1", "ck2", "ck3", "ck4"]
+
+
+async def test_cancelled_anywhere_every_task_is_cancelled() -> None:
+    """Whatever was sold was cancelled, or is in `unsettled`; and nothing is held."""
+    shop = Shop()
+    shop.answer_after = 0.05
+    shop.lasts = 0.2
+
+    async with buying(shop, limiter=RateLimiter(100_000)) as (service, client):
+
+        async def check() -> None:
+            await assert_nothing_held(client)
+            await asyncio.sleep(1.0)
+            unsettled = [await client.reconcile(error) for error in client.unsettled()]
+            left = ids(task for task in unsettled if task is not None)
+            for task_id in left:
+                await client.cancel(task_id)
+            assert sorted(set(cancels(service))) == ids(shop.sold)
+            service.arrivals.clear()
+            shop.sold.clear()
+
+        async def call() -> None:
+            await client.generate(SPEC, on_cancel="cancel", timeout=200)
+
+        await cancel_everywhere(call, check, at_least=20)
+
+
+async def test_the_handle_is_told_before_the_wait() -> None:
+    told: list[VideoTask] = []
+    async with buying(Shop()) as (_, client):
+        with pytest.raises(WaitTimeout):
+            await client.generate(SPEC, timeout=5, on_submit=told.append)
+    assert ids(told) == ["ck1"]
+
+
+async def test_anything_else_is_refused() -> None:
+    shop = Shop()
+    wrong: Any = "kill"
+    async with buying(shop) as (service, client):
+        with pytest.raises(ConfigurationError, match="on_cancel='kill': must be 'leave' or 'cancel'"):
+            await client.generate(SPEC, on_cancel=wrong)
+        with pytest.raises(ConfigurationError):
+            client.generate_many([SPEC], on_cancel=wrong)
+        with pytest.raises(ConfigurationError):
+            await client.task("ck1").result(on_cancel=wrong)
+    assert service.arrivals == []
