@@ -386,11 +386,16 @@ class AIVideoMaker:
             task_id: its id.
             timeout: seconds for each of the one or two calls; None for the client's `call_timeout`.
 
+        Returns:
+            What happened: `outcome` is "cancelled", "too_late" or "finished", and `status` what the task is in now. A
+            task that was cancelled before counts as cancelled.
+
         Raises:
             TaskNotFound: the service knows no such task for this key.
+            APIError: the service refuses, and the task is SUBMITTED all the same.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        status = None
+        status, refusal = None, None
         try:
             status = await self._session.call(
                 requests.cancel(task_id), answers.cancelled, expected="taskId", timeout=timeout
@@ -399,9 +404,13 @@ class AIVideoMaker:
             raise
         except APIError as error:
             logger.debug("cancel of task %s: %s", task_id, error)
+            refusal = error
         if status != TaskStatus.CANCEL:
             # Refused, or not cancelled: what an answer to a late cancel says is not documented, so the task is asked.
             status = await self.get_status(task_id, timeout=timeout)
+            if refusal is not None and status == TaskStatus.SUBMITTED:
+                # Not since it was too late.
+                raise refusal
         else:
             self._observe(task_id, status)
         return CancelResult(task_id=task_id, cancelled=status == TaskStatus.CANCEL, status=status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from attrs import field, frozen
 
@@ -178,6 +178,13 @@ class CancelResult:
     task_id: str = field(repr=_shown)
     cancelled: bool
     status: TaskStatus = field(repr=_shown)
+
+    @property
+    def outcome(self) -> Literal["cancelled", "too_late", "finished"]:
+        """What happened: "cancelled"; "too_late", and the task goes on; or "finished", and it had ended before."""
+        if self.cancelled:
+            return "cancelled"
+        return "finished" if self.status.is_terminal else "too_late"
 
 
 @frozen(kw_only=True)

@@ -35,7 +35,7 @@ from aivideomaker_async import (
 )
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Reply, row, scripted, submitted
+from tests.support.scripted import Drop, Reply, one_by_one, row, scripted, submitted
 
 pytestmark = pytest.mark.anyio
 
@@ -175,6 +175,10 @@ async def test_a_late_cancel_is_understood_however_the_service_says_it(late: int
             await asyncio.sleep(1)
             result = await task.cancel()
             assert (result.cancelled, result.status) == (False, TaskStatus.PROGRESS)
+            assert result.outcome == "too_late"
+            simulator.finish(task.id)
+            result = await task.cancel()
+            assert (result.outcome, result.status) == ("finished", TaskStatus.COMPLETED)
 
 
 async def test_a_late_cancel_that_looks_like_an_error_is_no_failure_of_the_task() -> None:
@@ -188,6 +192,31 @@ async def test_a_late_cancel_that_looks_like_an_error_is_no_failure_of_the_task(
     async with scripted(handle) as service:
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
             assert (await client.cancel("ck1")).status == TaskStatus.PROGRESS
+
+
+async def test_a_cancel_that_is_refused_for_another_reason_is_an_error() -> None:
+    """The task is SUBMITTED, so it was not too late."""
+
+    def handle(arrival: Any) -> Reply:
+        return Reply(422, {"message": "not today"}) if arrival.method == "PUT" else Reply(body={"status": "SUBMITTED"})
+
+    async with scripted(handle) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+            with pytest.raises(APIError, match="not today"):
+                await client.cancel("ck1")
+
+
+async def test_a_cancel_whose_answer_is_lost_is_no_error() -> None:
+    """It is sent again, and then the service may say that there is nothing to cancel."""
+    answers = [
+        Drop(),
+        Reply(400, {"message": "Only a SUBMITTED task can be cancelled"}),
+        Reply(body={"status": "CANCEL"}),
+    ]
+
+    async with scripted(one_by_one(answers)) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+            assert (await client.cancel("ck1")).outcome == "cancelled"
 
 
 async def test_wrong_keys_and_empty_accounts_are_told(simulator: Simulator) -> None:

@@ -169,8 +169,9 @@ TEXTS = {
         "wait for it again with client.task('tv_1'), do not submit it again"
     ),
     "SubmitOutcomeUnknown": (
-        "the connection broke; the outcome of this t2v submit is unknown (idempotency key avm-1; 1 task in the list may "
-        "be it): it may have been created and charged, so do not submit it again before client.reconcile(error) has told"
+        "the connection broke; the outcome of this t2v submit is unknown (idempotency key avm-1; 1 task in the list "
+        "may be it): it may have been created and charged, so do not submit it again before client.reconcile(error) "
+        "has told"
     ),
 }
 
