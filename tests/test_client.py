@@ -35,7 +35,7 @@ from aivideomaker_async import (
 )
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Action, Drop, Reply, one_by_one, row, scripted, submitted
+from tests.support.scripted import Drop, Reply, one_by_one, row, scripted, submitted
 
 pytestmark = pytest.mark.anyio
 
