@@ -141,6 +141,11 @@ def _identifier(value: Any) -> str:
     return value
 
 
+def _new_id(value: Any) -> str:
+    # A handle of no task would be a task that is paid and lost. Of a service that does write numbers, the list tells.
+    return _identifier(_text(value))
+
+
 def _status(value: Any) -> TaskStatus:
     if not isinstance(value, str) or not value:
         raise ValueError("expected a status")
@@ -249,7 +254,7 @@ def shown(value: object) -> str:
 
 _SUBMITTED: Final = _Shape(
     SubmittedTask,
-    required={"taskId": ("task_id", _identifier)},
+    required={"taskId": ("task_id", _new_id)},
     optional={
         "status": ("status", _status),
         "responseUrl": ("response_url", _text),
