@@ -7,13 +7,14 @@ DEMO_OUTPUT ?= demo-output
 # One process a core; the pages of the docs and what shares a server stay together.
 IN_PARALLEL := -n auto --dist loadfile
 
-.PHONY: help demo test check lint types imports coverage bench bench-short package clean
+.PHONY: help demo test check lint types imports coverage bench bench-short soak soak-short package clean
 
 help:
 	@echo "make demo      generate five videos on the embedded simulator, into $(DEMO_OUTPUT)/"
 	@echo "make test      run the tests"
 	@echo "make check     lint, types, import laws, tests with coverage"
 	@echo "make bench     run the benchmarks in full, and write docs/benchmarks.md anew (make bench-short: a quick look)"
+	@echo "make soak      20,000 submits while the service misbehaves, and docs/reliability.md anew (make soak-short: some hundred)"
 	@echo "make package   build wheel and sdist, and try them in an empty environment"
 	@echo "make clean     remove what was built"
 
@@ -62,6 +63,12 @@ bench: $(VENV)/.dev
 
 bench-short: $(VENV)/.dev
 	$(BIN)/python -m benchmarks --short
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak --write-docs
+
+soak-short: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.soak --short
 
 package: $(VENV)/.dev
 	$(BIN)/python .ci/package.py

@@ -35,7 +35,7 @@ from aivideomaker_async import (
 )
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Drop, Reply, one_by_one, row, scripted, submitted
+from tests.support.scripted import Action, Drop, Reply, one_by_one, row, scripted, submitted
 
 pytestmark = pytest.mark.anyio
 
@@ -208,7 +208,7 @@ async def test_a_cancel_that_is_refused_for_another_reason_is_an_error() -> None
 
 async def test_a_cancel_whose_answer_is_lost_is_no_error() -> None:
     """It is sent again, and then the service may say that there is nothing to cancel."""
-    answers = [
+    answers: list[Action] = [
         Drop(),
         Reply(400, {"message": "Only a SUBMITTED task can be cancelled"}),
         Reply(body={"status": "CANCEL"}),

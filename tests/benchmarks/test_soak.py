@@ -1,0 +1,47 @@
+"""The soak in small, and that its books would tell."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from benchmarks import soak
+from benchmarks.soak import Books, Extent
+
+
+@pytest.fixture(scope="module")
+def books() -> list[Books]:
+    return soak.measure(Extent(submits=60, at_once=30, outages=0))
+
+
+def test_the_books_agree(books: list[Books]) -> None:
+    assert [one.keys for one in books] == ["ignored", "kept"]
+    for one in books:
+        assert one.faultless, one
+        assert one.submits == 60
+        assert one.created == one.handles + one.unknown_created > 40
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"created": 61},
+        {"credits_charged": 0},
+        {"duplicates": 1},
+        {"unaccounted": 1},
+        {"wrong_ends": 1},
+        {"hangs": 1},
+        {"tasks_left": 1},
+        {"connections_left": 1},
+        {"descriptors_left": 1},
+        {"objects_left": 1_000_000},
+    ],
+)
+def test_what_is_wrong_is_told(books: list[Books], change: dict[str, int]) -> None:
+    assert not evolve(books[0], **change).faultless
+
+
+def test_the_report_has_a_column_for_each_service(books: list[Books]) -> None:
+    text = str(soak.report(books))
+    assert "| keys ignored | keys kept |" in text
+    assert f"{books[0].created:,}" in text
