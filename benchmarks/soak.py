@@ -165,7 +165,8 @@ class _Users:
             await places.acquire()
             task = asyncio.create_task(self._one(), name="job")
             running.add(task)
-            task.add_done_callback(lambda done: (running.discard(done), places.release()))
+            task.add_done_callback(running.discard)
+            task.add_done_callback(lambda _: places.release())
         if running:
             await asyncio.wait(running, timeout=6 * 3600.0)
         hanging = len(running)

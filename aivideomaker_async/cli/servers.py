@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -27,6 +27,8 @@ async def simulate(  # noqa: D417  (the context is no argument of the command)
     revision: str = "2026-03",
     credits: Annotated[int, Parameter(validator=Number(gte=0))] = 10_000,  # noqa: A002  (the API's word)
     limit: Annotated[int, Parameter(validator=Number(gte=0))] = 60,
+    idempotency: Literal["ignored", "kept"] = "ignored",
+    fault: Annotated[list[str] | None, Parameter(negative=(), metavar="KIND[:NAME=VALUE,...]")] = None,
     context: Ctx,
 ) -> int:
     """Serve a simulated API until Ctrl-C, which is no error here. Prints its URL, and an API key on the next line.
@@ -37,14 +39,30 @@ async def simulate(  # noqa: D417  (the context is no argument of the command)
         revision: the revision of the API that is spoken.
         credits: the balance at the start.
         limit: queries in a minute before the server answers 429; 0 for no limit.
+        idempotency: whether a repeated Idempotency-Key gives the first task again.
+        fault: what goes wrong, such as drop:on=submit,acted=true,probability=0.05 or rate_limit:on=query,times=3. May
+            be given several times. docs/simulator.md has all kinds.
     """
     from ..simulator import serve  # its HTTP server is slow to import
+    from .faults import read_fault
+
+    faults = [read_fault(text) for text in fault or ()]
 
     def ready(simulator: Simulator) -> None:
+        for kind, arguments in faults:
+            simulator.fault(kind, **arguments)
         _announce(context, simulator)
 
     try:
-        await serve(port=port, speed=speed, revision=revision, credits=credits, limit=limit or None, on_ready=ready)
+        await serve(
+            port=port,
+            speed=speed,
+            revision=revision,
+            credits=credits,
+            limit=limit or None,
+            idempotency=idempotency,
+            on_ready=ready,
+        )
     except ValueError as error:
         raise UsageError(str(error)) from error
     except asyncio.CancelledError:

@@ -149,10 +149,15 @@ def _per_second(price: int) -> Callable[[JsonObject, int], int]:
 
 @frozen(kw_only=True)
 class Revision:
-    """A dated state of the contract. `error_codes` adds `errorCode` to error bodies."""
+    """A dated state of the contract.
+
+    `error_codes` adds `errorCode` to error bodies. With `idempotency` a submit with the key of an earlier one gets that
+    one's task.
+    """
 
     models: Mapping[str, Model]
     error_codes: bool = False
+    idempotency: bool = False
 
 
 _PROMPT = Field("prompt", Text())

@@ -4,6 +4,8 @@ An account with many thousands of old tasks is listed again and again, and all b
 time.
 """
 
+from bisect import bisect_right
+
 from attrs import frozen
 
 from .wire import Scribe
@@ -17,10 +19,11 @@ _BETWEEN = b", "
 
 @frozen
 class _Block:
-    """The rows of a block, good until the second at which the next of its tasks takes a step."""
+    """The rows of a block, good from the last step of one of its tasks until the next."""
 
     rows: bytes
     changes: int
+    since: float
     until: float
 
 
@@ -33,8 +36,8 @@ class Listing:
         self._blocks: dict[int, _Block] = {}
 
     def pieces(self, now: float, limit: int | None = None) -> list[bytes]:
-        """Return the body in pieces: the newest `limit` tasks, the newest first."""
-        stop = len(self._world.in_order)
+        """Return the body in pieces: the newest `limit` of the tasks that there were at `now`, the newest first."""
+        stop = bisect_right(self._world.in_order, now, key=lambda task: task.created)
         oldest = 0 if limit is None else max(0, stop - limit)
         rows: list[bytes] = []
         while stop > oldest:
@@ -47,11 +50,12 @@ class Listing:
 
     def _block(self, start: int, now: float) -> bytes:
         kept = self._blocks.get(start)
-        if kept is not None and kept.changes == self._world.changes and now < kept.until:
+        if kept is not None and kept.changes == self._world.changes and kept.since <= now < kept.until:
             return kept.rows
         tasks = self._world.in_order[start : start + BLOCK]
+        since = max(task.timeline.since(now) for task in tasks)
         until = min(task.timeline.good_until(now) for task in tasks)
-        block = _Block(self._rows(start, start + BLOCK, now), self._world.changes, until)
+        block = _Block(self._rows(start, start + BLOCK, now), self._world.changes, since, until)
         self._blocks[start] = block
         return block.rows
 

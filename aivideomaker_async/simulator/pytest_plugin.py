@@ -12,7 +12,7 @@ simulator runs in a thread of its own.
 `aivideomaker_simulator`
     A running `ThreadedSimulator`: `url`, `api_key`, `credits`, `requests`, `tasks`,
     `statistics()`, and to control it `advance(seconds)`, `finish(id)`, `fail(id)`,
-    `set_status(id, status)`. A task takes about one second.
+    `set_status(id, status)`, `fault(kind, …)`, `outage(seconds)`. A task takes about one second.
 `aivideomaker_simulator_factory`
     Makes others: `aivideomaker_simulator_factory(credits=3, limit=5)`, with the arguments of
     `Simulator`. All are closed when the test ends.

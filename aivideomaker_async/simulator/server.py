@@ -1,37 +1,39 @@
 """The HTTP server: which path is answered by what. It awaits; the pure modules decide."""
 
 import email.utils
-import hashlib
-import json
+import logging
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from aiohttp import web
 from attrs import define, field
 
+from .answers import LongList, file_answer, json_answer, read
 from .contract import Refusal, Revision, read_order
+from .faults import Call, Fault, Faults
 from .gallery import Gallery
 from .images import Upload, is_web_url
 from .listing import Listing
+from .mischief import Mischief
 from .quota import Quota
-from .ranges import select
 from .timeline import COMPLETED
 from .timing import Clock
 from .views import Arrival
 from .webhook import Webhooks
 from .wire import KEPT_SECONDS, Scribe, error_body, submitted_body
-from .world import TooLate, World
+from .world import Task, TooLate, World
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 RetryAfter = Literal["seconds", "date"]
 
 _LARGEST_BODY = 64 * 1024 * 1024
-_JSON = "application/json"
 _LARGE_LIST = 256 * 1024
 """Bytes from which a list is sent piece by piece, as fast as the client takes it."""
 _LARGE_BODY = 256 * 1024
@@ -54,13 +56,22 @@ class Server:
     listing: Listing
     gallery: Gallery
     webhooks: Webhooks
+    faults: Faults
     arrivals: deque[Arrival]
     late_cancel: int
     retry_after: RetryAfter
     list_limit: int | None
+    list_lag: float
+    lookup_lag: float
+    skew_date: bool
+    ranges: bool
     requests: int = 0
     bytes_sent: int = 0
     uploads: dict[str, Upload] = field(factory=dict[str, Upload])
+    mischief: Mischief = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.mischief = Mischief(self._refuse, self._sent, self.ranges)
 
     def application(self) -> web.Application:
         """Return the aiohttp application with every route of the revision."""
@@ -72,6 +83,8 @@ class Server:
         app.router.add_put("/api/v1/tasks/{id}/cancel", self._cancel)
         app.router.add_get("/videos/{id}.mp4", self._video)
         app.router.add_get("/uploads/{name}", self._uploaded)
+        if self.clock.skew and self.skew_date:
+            app.on_response_prepare.append(self._skew_date)
         return app
 
     # What every request goes through
@@ -80,11 +93,14 @@ class Server:
     async def _record(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         self.requests += 1
         arrived, status = self.clock.base(), 0
+        fault: Fault | None = None
         try:
-            response = await self._answer(request, handler)
+            fault = self._fault(request)
+            act = partial(self._answer, handler)
+            response = await (act(request) if fault is None else self.mischief.answer(fault, request, act))
             status = response.status
             if isinstance(response, web.Response):
-                self.bytes_sent += response.content_length or 0
+                self._sent(response.content_length or 0)
         finally:
             self.arrivals.append(
                 Arrival(
@@ -93,11 +109,30 @@ class Server:
                     status=status,
                     at=arrived,
                     client=request.remote or "",
+                    fault=None if fault is None else fault.kind,
                 )
             )
         return response
 
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def _fault(self, request: web.Request) -> Fault | None:
+        if not self.faults.any:
+            return None
+        call = Call.of(request.method, request.rel_url.raw_path, self.world.model_of)
+        try:
+            return self.faults.hit(call)
+        except Exception:
+            # It was asked for by somebody's test, which shall see why it fails.
+            logger.exception("the function that chooses what a fault hits has failed; nothing was hit")
+            return None
+
+    def _sent(self, size: int) -> None:
+        self.bytes_sent += size
+
+    async def _skew_date(self, _: web.Request, response: web.StreamResponse) -> None:
+        told = datetime.now(UTC) + timedelta(seconds=self.clock.skew)
+        response.headers["Date"] = email.utils.format_datetime(told, usegmt=True)
+
+    async def _answer(self, handler: Handler, request: web.Request) -> web.StreamResponse:
         try:
             self._authenticate(request)
             return await handler(request)
@@ -114,8 +149,7 @@ class Server:
             raise Refusal(401, "Invalid API key", "AUTH_FAILED")
 
     def _refuse(self, refusal: Refusal) -> web.Response:
-        body = json.dumps(error_body(refusal, self.revision))
-        return _json(body, status=refusal.status, headers=refusal.headers)
+        return json_answer(error_body(refusal, self.revision), status=refusal.status, headers=refusal.headers)
 
     # Billable calls
 
@@ -125,7 +159,7 @@ class Server:
             raise Refusal(400, "webhookUrl must be an http(s) URL", "INVALID_PAYLOAD")
         if request.content_type != "application/json":
             raise Refusal(415, "Content-Type must be application/json", "INVALID_PAYLOAD")
-        body = await _read(request)
+        body = await read(request)
         model = request.match_info["model"]
         if len(body) < _LARGE_BODY:
             order = read_order(self.revision, model, body)
@@ -134,11 +168,15 @@ class Server:
         upload = order.upload
         if upload is not None:
             order = order.stored_at(f"{self.scribe.base_url}/uploads/{upload.name}")
-        task = self.world.submit(order, self.clock.now(), webhook_url)
+        key, kept = request.headers.get("Idempotency-Key"), self.revision.idempotency
+        original = self.world.original(order, key) if kept and key is not None else None
+        if original is not None:
+            return json_answer(submitted_body(original, replay=True))
+        task = self.world.submit(order, self.clock.now(), webhook_url, key)
         if upload is not None:
             self.uploads[upload.name] = upload
         self.webhooks.changed(task)
-        return _json(json.dumps(submitted_body(task)))
+        return json_answer(submitted_body(task, replay=False if kept else None))
 
     async def _cancel(self, request: web.Request) -> web.Response:
         task_id = request.match_info["id"]
@@ -147,9 +185,9 @@ class Server:
         except TooLate as late:
             if late.status != 200:
                 raise
-            return _json(json.dumps({"status": late.task_status, "taskId": task_id}))
+            return json_answer({"status": late.task_status, "taskId": task_id})
         self.webhooks.changed(task)
-        return _json(json.dumps({"status": "CANCEL", "taskId": task.id}))
+        return json_answer({"status": "CANCEL", "taskId": task.id})
 
     # Queries, under the limit
 
@@ -165,33 +203,27 @@ class Server:
         if self.retry_after == "seconds":
             return str(math.ceil(seconds))
         # A date has whole seconds: round up, or the client comes back too early.
-        moment = self.clock.real_wall() + timedelta(seconds=seconds)
+        skew = self.clock.skew if self.skew_date else 0.0
+        moment = self.clock.real_wall() + timedelta(seconds=seconds + skew)
         return email.utils.formatdate(math.ceil(moment.timestamp()), usegmt=True)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
         now = self._count_query(request)
-        pieces = self.listing.pieces(now, self.list_limit)
-        length = sum(map(len, pieces))
-        if length < _LARGE_LIST:
-            return _json(b"".join(pieces))
-        response = web.StreamResponse()
-        response.content_type, response.charset, response.content_length = _JSON, "utf-8", length
-        # The client may have read enough and hung up: there is nobody left to answer.
-        with suppress(ConnectionError):
-            await response.prepare(request)
-            for piece in pieces:
-                await response.write(piece)
-                self.bytes_sent += len(piece)
-        return response
+        pieces = self.listing.pieces(now - self.list_lag, self.list_limit)
+        if sum(map(len, pieces)) < _LARGE_LIST:
+            return json_answer(b"".join(pieces))
+        return LongList(pieces, self._sent)
 
     async def _details(self, request: web.Request) -> web.Response:
         now = self._count_query(request)
-        return _json(self.scribe.task(self.world.task(request.match_info["id"]), now))
+        return json_answer(self.scribe.task(self._looked_up(request, now), now))
 
     async def _status(self, request: web.Request) -> web.Response:
         now = self._count_query(request)
-        status = self.world.task(request.match_info["id"]).status(now)
-        return _json(json.dumps({"status": status}))
+        return json_answer({"status": self._looked_up(request, now).status(now)})
+
+    def _looked_up(self, request: web.Request, now: float) -> Task:
+        return self.world.task(request.match_info["id"], created_by=now - self.lookup_lag)
 
     # Files, without a key
 
@@ -204,33 +236,14 @@ class Server:
         if now >= finished + KEPT_SECONDS:
             raise Refusal(410, "The video has expired")
         clip = await self.gallery.clip(task.order, self.uploads)
-        modified = email.utils.format_datetime(self.clock.wall(finished), usegmt=True)
-        return _file(request, clip, "video/mp4", modified)
+        return self._file(request, clip, "video/mp4", finished)
 
     async def _uploaded(self, request: web.Request) -> web.StreamResponse:
         upload = self.uploads.get(request.match_info["name"])
         if upload is None:
             raise Refusal(404, "No such file")
-        modified = email.utils.format_datetime(self.clock.wall(0), usegmt=True)
-        return _file(request, upload.content, upload.media_type, modified)
+        return self._file(request, upload.content, upload.media_type, 0)
 
-
-async def _read(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except (web.RequestPayloadError, ValueError):
-        raise Refusal(400, "The body could not be read", "INVALID_PAYLOAD") from None
-
-
-def _json(body: str | bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    content = body.encode() if isinstance(body, str) else body
-    return web.Response(body=content, status=status, headers=headers, content_type=_JSON, charset="utf-8")
-
-
-def _file(request: web.Request, content: bytes, media_type: str, modified: str) -> web.Response:
-    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    part = select(request.headers, len(content), etag, modified)
-    headers = {"ETag": etag, "Last-Modified": modified, "Accept-Ranges": "bytes"}
-    headers |= part.headers(len(content))
-    body = content[part.start : part.stop]
-    return web.Response(body=body, status=part.status, headers=headers, content_type=media_type)
+    def _file(self, request: web.Request, content: bytes, media_type: str, made: float) -> web.Response:
+        modified = email.utils.format_datetime(self.clock.told(made), usegmt=True)
+        return file_answer(request, content, media_type, modified, ranges=self.ranges)

@@ -7,13 +7,17 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self, Unpack, get_args
 
 from aiohttp import web
+from attrs import evolve
 
 from .contract import revision as revision_named
+from .fault_kinds import FaultDetails, FaultKind, check_number, wrong
+from .faults import Fault, Faults, On, Times
 from .gallery import Gallery
 from .history import History, old_tasks
+from .listener import Listener
 from .listing import Listing
 from .quota import Counting, Quota
 from .server import LONGEST_LINE, RetryAfter, Server
@@ -22,6 +26,9 @@ from .views import Arrival, Delivery, Statistics, TaskViews
 from .webhook import Webhooks
 from .wire import Scribe
 from .world import World
+
+Idempotency = Literal["ignored", "kept"]
+"""What becomes of an `Idempotency-Key`."""
 
 _KEPT_RECORDS = 10_000
 _SHUTDOWN_SECONDS = 1.0
@@ -55,6 +62,16 @@ class Simulator:
         history: how many finished tasks the account has from the 30 days before the start, of all
             models mixed, or a mapping of how many of each model. They were paid before; the files
             of most have expired.
+        list_lag: by how many simulated seconds `GET /tasks` lags behind: it shows what was true
+            then, so a new task appears late.
+        lookup_lag: for how many simulated seconds after its submit the details and the status of
+            a task are answered 404.
+        clock_skew: by how many seconds the clock of the server is wrong: all times that it tells
+            are shifted by them, the `Date` header too.
+        skew_date: False leaves `Date` right, and with it a `Retry-After` that is a date.
+        idempotency: whether an `Idempotency-Key` is "kept", so that a repeated submit gets the
+            task of the first one and is not charged, or "ignored".
+        ranges: whether files are served in parts; False answers every `Range` with the whole.
         render: whether videos are rendered; False serves one bundled clip for all of them.
 
     A prompt with `[fail]` or `[fail: a reason]` in it makes its task fail.
@@ -81,8 +98,16 @@ class Simulator:
         late_cancel: int = 400,
         list_limit: int | None = None,
         history: History = 0,
+        list_lag: float = 0.0,
+        lookup_lag: float = 0.0,
+        clock_skew: float = 0.0,
+        skew_date: bool = True,
+        idempotency: Idempotency = "ignored",
+        ranges: bool = True,
         render: bool = True,
     ) -> None:
+        check_number("list_lag", list_lag)
+        check_number("lookup_lag", lookup_lag)
         self.host = host
         self.api_key = api_key or f"ak_{secrets.token_hex(16)}"
         self.requests: deque[Arrival] = deque(maxlen=_KEPT_RECORDS)
@@ -91,13 +116,14 @@ class Simulator:
         """The last webhook deliveries, in the order in which they ended."""
         self._port = port
         self._base_clock = clock
-        self._clock = Clock(speed, epoch)
+        self._clock = Clock(speed, epoch, clock_skew)
         self._world = World(credits, random.Random(seed), durations)
-        self._world.remember(old_tasks(history, revision_named(revision), durations, self._world))
-        self._scribe = Scribe(self._clock.wall)
+        spoken = evolve(revision_named(revision), idempotency=_is_kept(idempotency))
+        self._world.remember(old_tasks(history, spoken, durations, self._world))
+        self._scribe = Scribe(self._clock.told, keys=spoken.idempotency)
         self._server = Server(
             api_key=self.api_key,
-            revision=revision_named(revision),
+            revision=spoken,
             clock=self._clock,
             world=self._world,
             quota=Quota(limit, window, counting, count_rejected),
@@ -105,12 +131,18 @@ class Simulator:
             listing=Listing(self._world, self._scribe),
             gallery=Gallery(render=render),
             webhooks=Webhooks(self._clock, self.deliveries),
+            faults=Faults(seed),
             arrivals=self.requests,
             late_cancel=late_cancel,
             retry_after=retry_after,
             list_limit=list_limit,
+            list_lag=list_lag,
+            lookup_lag=lookup_lag,
+            skew_date=skew_date,
+            ranges=ranges,
         )
         self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self.tasks = TaskViews(self._world, self._clock, self._scribe)
         """The tasks by their ids, oldest first, read-only."""
 
@@ -142,21 +174,22 @@ class Simulator:
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101
+        self._listener = Listener(self._runner.server)
         try:
-            await web.TCPSite(self._runner, self.host, self._port).start()
-        except OSError as error:
+            self._scribe.base_url = base_url(*await self._listener.start(self.host, self._port))
+        except OSError:
             await self._runner.cleanup()
-            raise OSError(
-                error.errno,
-                f"the simulator cannot listen on {self.host}:{self._port}: {error.strerror}",
-            ) from error
-        self._scribe.base_url = base_url(*self._runner.addresses[0][:2])
+            raise
         self._clock.start(self._base_clock or asyncio.get_running_loop().time)
 
     async def aclose(self) -> None:
         """Stop. No connection, task or thread is left; what it shows stays readable."""
-        if self._runner is None:
+        if self._runner is None or self._listener is None:
             return
+        listener, self._listener = self._listener, None
+        self._server.mischief.exchanges.close()
+        await listener.aclose()
         await self._runner.cleanup()
         await self._server.webhooks.aclose()
         await self._server.gallery.aclose()
@@ -189,6 +222,7 @@ class Simulator:
             by_status=self._world.count(now),
             credits_charged=self._world.charged,
             credits_refunded=self._world.refunded,
+            faults=self._server.faults.hits,
         )
 
     # Control. All of it takes effect at once, without awaiting.
@@ -222,10 +256,70 @@ class Simulator:
         task = self._world.set_status(self._known(task_id), status, self._clock.now())
         self._server.webhooks.changed(task)
 
+    def fault(
+        self,
+        kind: FaultKind,
+        *,
+        on: On = None,
+        task_id: str | None = None,
+        model: str | None = None,
+        after: int = 0,
+        times: Times = ...,
+        probability: float = 1.0,
+        **details: Unpack[FaultDetails],
+    ) -> Fault:
+        """Let requests go wrong from now on. docs/simulator.md has the kinds and their details in a table.
+
+        A request is hit by one fault at most: by that which was added first, of those that it matches and whose turn
+        it is. So faults that are added one after the other happen one after the other.
+
+        Args:
+            kind: what goes wrong.
+            on: which requests: "submit", "list", "details", "status", "cancel", "query" for all three queries, "any"
+                for all calls of the API (the default), "video" or "upload" for files; or a function of the method and
+                the path (percent-encoded) that tells whether a request is meant.
+            task_id: only requests for this task.
+            model: only submits to this model, and requests for tasks of it.
+            after: so many matching requests pass first.
+            times: how many requests are hit; None for no end. By default one, or no end with a `probability`.
+            probability: how likely a matching request is hit. The draws repeat with the simulator's `seed`.
+            **details: `acted` (whether the server carries out the request all the same) and what else the kind takes.
+
+        Returns:
+            The fault, which counts its `hits`, and ends with `remove()` or as a context manager.
+
+        Raises:
+            ValueError: an argument is wrong; it names which, and what is allowed.
+        """
+        return self._server.faults.add(
+            kind, on=on, task_id=task_id, model=model, after=after, times=times, probability=probability, **details
+        )
+
+    def clear_faults(self) -> None:
+        """Remove all faults."""
+        self._server.faults.clear()
+
+    def outage(self, seconds: float) -> None:
+        """Be away for so many real seconds, by the event loop's clock, as when a server is restarted.
+
+        Open connections break and new ones are refused; tasks go on. Outages that overlap are one, until the last ends.
+        Raises `RuntimeError` when it is not running.
+        """
+        check_number("seconds", seconds)
+        if self._listener is None:
+            raise RuntimeError("a simulator has outages only while it runs")
+        self._listener.pause(seconds)
+
     def _known(self, task_id: str) -> str:
         if task_id not in self._world.tasks:
             raise KeyError(task_id)
         return task_id
+
+
+def _is_kept(idempotency: str) -> bool:
+    if idempotency not in get_args(Idempotency):
+        raise wrong("idempotency", f"one of {', '.join(get_args(Idempotency))}", idempotency)
+    return idempotency == "kept"
 
 
 def base_url(host: str, port: int) -> str:
@@ -240,10 +334,13 @@ async def serve(
     revision: str = "2026-03",
     credits: int = 10_000,  # noqa: A002 - the API's word
     limit: int | None = 60,
+    idempotency: Idempotency = "ignored",
     on_ready: Callable[[Simulator], None] | None = None,
 ) -> None:
     """Run a simulator until this is cancelled. `on_ready` gets it as soon as it listens."""
-    async with Simulator(port=port, speed=speed, revision=revision, credits=credits, limit=limit) as simulator:
+    async with Simulator(
+        port=port, speed=speed, revision=revision, credits=credits, limit=limit, idempotency=idempotency
+    ) as simulator:
         if on_ready is not None:
             on_ready(simulator)
         await asyncio.get_running_loop().create_future()

@@ -11,10 +11,12 @@ from typing import Self, TypedDict, TypeVar, Unpack
 
 from attrs import frozen
 
+from .fault_kinds import FaultDetails, FaultKind
+from .faults import Fault, On, Times
 from .history import History
 from .quota import Counting
 from .server import RetryAfter
-from .simulator import Simulator
+from .simulator import Idempotency, Simulator
 from .timing import Durations
 from .views import Arrival, Delivery, SimulatedTask, Statistics
 
@@ -45,6 +47,12 @@ class Options(TypedDict, total=False):
     late_cancel: int
     list_limit: int | None
     history: History
+    list_lag: float
+    lookup_lag: float
+    clock_skew: float
+    skew_date: bool
+    idempotency: Idempotency
+    ranges: bool
     render: bool
 
 
@@ -148,6 +156,43 @@ class ThreadedSimulator:
     def set_status(self, task_id: str, status: str) -> None:
         """Put a task into any status. See `Simulator.set_status`."""
         self._call(lambda simulator: simulator.set_status(task_id, status))
+
+    def fault(
+        self,
+        kind: FaultKind,
+        *,
+        on: On = None,
+        task_id: str | None = None,
+        model: str | None = None,
+        after: int = 0,
+        times: Times = ...,
+        probability: float = 1.0,
+        **details: Unpack[FaultDetails],
+    ) -> Fault:
+        """Let requests go wrong from now on. See `Simulator.fault`.
+
+        The fault that is returned may be used from any thread. A function given as `on` is called in the simulator's.
+        """
+        return self._call(
+            lambda simulator: simulator.fault(
+                kind,
+                on=on,
+                task_id=task_id,
+                model=model,
+                after=after,
+                times=times,
+                probability=probability,
+                **details,
+            )
+        )
+
+    def clear_faults(self) -> None:
+        """Remove all faults."""
+        self._call(lambda simulator: simulator.clear_faults())
+
+    def outage(self, seconds: float) -> None:
+        """Be away for so many real seconds. See `Simulator.outage`."""
+        self._call(lambda simulator: simulator.outage(seconds))
 
     def _call(self, access: Callable[[Simulator], T]) -> T:
         running = self._running()

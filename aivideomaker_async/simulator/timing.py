@@ -14,6 +14,9 @@ Durations = Span | Mapping[str, Span] | Callable[[str, int], Span]
 """One span for all, a span for each model, or a function of the model and the video's seconds."""
 
 
+_LARGEST_SKEW = 1000 * 365.25 * 86400.0
+
+
 def _not_started() -> float:
     return 0.0
 
@@ -24,10 +27,12 @@ class Clock:
 
     `base` tells real seconds from any origin. `epoch` is the wall time of the start, which is
     the moment of `start` unless given. Before the start and after the stop it stands still.
+    `skew` is by how many seconds the times are wrong that the server tells.
     """
 
     speed: float = 1.0
     epoch: datetime | None = None
+    skew: float = 0.0
     skipped: float = field(default=0.0, init=False)
     base: Callable[[], float] = field(default=_not_started, init=False)
     _origin: float = field(default=0.0, init=False)
@@ -35,6 +40,8 @@ class Clock:
     def __attrs_post_init__(self) -> None:
         if not (self.speed > 0 and math.isfinite(self.speed)):
             raise ValueError(f"speed must be more than 0, got {self.speed!r}")
+        if not abs(self.skew) <= _LARGEST_SKEW:
+            raise ValueError(f"clock_skew must be within 1,000 years, in seconds, got {self.skew!r}")
 
     def start(self, base: Callable[[], float]) -> None:
         """Begin to go, by this base clock."""
@@ -64,6 +71,10 @@ class Clock:
     def wall(self, at: float) -> datetime:
         """Return the simulated wall time of the simulated second `at`."""
         return (self.epoch or datetime.now(UTC)) + timedelta(seconds=at)
+
+    def told(self, at: float) -> datetime:
+        """Return the wall time of the simulated second `at`, as the server tells it."""
+        return self.wall(at) + timedelta(seconds=self.skew)
 
     def real_wall(self) -> datetime:
         """Return the wall time by the base clock, by which clients live."""

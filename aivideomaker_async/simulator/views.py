@@ -16,7 +16,8 @@ class Arrival:
 
     `at` is in seconds of the base clock (the event loop's time, unless told otherwise) and not
     simulated. `status` is the HTTP status of the answer, 0 when there was none. `client` is
-    the address it came from. `path` is as it was sent, percent-encoded.
+    the address it came from. `path` is as it was sent, percent-encoded. `fault` is the kind of
+    the fault that it was hit by.
     """
 
     method: str
@@ -24,6 +25,7 @@ class Arrival:
     status: int
     at: float
     client: str
+    fault: str | None = None
 
 
 @frozen(kw_only=True)
@@ -45,7 +47,7 @@ class Statistics:
     were answered 429, `worst_window` the most of them that one client sent within any window.
     `bytes_sent` are those of all bodies, as far as they were handed to the network: to one that
     hangs up in the middle of a long list the rest is not sent. `tasks` and `by_status` count the tasks, old ones
-    included. Credits are whole numbers.
+    included. Credits are whole numbers. `faults` are the requests that were hit by a fault.
     """
 
     requests: int
@@ -57,11 +59,16 @@ class Statistics:
     by_status: Mapping[str, int]
     credits_charged: int
     credits_refunded: int
+    faults: int
 
 
 @frozen(kw_only=True)
 class SimulatedTask:
-    """A task as it was when it was looked up. Times are simulated wall times, in UTC."""
+    """A task as it was when it was looked up.
+
+    Times are simulated wall times, in UTC, and right even if the server tells wrong ones.
+    `idempotency_key` is what came with the submit, whether the server cares for it or not.
+    """
 
     id: str
     model: str
@@ -73,6 +80,7 @@ class SimulatedTask:
     credits_charged: int
     credits_refunded: int
     webhook_url: str | None
+    idempotency_key: str | None
     history: tuple[tuple[datetime, str], ...]
 
 
@@ -111,5 +119,6 @@ class TaskViews(Mapping[str, SimulatedTask]):
             credits_charged=task.order.credits,
             credits_refunded=task.refunded,
             webhook_url=task.webhook_url,
+            idempotency_key=task.idempotency_key,
             history=tuple((self._clock.wall(at), name) for at, name in task.timeline.passed(now)),
         )

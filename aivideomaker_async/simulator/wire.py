@@ -7,9 +7,11 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from attrs import frozen
+
 from .contract import Refusal, Revision
 from .timeline import COMPLETED, FAILED, Timeline
-from .world import Task
+from .world import CONFLICT, Task
 
 VENDOR_URL = "https://aivideomaker.ai"
 """Task URLs in a submit's answer name the vendor's host, as the real ones do."""
@@ -28,42 +30,62 @@ def iso(moment: datetime) -> str:
 def error_body(refusal: Refusal, revision: Revision) -> dict[str, object]:
     """Write the body of an error answer."""
     body: dict[str, object] = {"status": "FAILED", "message": refusal.message}
-    if revision.error_codes and refusal.code is not None:
+    told = revision.error_codes or refusal.code == CONFLICT
+    if told and refusal.code is not None:
         body |= {"errorCode": refusal.code, "error": refusal.message}
     return body
 
 
-def submitted_body(task: Task) -> dict[str, object]:
-    """Write the answer to a submit."""
+def submitted_body(task: Task, *, replay: bool | None = None) -> dict[str, object]:
+    """Write the answer to a submit. `replay` says whether the task is that of an earlier one, None says nothing."""
     url = f"{VENDOR_URL}/api/v1/tasks/{task.id}"
-    return {
+    body: dict[str, object] = {
         "status": "SUBMITTED",
         "taskId": task.id,
         "responseUrl": url,
         "statusUrl": f"{url}/status",
         "cancelUrl": f"{url}/cancel",
     }
+    return body if replay is None else {**body, "idempotentReplay": replay}
+
+
+@frozen
+class _Written:
+    """What was written of a task, good from the simulated second `since` up to `until`."""
+
+    timeline: Timeline
+    since: float
+    until: float
+    text: bytes
 
 
 class Scribe:
     """Writes tasks. What it wrote is kept while a task stays the same, since lists repeat it.
 
-    `wall` turns simulated seconds into a wall time. `base_url` is where files are served.
+    `wall` turns simulated seconds into a wall time. `base_url` is where files are served. With
+    `keys`, tasks tell the idempotency key of their submit.
     """
 
-    def __init__(self, wall: Callable[[float], datetime]) -> None:
+    def __init__(self, wall: Callable[[float], datetime], *, keys: bool = False) -> None:
         self.base_url = ""
         self._wall = wall
-        self._written: dict[str, tuple[Timeline, float, bytes]] = {}
+        self._keys = keys
+        self._written: dict[str, _Written] = {}
 
     def task(self, task: Task, now: float) -> bytes:
         """Write a task as JSON."""
         kept = self._written.get(task.id)
-        if kept is not None and kept[0] is task.timeline and now < kept[1]:
-            return kept[2]
-        written = json.dumps(self._task(task, now)).encode()
-        self._written[task.id] = (task.timeline, task.timeline.good_until(now), written)
-        return written
+        # A list that lags asks for the past, when others have asked for the present.
+        if kept is not None and kept.timeline is task.timeline and kept.since <= now < kept.until:
+            return kept.text
+        written = _Written(
+            timeline=task.timeline,
+            since=task.timeline.since(now),
+            until=task.timeline.good_until(now),
+            text=json.dumps(self._task(task, now)).encode(),
+        )
+        self._written[task.id] = written
+        return written.text
 
     def output(self, task: Task, now: float) -> dict[str, object] | None:
         """Return the `output` of a task: the video, the error, or nothing yet."""
@@ -76,6 +98,7 @@ class Scribe:
 
     def _task(self, task: Task, now: float) -> dict[str, object]:
         completed = task.completed(now)
+        key: dict[str, object] = {"idempotencyKey": task.idempotency_key} if self._keys else {}
         return {
             "id": task.id,
             "createdAt": iso(self._wall(task.created)),
@@ -84,4 +107,5 @@ class Scribe:
             "output": self.output(task, now),
             "status": task.status(now),
             "completedAt": None if completed is None else iso(self._wall(completed)),
+            **key,
         }

@@ -4,6 +4,8 @@ All times are simulated seconds since the start.
 """
 
 import heapq
+import json
+import math
 import random
 import re
 import string
@@ -18,6 +20,10 @@ from .timing import Durations, span
 
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _FAIL_MARKER = re.compile(r"\[fail(?::\s*([^\]]*))?\]")
+_KEY_LENGTHS = (8, 128)
+CONFLICT = "IDEMPOTENCY_CONFLICT"
+"""The error code of an idempotency key that came with another request before."""
+
 PROBLEM = "Generation failed. Your credits have been refunded."
 """What the output of a failed task tells, unless its prompt says otherwise."""
 
@@ -40,6 +46,7 @@ class Task:
     timeline: Timeline
     problem: str
     webhook_url: str | None = None
+    idempotency_key: str | None = None
     refunded: int = 0
 
     def status(self, now: float) -> str:
@@ -66,9 +73,23 @@ class World:
     tasks: dict[str, Task] = field(factory=dict[str, Task], init=False)
     in_order: list[Task] = field(factory=list[Task], init=False)
     changes: int = field(default=0, init=False)
+    _by_key: dict[str, Task] = field(factory=dict[str, Task], init=False)
     _due: list[tuple[float, str]] = field(factory=list[tuple[float, str]], init=False)
 
-    def submit(self, order: Order, now: float, webhook_url: str | None = None) -> Task:
+    def original(self, order: Order, key: str) -> Task | None:
+        """Return the task that was submitted with this idempotency key, None when there is none.
+
+        Raises `Refusal`: 400 for a key that is too short or too long, 409 when it came with another order.
+        """
+        if not _KEY_LENGTHS[0] <= len(key) <= _KEY_LENGTHS[1]:
+            allowed = "{} to {}".format(*_KEY_LENGTHS)
+            raise Refusal(400, f"Idempotency-Key must have {allowed} characters", "INVALID_PAYLOAD")
+        task = self._by_key.get(key)
+        if task is not None and (task.order.model, _text(task.order)) != (order.model, _text(order)):
+            raise Refusal(409, "This Idempotency-Key was used with another request", CONFLICT)
+        return task
+
+    def submit(self, order: Order, now: float, webhook_url: str | None = None, key: str | None = None) -> Task:
         """Charge the order and create its task. Raises `Refusal` (402), creating nothing."""
         if order.credits > self.balance(now):
             raise Refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
@@ -81,7 +102,10 @@ class World:
             timeline=Timeline.planned(now, queue, work, FAILED if marker else COMPLETED),
             problem=(marker and marker[1]) or PROBLEM,
             webhook_url=webhook_url,
+            idempotency_key=key,
         )
+        if key is not None:
+            self._by_key.setdefault(key, task)
         self.charged += order.credits
         self.credits -= order.credits
         self._add(task)
@@ -93,11 +117,17 @@ class World:
         for task in tasks:
             self._add(task)
 
-    def task(self, task_id: str) -> Task:
-        """Return a task. Raises `Refusal` (404) when there is none of that id."""
-        if task_id not in self.tasks:
+    def task(self, task_id: str, created_by: float = math.inf) -> Task:
+        """Return a task. Raises `Refusal` (404) when there was none of that id at `created_by`."""
+        task = self.tasks.get(task_id)
+        if task is None or task.created > created_by:
             raise Refusal(404, "Task not found")
-        return self.tasks[task_id]
+        return task
+
+    def model_of(self, task_id: str) -> str | None:
+        """Return the model of a task, None when there is none of that id."""
+        task = self.tasks.get(task_id)
+        return None if task is None else task.order.model
 
     def balance(self, now: float) -> int:
         """Return the credits that are left, with what has come back by now."""
@@ -159,3 +189,7 @@ class World:
             task.refunded = task.order.credits
             self.refunded += task.refunded
             self.credits += task.refunded
+
+
+def _text(order: Order) -> str:
+    return json.dumps(order.input, sort_keys=True)

@@ -8,16 +8,20 @@ import json
 import signal
 import socket
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
 
 from aivideomaker_async import ImageToVideo, RateLimiter, TextToVideo
-from aivideomaker_async.cli import demo
+from aivideomaker_async.cli import demo, faults
+from aivideomaker_async.cli.faults import read_fault
 from aivideomaker_async.cli.main import main
 from aivideomaker_async.simulator import Simulator
+from aivideomaker_async.simulator.faults import FaultArguments
 from aivideomaker_async.specs import SPECS
 from tests.cli.conftest import PATIENCE, Command, Terminal, interrupt
 from tests.cli.test_interruptions import start
@@ -90,6 +94,107 @@ def test_a_process_serves_and_stops() -> None:
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (0, "")
     assert "Traceback" not in err
+
+
+def test_a_process_goes_wrong_as_it_was_told() -> None:
+    """With faults in the order in which they are given, and keys that are kept."""
+    faults = ("--fault", "status:on=list,status=503,retry_after=7", "--fault", "rate_limit:on=query,retry_after=none")
+    process = start("simulate", "--idempotency", "kept", *faults)
+    assert process.stdout is not None
+    url, key = process.stdout.readline().strip(), process.stdout.readline().strip()
+
+    def ask(path: str, body: bytes | None = None) -> tuple[int, Message, bytes]:
+        headers = {"key": key, "Content-Type": "application/json", "Idempotency-Key": "key-0001"}
+        try:
+            with urlopen(Request(url + path, body, headers), timeout=PATIENCE) as answer:  # noqa: S310
+                return answer.status, answer.headers, answer.read()
+        except HTTPError as error:
+            with error:
+                return error.code, error.headers, error.read()
+
+    try:
+        answers = [ask("/api/v1/tasks") for _ in range(3)]
+        assert [(status, headers["Retry-After"]) for status, headers, _ in answers] == [
+            (503, "7"),
+            (429, None),
+            (200, None),
+        ]
+        body = json.dumps({"prompt": "x", "aspectRatio": "1:1", "duration": "5"}).encode()
+        first, again = [json.loads(ask("/api/v1/generate/t2v", body)[2]) for _ in range(2)]
+        assert again == {**first, "idempotentReplay": True}
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "arguments"),
+    [
+        ("drop", "drop", {}),
+        ("drop:", "drop", {}),
+        (
+            "drop:on=submit,acted=true,probability=0.05",
+            "drop",
+            {"on": "submit", "acted": True, "probability": 0.05},
+        ),
+        (
+            "hang:acted=false,task_id=ck1,times=none,after=2",
+            "hang",
+            {"acted": False, "task_id": "ck1", "times": None, "after": 2},
+        ),
+        ("rate_limit:retry_after=3,times=3", "rate_limit", {"retry_after": 3.0, "times": 3}),
+        ("rate_limit:retry_after=none", "rate_limit", {"retry_after": None}),
+        ("rate_limit:retry_after=soon", "rate_limit", {"retry_after": "soon"}),
+        ("redirect:location=http://x:1/?a=b", "redirect", {"location": "http://x:1/?a=b"}),
+        ("status:status=503,body=so = it is", "status", {"status": 503, "body": "so = it is"}),
+        ("wrong_length:by=-5,model=t2v", "wrong_length", {"by": -5, "model": "t2v"}),
+        ("trickle:seconds=0.5,size=10", "trickle", {"seconds": 0.5, "size": 10}),
+        ("deep_json:depth=10", "deep_json", {"depth": 10}),
+    ],
+)
+def test_faults_are_read_from_texts(text: str, kind: str, arguments: dict[str, object]) -> None:
+    assert read_fault(text) == (kind, arguments)
+
+
+def test_every_detail_can_be_given_on_the_command_line() -> None:
+    readable = {*faults._RULES, *faults._DETAILS}
+    assert readable == set(get_type_hints(FaultArguments))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "the kind of a fault must be one of drop, reset, "),
+        ("drip:on=any", "the kind of a fault must be one of drop, reset, "),
+        ("drop:acted", "'acted' must be NAME=VALUE, with a name out of on, task_id, model, "),
+        ("drop:on=any,,", "'' must be NAME=VALUE"),
+        ("drop:seconds=1", "'seconds=1' must be NAME=VALUE, with a name out of on, task_id, model, after, times, "),
+        ("drop:on=any,on=list", "on is given twice"),
+        ("drop:on=nowhere", "on must be one of submit, list, "),
+        ("drop:acted=yes", "acted must be true or false, got 'yes'"),
+        ("drop:times=often", "times must be a whole number, or none for no end, got 'often'"),
+        ("drop:after=1.5", "after must be a whole number, got '1.5'"),
+        ("drop:probability=p", "probability must be a number, got 'p'"),
+        ("drop:probability=2", "probability must be a number from 0 to 1, got 2.0"),
+        ("drop:times=0", "times must be a whole number of at least 1, got 0"),
+        ("slow", "a fault of the kind slow needs seconds"),
+        ("slow:seconds=nan", "seconds must be a number of at least 0, got nan"),
+        ("status:status=1000", "status must be from 200 to 599, got 1000"),
+    ],
+)
+def test_a_fault_that_is_wrong_is_a_usage_error(cli: Command, text: str, told: str) -> None:
+    ran = cli("simulate", "--fault", "drop", f"--fault={text}")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith(f"error: --fault {text}: {told}")
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_keys_are_kept_or_ignored(cli: Command) -> None:
+    ran = cli("simulate", "--idempotency", "perhaps")
+    assert (ran.code, ran.out) == (2, "")
+    assert "perhaps" in ran.err
+    assert "ignored" in ran.err
 
 
 def test_the_demo_shows_every_model_and_every_status(cli: Command, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aivideomaker_async.simulator.contract import Order
@@ -35,6 +35,7 @@ def test_an_empty_list_is_json_too() -> None:
     assert account(0)[1].pieces(0) == [b'{"tasks": [', b"]}"]
 
 
+@settings(deadline=None)
 @given(
     tasks=st.integers(0, 3 * BLOCK),
     limit=st.none() | st.integers(0, 3 * BLOCK),
@@ -51,6 +52,20 @@ def test_blocks_say_what_the_tasks_say(tasks: int, limit: int | None, moments: l
             assert {"QUEUED"} >= {
                 row["status"] for row in listed(listing, now) if row["id"] == world.in_order[cancelled].id
             }
+
+
+@settings(deadline=None)
+@given(lag=st.floats(0, 20), moments=st.lists(st.floats(0, 100), max_size=3), changed=st.floats(0, 100))
+def test_the_past_is_listed_as_it_was(lag: float, moments: list[float], changed: float) -> None:
+    """Whether or not the present was listed before, and a task has left its plan since then."""
+    world, listing, _ = account(BLOCK + 10)
+    for now in sorted(moments):
+        if now >= changed and not world.changes:
+            world.set_status(world.in_order[0].id, "QUEUED", changed)
+        for then in (now, now - lag):
+            seen = [(row["id"], row["status"]) for row in listed(listing, then)]
+            there = [task for task in world.in_order if task.created <= then]
+            assert seen == [(task.id, task.status(then)) for task in reversed(there)]
 
 
 def test_a_block_is_kept_until_one_of_its_tasks_takes_a_step() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 
+from aivideomaker_async.simulator.threaded import Options
 from tests.simulator.client import PNG, PNG_URI, T2V, Caller, FakeClock, running
 
 pytestmark = pytest.mark.anyio
@@ -160,6 +161,67 @@ async def test_a_body_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> Non
         assert (answer.status, answer.json["status"]) == (413, "FAILED")
 
 
+# Idempotency
+
+
+async def test_a_key_is_only_recorded_where_it_is_ignored() -> None:
+    async with running() as (simulator, call):
+        ids = [await call.submit(headers={"Idempotency-Key": "key-0001"}) for _ in range(2)]
+        assert len(set(ids)) == 2
+        assert simulator.credits == 10_000 - 10
+        assert [task.idempotency_key for task in simulator.tasks.values()] == ["key-0001"] * 2
+        assert "idempotencyKey" not in (await call("GET", f"/api/v1/tasks/{ids[0]}")).json
+        short = await call("POST", "/api/v1/generate/t2v", T2V, headers={"Idempotency-Key": "x"})
+        assert short.status == 200
+        assert "idempotentReplay" not in short.json
+
+
+async def test_a_key_that_is_kept_gives_the_first_task_again() -> None:
+    async with running(idempotency="kept") as (simulator, call):
+        headers = {"Idempotency-Key": "key-0001"}
+        first, again = [await call("POST", "/api/v1/generate/t2v", T2V, headers=headers) for _ in range(2)]
+        assert (first.status, first.json["idempotentReplay"]) == (200, False)
+        assert (again.status, again.json) == (200, {**first.json, "idempotentReplay": True})
+        assert (len(simulator.tasks), simulator.credits) == (1, 10_000 - 5)
+        without = await call("POST", "/api/v1/generate/t2v", T2V)
+        assert without.json["idempotentReplay"] is False
+        assert without.json["taskId"] != first.json["taskId"]
+        rows = (await call("GET", "/api/v1/tasks")).json["tasks"]
+        assert [row["idempotencyKey"] for row in rows] == [None, "key-0001"]
+        details = (await call("GET", f"/api/v1/tasks/{first.json['taskId']}")).json
+        assert details["idempotencyKey"] == "key-0001"
+
+
+async def test_the_first_task_comes_again_though_all_is_spent() -> None:
+    async with running(idempotency="kept", credits=5) as (_, call):
+        headers = {"Idempotency-Key": "key-0001"}
+        assert await call.submit(headers=headers) == await call.submit(headers=headers)
+
+
+async def test_a_key_with_another_body_is_a_conflict() -> None:
+    async with running(idempotency="kept") as (simulator, call):
+        headers = {"Idempotency-Key": "key-0001"}
+        await call.submit(headers=headers)
+        other = await call("POST", "/api/v1/generate/t2v", {**T2V, "prompt": "x"}, headers=headers)
+        assert (other.status, other.json["errorCode"]) == (409, "IDEMPOTENCY_CONFLICT")
+        assert other.json["status"] == "FAILED"
+        assert len(simulator.tasks) == 1
+
+
+async def test_a_key_of_a_wrong_length_is_refused_where_keys_are_kept() -> None:
+    async with running(idempotency="kept") as (simulator, call):
+        answer = await call("POST", "/api/v1/generate/t2v", T2V, headers={"Idempotency-Key": "short"})
+        assert (answer.status, "Idempotency-Key" in answer.json["message"]) == (400, True)
+        assert len(simulator.tasks) == 0
+
+
+async def test_the_same_image_is_the_same_body() -> None:
+    async with running(idempotency="kept") as (simulator, call):
+        headers = {"Idempotency-Key": "key-0001"}
+        ids = {await call.submit("i2v", headers=headers, image=PNG_URI) for _ in range(2)}
+        assert len(ids) == len(simulator.tasks) == 1
+
+
 # Images
 
 
@@ -241,6 +303,65 @@ async def test_a_status_is_told_alone() -> None:
             simulator.advance(seconds)
             seen.append((await call("GET", f"/api/v1/tasks/{task_id}/status")).json)
         assert seen == [{"status": one} for one in ("SUBMITTED", "PROGRESS", "COMPLETED")]
+
+
+async def test_a_list_can_lag_behind() -> None:
+    async with running(clock=FakeClock(), durations=(10, 50), list_lag=5) as (simulator, call):
+        task_id = await call.submit()
+        seen = []
+        for seconds in (0, 4, 1, 5, 5):
+            simulator.advance(seconds)
+            rows = (await call("GET", "/api/v1/tasks")).json["tasks"]
+            direct = (await call("GET", f"/api/v1/tasks/{task_id}")).json["status"]
+            seen.append(([row["status"] for row in rows], direct))
+        assert seen == [
+            ([], "SUBMITTED"),
+            ([], "SUBMITTED"),
+            (["SUBMITTED"], "SUBMITTED"),
+            (["SUBMITTED"], "PROGRESS"),
+            (["PROGRESS"], "PROGRESS"),
+        ]
+
+
+async def test_a_new_task_may_be_unknown_for_a_while() -> None:
+    async with running(clock=FakeClock(), lookup_lag=5) as (simulator, call):
+        task_id = await call.submit()
+        for seconds, status in ((0, 404), (4.5, 404), (0.5, 200)):
+            simulator.advance(seconds)
+            for path in (f"/api/v1/tasks/{task_id}", f"/api/v1/tasks/{task_id}/status"):
+                assert (await call("GET", path)).status == status
+            assert len((await call("GET", "/api/v1/tasks")).json["tasks"]) == 1
+
+
+async def test_a_new_task_can_be_cancelled_before_it_is_known() -> None:
+    async with running(lookup_lag=5) as (simulator, call):
+        assert (await call("PUT", f"/api/v1/tasks/{await call.submit()}/cancel")).status == 200
+        assert simulator.credits == 10_000
+
+
+@pytest.mark.parametrize("skew_date", [True, False])
+@pytest.mark.parametrize("years", [-30, 0.001, 500])
+async def test_the_clock_of_the_server_may_be_wrong(years: float, skew_date: bool) -> None:
+    skew = timedelta(days=365.25 * years)
+    options: Options = {"clock": FakeClock(), "epoch": EPOCH, "durations": (0, 60), "limit": 1, "retry_after": "date"}
+    options |= {"clock_skew": skew.total_seconds(), "skew_date": skew_date}
+    async with running(**options) as (simulator, call):
+        task_id = await call.submit()
+        simulator.advance(60)
+        answer = await call("GET", f"/api/v1/tasks/{task_id}")
+        assert datetime.fromisoformat(answer.json["createdAt"]) == EPOCH + skew
+        assert datetime.fromisoformat(answer.json["completedAt"]) == EPOCH + timedelta(seconds=60) + skew
+        wrong = skew if skew_date else timedelta()
+        for one in (answer, await call("GET", "/nowhere"), await call("GET", f"/videos/{task_id}.mp4")):
+            told = email.utils.parsedate_to_datetime(one.headers["Date"])
+            assert abs(told - datetime.now(UTC) - wrong) < timedelta(seconds=60)
+        modified = email.utils.parsedate_to_datetime(one.headers["Last-Modified"])
+        assert abs(modified - EPOCH - skew - timedelta(seconds=60)) <= timedelta(seconds=1)
+        refused = await call("GET", "/api/v1/tasks")
+        told = email.utils.parsedate_to_datetime(refused.headers["Retry-After"])
+        assert abs(told - EPOCH - wrong - timedelta(seconds=60)) < timedelta(seconds=2)
+        # What it shows to the test stays right.
+        assert simulator.tasks[task_id].created_at == EPOCH
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,20 @@ async def test_what_it_shows_stays_readable_and_still_after_its_end() -> None:
     assert simulator.credits == 10_000 - 5
 
 
-@pytest.mark.parametrize("bad", [{"revision": "2020-01"}, {"speed": 0.0}, {"limit": 0}, {"window": -1.0}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"revision": "2020-01"},
+        {"speed": 0.0},
+        {"limit": 0},
+        {"window": -1.0},
+        {"list_lag": -1.0},
+        {"lookup_lag": float("inf")},
+        {"clock_skew": float("nan")},
+        {"clock_skew": 1e12},
+        {"idempotency": "yes"},
+    ],
+)
 def test_senseless_arguments_are_named(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
         Simulator(**bad)
@@ -189,6 +202,49 @@ async def test_the_same_seed_gives_the_same_tasks() -> None:
             simulator.advance(1000)
             seen.append([(one.id, one.history) for one in simulator.tasks.values()])
     assert seen[0] == seen[1]
+
+
+async def test_faults_are_counted_and_told() -> None:
+    async with running() as (simulator, call):
+        simulator.fault("status", on="list", status=503)
+        simulator.fault("drop", on="submit")
+        # A submit, since aiohttp tries a query again by itself.
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await call("POST", "/api/v1/generate/t2v", T2V)
+        for _ in range(2):
+            await call("GET", "/api/v1/tasks")
+        assert [(one.status, one.fault) for one in simulator.requests] == [(0, "drop"), (503, "status"), (200, None)]
+        assert simulator.statistics().faults == 2
+
+
+async def test_the_draws_of_faults_repeat_with_the_seed() -> None:
+    seen = []
+    for _ in range(2):
+        async with running(seed=5) as (simulator, call):
+            simulator.fault("status", probability=0.5)
+            seen.append([(await call("GET", "/api/v1/tasks")).status for _ in range(30)])
+    assert seen[0] == seen[1]
+    assert set(seen[0]) == {200, 500}
+
+
+async def test_faults_do_not_change_what_else_is_drawn() -> None:
+    ids = []
+    for faulty in (False, True):
+        async with running(seed=5) as (simulator, call):
+            if faulty:
+                simulator.fault("garbage", on="list", probability=0.5)
+                await call("GET", "/api/v1/tasks")
+            ids.append(await call.submit())
+    assert ids[0] == ids[1]
+
+
+async def test_all_faults_can_be_removed_at_once() -> None:
+    async with running() as (simulator, call):
+        fault = simulator.fault("status", times=None)
+        assert (await call("GET", "/api/v1/tasks")).status == 500
+        simulator.clear_faults()
+        assert (await call("GET", "/api/v1/tasks")).status == 200
+        assert (fault.hits, fault.over) == (1, True)
 
 
 # Control

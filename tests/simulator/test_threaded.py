@@ -1,6 +1,8 @@
+import contextlib
 import inspect
 import json
 import threading
+import urllib.error
 import urllib.request
 from typing import Any, get_type_hints
 
@@ -42,6 +44,38 @@ def test_it_serves_and_obeys_without_an_event_loop_here() -> None:
         assert [one.method for one in simulator.requests] == ["POST"] * 4 + ["GET"]
         assert simulator.deliveries == []
         assert simulator.url in repr(simulator)
+
+
+def test_faults_are_handles_here_too() -> None:
+    with ThreadedSimulator(idempotency="kept") as simulator:
+        with simulator.fault("status", on="list", status=503, times=None) as fault:
+            for number in (1, 2):
+                with pytest.raises(urllib.error.HTTPError, match="503") as refused:
+                    call(simulator, "GET", "/api/v1/tasks")
+                refused.value.close()
+                assert fault.hits == number
+        assert call(simulator, "GET", "/api/v1/tasks") == {"tasks": []}
+        simulator.fault("status", on=lambda method, _: method == "GET", times=None)
+        simulator.clear_faults()
+        assert call(simulator, "GET", "/api/v1/tasks") == {"tasks": []}
+        assert simulator.statistics().faults == 2
+        with pytest.raises(ValueError, match="takes only acted"):
+            simulator.fault("drop", status=500)
+        assert call(simulator, "POST", "/api/v1/generate/t2v", T2V)["idempotentReplay"] is False
+
+
+def test_an_outage_is_over_when_its_time_is() -> None:
+    with ThreadedSimulator() as simulator:
+        simulator.outage(0.05)
+        while True:
+            with contextlib.suppress(urllib.error.URLError):
+                assert call(simulator, "GET", "/api/v1/tasks") == {"tasks": []}
+                break
+        assert simulator.statistics().requests == 1
+        with pytest.raises(ValueError, match="seconds must be"):
+            simulator.outage(-1)
+    with pytest.raises(RuntimeError, match="only while it runs"):
+        simulator.outage(1)
 
 
 def test_the_thread_ends_with_it_and_what_it_shows_stays_readable() -> None:

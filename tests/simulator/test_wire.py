@@ -82,6 +82,31 @@ def test_a_submit_is_answered_with_urls_of_the_vendor() -> None:
     }
 
 
+def test_an_answer_tells_a_replay_where_keys_are_kept() -> None:
+    task = submitted()
+    for replay in (False, True):
+        assert submitted_body(task, replay=replay) == {**submitted_body(task), "idempotentReplay": replay}
+
+
+def test_tasks_tell_their_keys_where_they_are_kept() -> None:
+    writer, task = Scribe(lambda at: EPOCH, keys=True), submitted()
+    assert json.loads(writer.task(task, 1))["idempotencyKey"] is None
+    task.idempotency_key = "key-0001"
+    assert json.loads(writer.task(task, 12))["idempotencyKey"] == "key-0001"
+
+
+def test_a_task_is_written_as_of_the_past_too() -> None:
+    """Though the present was written before, and is written again."""
+    task, writer = submitted(), scribe()
+    statuses = [json.loads(writer.task(task, now))["status"] for now in (61, 11, 61, 1, 11)]
+    assert statuses == ["COMPLETED", "PROGRESS", "COMPLETED", "SUBMITTED", "PROGRESS"]
+
+
+def test_a_conflict_of_keys_tells_its_code_in_any_revision() -> None:
+    refusal = Refusal(409, "No", "IDEMPOTENCY_CONFLICT")
+    assert error_body(refusal, Revision(models={}))["errorCode"] == "IDEMPOTENCY_CONFLICT"
+
+
 def test_error_codes_belong_to_later_revisions() -> None:
     refusal = Refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
     plain = {"status": "FAILED", "message": "Insufficient credits"}

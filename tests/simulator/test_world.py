@@ -2,6 +2,7 @@ import random
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,61 @@ def test_a_task_is_paid_when_it_is_submitted() -> None:
     account.submit(order(credits=30), 0)
     assert (account.balance(0), account.charged) == (70, 30)
     assert account.balance(9999) == 70
+
+
+def test_a_key_finds_its_task_again() -> None:
+    account = world()
+    assert account.original(order(), "key-0001") is None
+    task = account.submit(order(), 0, None, "key-0001")
+    assert account.submit(order(), 0, None, "key-0001") is not task
+    assert account.submit(order(), 0).idempotency_key is None
+    assert account.original(order(), "key-0001") is task
+    assert account.original(order(), "key-0002") is None
+    with pytest.raises(Refusal) as told:
+        account.original(order("another"), "key-0001")
+    assert (told.value.status, told.value.code) == (409, "IDEMPOTENCY_CONFLICT")
+
+
+@pytest.mark.parametrize("changed", [{"model": "lv"}, {"input": {"prompt": True}}, {"input": {"prompt": 1.0}}])
+def test_a_key_belongs_to_a_model_and_to_the_very_input(changed: dict[str, Any]) -> None:
+    account = world()
+    first = evolve(order(), input={"prompt": 1})
+    account.submit(first, 0, None, "key-0001")
+    with pytest.raises(Refusal, match="another request"):
+        account.original(evolve(first, **changed), "key-0001")
+
+
+def test_what_was_not_paid_keeps_no_key() -> None:
+    account = world(3)
+    with pytest.raises(Refusal, match="credits"):
+        account.submit(order(), 0, None, "key-0001")
+    assert account.original(order("another"), "key-0001") is None
+
+
+@pytest.mark.parametrize(("length", "fits"), [(7, False), (8, True), (128, True), (129, False), (0, False)])
+def test_a_key_has_8_to_128_characters(length: int, fits: bool) -> None:
+    account = world()
+    if fits:
+        assert account.original(order(), "k" * length) is None
+    else:
+        with pytest.raises(Refusal, match="8 to 128 characters") as told:
+            account.original(order(), "k" * length)
+        assert told.value.status == 400
+
+
+def test_a_task_can_be_looked_up_as_of_a_moment() -> None:
+    account = world()
+    task = account.submit(order(), 5)
+    assert account.task(task.id) is task
+    assert account.task(task.id, created_by=5) is task
+    with pytest.raises(Refusal, match="not found"):
+        account.task(task.id, created_by=4.9)
+
+
+def test_the_model_of_a_task_is_known_by_its_id() -> None:
+    account = world()
+    assert account.model_of(account.submit(order(), 0).id) == "t2v"
+    assert account.model_of("x") is None
 
 
 def test_too_few_credits_create_nothing() -> None:
