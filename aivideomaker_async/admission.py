@@ -22,6 +22,10 @@ __all__ = ["Admission", "too_late"]
 COMMANDS_AT_ONCE: Final = 32
 """Submits under way at once, and as many cancels and quotes; queries are bounded by the limiter."""
 
+INSTEAD: Final = 60.0
+"""Seconds for which queries pause when more than `LONGEST_PAUSE` are asked for: the limit is one of requests a minute,
+so a clock is wrong somewhere, and everything behind this address would stand still for it."""
+
 
 class Admission:
     """Lets the requests of one client go.
@@ -79,7 +83,7 @@ class Admission:
     def pause(self, request: Request, seconds: float) -> None:
         """The service refused `request` with 429. The limit on queries is the address's, that on submits the key's."""
         if request.kind is Kind.QUERY:
-            self._limiter.pause(seconds)
+            self._limiter.pause(seconds if seconds <= LONGEST_PAUSE else INSTEAD)
         elif request.kind is Kind.SUBMIT:
             resume_at = asyncio.get_running_loop().time() + min(seconds, LONGEST_PAUSE)
             self._submits_resume_at = max(self._submits_resume_at, resume_at)

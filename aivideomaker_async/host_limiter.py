@@ -67,7 +67,7 @@ class HostRateLimiter(SharedRateLimiter):
         burst: requests that may go at once after a quiet time; by default 5 % of the limit.
         directory: where the file lies.
         clock: seconds of a clock that all processes of the host share; by default `time.monotonic`, which runs from
-            the start of the host.
+            the start of the host, and which nobody sets.
 
     Raises:
         ConfigurationError: an argument makes no sense.

@@ -120,6 +120,8 @@ class Record:
     """Whether a status came that may have been an error of the service, so that only the details can tell."""
     blips: int = 0
     """Answers in a row that were of no use."""
+    failing_since: float = -inf
+    """When the first of them came."""
     doubts: int = 0
     """Answers in a row that were FAILED with a message, and nothing else."""
     refusals: int = 0

@@ -237,24 +237,30 @@ class Session:
         return await self.limiter.acquire(priority)
 
     async def ask(
-        self, request: Request, decode: Callable[[Mapping[str, Any]], T], *, expected: str, permit: Permit
+        self,
+        request: Request,
+        decode: Callable[[Mapping[str, Any]], T],
+        *,
+        expected: str,
+        permit: Permit,
+        timeout: float,
     ) -> T:
-        """Make one attempt at a query, with a permit that is given back whatever happens.
+        """Make one attempt at a query, of `timeout` seconds, with a permit that is given back whatever happens.
 
         Raises:
             APIError: the service refuses.
             TransportError: there was no usable answer.
         """
-        return await self._attempt(request, decode, expected, permit, self.settings.attempt_timeout, Sending())
+        return await self._attempt(request, decode, expected, permit, timeout, Sending())
 
-    async def ask_list(self, request: Request, reader: Reader, *, permit: Permit) -> Reader:
-        """Make one attempt at reading a list, with a permit that is given back whatever happens.
+    async def ask_list(self, request: Request, reader: Reader, *, permit: Permit, timeout: float) -> Reader:
+        """Make one attempt at reading a list, of `timeout` seconds, with a permit that is given back whatever happens.
 
         Raises:
             APIError: the service refuses.
             TransportError: there was no usable answer.
         """
-        return await self._attempt_to_read(request, reader, permit, self.settings.attempt_timeout)
+        return await self._attempt_to_read(request, reader, permit, timeout)
 
     async def _attempt(
         self,

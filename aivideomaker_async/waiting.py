@@ -128,7 +128,7 @@ class Waiting:
 
     def listable(self) -> dict[str, Record]:
         """Those for whom the list can answer, at this moment."""
-        return self._crowd | {key: record for key, record in self._urgent.items() if not record.needs_details()}
+        return self._crowd | {key: record for key, record in self._urgent.items() if not record.is_terminal}
 
     def unlisted(self) -> frozenset[str]:
         """The ids of the others: the list may tell of them after all, and it is not read any further for them."""
@@ -243,8 +243,9 @@ class Waiting:
             since=record.since,
             asked_at=self._asked_at(asked_at),
             estimate=self._durations.estimate(record.model, record.length),
-            missing=record.task_id in self._missing,
+            missing=now < record.missing_until,
             needs_details=record.needs_details(),
+            doubtful=record.in_doubt and not record.is_terminal,
             hinted=record.hint is not None,
             heard_at=self._announcements.heard_at(now) if record.has_webhook else None,
             changes_matter=record.changes_matter,

@@ -86,8 +86,8 @@ class TaskWatcher:
         self._observer = observer
         self._waiting = Waiting(observer.durations, observer.announcements, observer.lists)
         self._hints = Hints(observer.announcements)
-        self._expiry = Expiry(self.unsubscribe)
-        self._setbacks = Setbacks(self._waiting, session.settings.policy)
+        self._expiry = Expiry(self.unsubscribe, self._awoke)
+        self._setbacks = Setbacks(self._waiting, session.settings.policy, session.settings.attempt_timeout)
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._list_seconds = 0.0
@@ -188,6 +188,11 @@ class TaskWatcher:
             self._waiting.sort(record, now)
             self.replan()
 
+    def _awoke(self) -> None:
+        """The machine has slept: all that was heard is old."""
+        self._waiting.ask_all_soon()
+        self.replan()
+
     # --- the poller ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -255,9 +260,11 @@ class TaskWatcher:
         return plan if plan is not None and plan.at <= now else None
 
     async def _carry_out(self, plan: Plan, permit: Permit) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         record = self._waiting.records[plan.task_id] if plan.task_id else None
         if record is not None and record.blips:
-            self._waiting.retried_at = asyncio.get_running_loop().time()
+            self._waiting.retried_at = began
         try:
             if record is None:
                 await self._ask_list(permit)
@@ -266,14 +273,17 @@ class TaskWatcher:
             else:
                 await self._ask_status(record, permit, checks_list=plan.checks_list)
         except (APIError, TransportError) as error:
-            self._take_failure(error, record)
+            if plan.checks_list:
+                self._observer.lists.check_failed()
+            self._take_failure(error, record, loop.time() - began)
         else:
-            self._setbacks.succeeded(record)
+            self._setbacks.succeeded(record, loop.time() - began)
+            self._expiry.answered(began, loop.time())
 
     async def _ask_status(self, record: Record, permit: Permit, *, checks_list: bool) -> None:
         began = asyncio.get_running_loop().time()
-        request = requests.task_status(record.task_id)
-        status = await self._session.ask(request, answers.status, expected="status", permit=permit)
+        request, timeout = requests.task_status(record.task_id), self._setbacks.patience(record)
+        status = await self._session.ask(request, answers.status, expected="status", permit=permit, timeout=timeout)
         now = asyncio.get_running_loop().time()
         if checks_list:
             self._observer.lists.checked()
@@ -282,7 +292,8 @@ class TaskWatcher:
 
     async def _ask_details(self, record: Record, permit: Permit) -> None:
         began = asyncio.get_running_loop().time()
-        details = await self._session.ask(requests.task(record.task_id), answers.task, expected="id", permit=permit)
+        request, timeout = requests.task(record.task_id), self._setbacks.patience(record)
+        details = await self._session.ask(request, answers.task, expected="id", permit=permit, timeout=timeout)
         now = asyncio.get_running_loop().time()
         if self._take_details(record, details, now, alone=True):
             self._was_asked(record, began, now)
@@ -297,7 +308,8 @@ class TaskWatcher:
             optional=self._waiting.unlisted() | self._observer.to_compare(),
             lesson=LESSON if began >= self._waiting.lesson_until else 0,
         )
-        await self._session.ask_list(requests.list_tasks(), reader, permit=permit)
+        timeout = self._setbacks.patience(None)
+        await self._session.ask_list(requests.list_tasks(), reader, permit=permit, timeout=timeout)
         self._listed_at = loop.time()
         self._list_seconds = self._listed_at - began
         self._observer.lists.listed(loop.time())
@@ -353,7 +365,7 @@ class TaskWatcher:
 
     # --- trouble -------------------------------------------------------------------------------------
 
-    def _take_failure(self, error: AIVideoMakerError, record: Record | None) -> None:
+    def _take_failure(self, error: AIVideoMakerError, record: Record | None, took: float) -> None:
         now = asyncio.get_running_loop().time()
         if isinstance(error, AuthenticationFailed):
             self._fail_all(error)
@@ -362,7 +374,7 @@ class TaskWatcher:
                 self._setbacks.set_back(record, now)
             else:
                 self._fail([record], error)
-        elif self._setbacks.failed(error, record, now) and record is not None:
+        elif self._setbacks.failed(error, record, now, took) and record is not None:
             self._fail([record], error)
         if self.peers is not None and self._setbacks.is_cut_off:
             self.peers.cannot_poll()
@@ -386,7 +398,7 @@ class TaskWatcher:
 
 def _known(record: Record) -> str | None:
     """The status that tells nothing new of this task."""
-    return None if record.is_terminal or record.model is None else record.status
+    return None if record.is_terminal or record.in_doubt or record.model is None else record.status
 
 
 def _as_own(error: Exception) -> AIVideoMakerError:

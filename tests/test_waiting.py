@@ -90,6 +90,20 @@ def test_a_hint_is_urgent_and_the_list_may_confirm_it() -> None:
     assert house.waiting.listable().keys() == {"a"}
 
 
+def test_a_doubt_is_settled_by_the_list_that_shows_the_task() -> None:
+    """An error that looked like an end is none; the list is asked for it, and it is known where the list is silent."""
+    house = House()
+    record = house.add("a")
+    record.in_doubt = True
+    house.waiting.sort(record, NOW)
+    (seen,) = house.view().alone
+    assert seen.needs_details and seen.doubtful and not seen.missing
+    assert house.waiting.listable().keys() == {"a"}
+    house.waiting.was_not_listed(record, NOW)
+    (seen,) = house.view().alone
+    assert seen.doubtful and seen.missing
+
+
 def test_one_who_was_never_asked_for_makes_the_crowd_due() -> None:
     """Until the list, or an answer of its own, has told of it."""
     house = House()

@@ -88,6 +88,21 @@ async def test_many_deliveries_at_once_are_confirmed_by_one_list() -> None:
         assert queries(server) <= before + 2
 
 
+async def test_deliveries_for_tasks_that_the_list_does_not_show_are_confirmed() -> None:
+    """One by one, and not by asking for the list again and again."""
+    service = Service()
+    service.unlisted = {"ck1", "ck2", "ck3"}
+    async with hinted(service) as (server, client, _):
+        tasks = [await submit(client) for _ in range(3)]
+        waiting = [asyncio.ensure_future(task.result()) for task in tasks]
+        await asyncio.sleep(120)
+        before = kinds(server)
+        for task in tasks:
+            client._hint(task.id, urgent=True)
+        await asyncio.wait_for(asyncio.gather(*waiting), 6)
+        assert (kinds(server) - before)["list"] <= 1
+
+
 async def test_repeated_deliveries_cannot_use_up_the_limit() -> None:
     """Somebody repeats an old delivery ten times a second, for ten minutes: it costs a few queries a minute."""
     service = Service()

@@ -86,6 +86,10 @@ class RetryPolicy:
         """Seconds to wait after attempt number `attempt`, for a `random` in [0, 1)."""
         return random * min(self.longest_pause, self.first_pause * 2.0 ** min(attempt - 1, 60))
 
+    def least_pause(self, refused: int) -> float:
+        """Seconds to wait after so many 429 in a row, whatever they say: "at once" is not believed again and again."""
+        return min(self.longest_pause, self.first_pause * 2.0 ** min(refused - 1, 60)) if refused > 1 else 0.0
+
     def decide(
         self,
         failure: Failure,
@@ -115,9 +119,7 @@ class RetryPolicy:
         if failure is Failure.RATE_LIMITED:
             # A little later than asked for: everyone who was refused is told the same moment.
             asked = UNTOLD_PAUSE if retry_after is None else retry_after
-            # "At once", said again and again, is not believed.
-            least = min(self.longest_pause, self.first_pause * 2.0 ** min(refused - 1, 60)) if refused > 1 else 0.0
-            after = max(asked, least) + self.first_pause * random
+            after = max(asked, self.least_pause(refused)) + self.first_pause * random
         elif attempt >= self.max_attempts:
             return GiveUp.RAISE
         else:

@@ -91,6 +91,8 @@ class Watched:
     """Whether the last list did not show it."""
     needs_details: bool = False
     """Whether it has ended, somebody waits for its output, and no list has brought it."""
+    doubtful: bool = False
+    """Whether that is only because of an answer that may have been an error: the list settles it as well."""
     hinted: bool = False
     """Whether a webhook says that something has happened."""
     heard_at: float | None = None
@@ -250,7 +252,7 @@ def plan(view: View, now: float) -> Plan | None:
         return Plan(Ask.LIST, best.at)
     if best is not None and best.ask is Ask.DETAILS:
         # No list is read for the details of a task that has ended.
-        together = sum(item.hinted and not item.needs_details and item.not_before <= now for item in view.alone)
+        together = sum(_is_settled_by_list(item, now) for item in view.alone)
         if together >= SEVERAL and view.suits(together):
             return Plan(Ask.LIST, best.at)
     return best
@@ -275,6 +277,13 @@ def _plans_for(crowd: Crowd, view: View, now: float) -> Iterator[Plan]:
         # Too many to weigh each: they take turns. One that does not stand for the others was never asked for.
         first = _found(crowd.longest_unasked, crowd.sample)
         yield Plan(Ask.STATUS, -inf, crowd.longest_unasked) if first is None else _alone(first, view, now)
+
+
+def _is_settled_by_list(item: Watched, now: float) -> bool:
+    """Whether this urgent task is one that the list will tell of."""
+    if item.missing:
+        return False
+    return item.doubtful or (item.hinted and not item.needs_details and item.not_before <= now)
 
 
 def _found(task_id: str, sample: Sequence[Watched]) -> Watched | None:

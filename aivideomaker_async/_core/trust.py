@@ -60,6 +60,10 @@ class ListTrust:
         self._lists = 0
         self._spacing = min(self._spacing * 2, LONGEST_SPACING)
 
+    def check_failed(self) -> None:
+        """It told nothing. Another task might tell no more, and the list goes on telling of all meanwhile."""
+        self._lists = 0
+
     def agreed(self, seconds: float) -> None:
         """A list told what a single answer had told so many seconds before it: it is not further behind than that."""
         self._disagreements = 0

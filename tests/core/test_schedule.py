@@ -154,6 +154,25 @@ def test_several_tasks_are_asked_for_together(count: int) -> None:
     assert (planned.ask, planned.task_id) == (Ask.LIST, None)
 
 
+def test_doubts_about_several_tasks_are_settled_by_one_list() -> None:
+    """Unless the list does not show them, or there is none; the details of one that has ended are asked for by it."""
+    doubtful = {"needs_details": True, "doubtful": True, "tried": True}
+    several = [watched(str(number), **doubtful) for number in range(SEVERAL)]
+    assert next_poll(*several).ask is Ask.LIST
+    assert next_poll(several[0]).ask is Ask.DETAILS
+    assert next_poll(*several, lists_work=False).ask is Ask.DETAILS
+    missing = [evolve(item, missing=True) for item in several]
+    assert next_poll(*missing).ask is Ask.DETAILS
+    assert next_poll(*(watched(str(number), needs_details=True) for number in range(9))).ask is Ask.DETAILS
+
+
+def test_hints_of_tasks_that_the_list_does_not_show_are_confirmed_one_by_one() -> None:
+    """Or the list would be fetched for them for ever."""
+    hinted = [watched(str(number), hinted=True) for number in range(SEVERAL)]
+    assert next_poll(*hinted).ask is Ask.LIST
+    assert next_poll(*(evolve(item, missing=True) for item in hinted)).ask is Ask.DETAILS
+
+
 def test_where_there_is_no_list_each_is_asked_for() -> None:
     """The longest unasked first, be they few or many."""
     for count in (2, SAMPLE, SAMPLE + 1, 1000):

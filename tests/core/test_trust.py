@@ -54,6 +54,14 @@ def test_lists_are_checked_more_rarely_the_longer_all_is_well() -> None:
     assert spacings == [FIRST_SPACING, 16, 32, LONGEST_SPACING, LONGEST_SPACING, LONGEST_SPACING]
 
 
+def test_a_check_that_failed_is_not_made_again_at_once() -> None:
+    """Lists are read meanwhile."""
+    trust = ListTrust()
+    for _ in range(3):
+        assert lists_to_check(trust) == FIRST_SPACING
+        trust.check_failed()
+
+
 def test_one_list_that_disagrees_may_have_crossed_the_other_answer() -> None:
     """It is not held against lists, but the next check comes soon."""
     trust = ListTrust()
