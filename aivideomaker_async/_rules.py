@@ -12,10 +12,24 @@ from .errors import FieldProblem, InvalidSpec
 from .images import image_problem, show_image
 from .secrecy import redact, shorten
 
-__all__ = ["check", "extra_fields", "image", "model_name", "one_of", "text", "texts"]
+__all__ = [
+    "LONG_TEXT",
+    "check",
+    "extra_fields",
+    "image",
+    "model_name",
+    "one_of",
+    "replace_long_texts",
+    "text",
+    "texts",
+    "texts_in",
+]
 
 Rule: TypeAlias = Callable[[str, object], Iterator[FieldProblem]]
 """Takes the name of a field and its value, and gives what is wrong with it."""
+
+LONG_TEXT: Final = 64 * 1024
+"""Characters. What works on more of them at once lets nothing else run for too long: they are data URIs, mostly."""
 
 _TEXT: Final = "a text that is not blank"
 _LONGEST_VALUE: Final = 500
@@ -105,10 +119,32 @@ def extra_fields(name: str, value: object, *, taken: Sequence[str]) -> Iterator[
 def is_json(value: object) -> bool:
     """Whether `value` can be written as JSON in UTF-8."""
     try:
-        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+        # What is ASCII can always be written, and knows that it is.
+        short = replace_long_texts(value, lambda text: "" if text.isascii() else text)
+        json.dumps(short, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError):
         return False
     return True
+
+
+def replace_long_texts(value: object, replace: Callable[[str], object]) -> object:
+    """A copy of a JSON value with something else for each of its texts of more than `LONG_TEXT` characters."""
+    if isinstance(value, str):
+        return replace(value) if len(value) > LONG_TEXT else value
+    if isinstance(value, dict):
+        return {key: replace_long_texts(item, replace) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [replace_long_texts(item, replace) for item in value]
+    return value
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """All texts of a JSON value, but for the names of its fields."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(item)
 
 
 def check(instance: AttrsInstance, problems: Iterator[FieldProblem]) -> None:

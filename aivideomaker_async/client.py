@@ -12,14 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 from urllib.parse import urlsplit
 
-from anyio import to_thread
 from attrs import frozen
 
 from . import _checks
 from ._core import answers, requests
 from ._core.durations import video_length
-from ._core.likeness import Order, order
-from ._core.requests import Request
+from ._core.likeness import order
 from ._core.retry import RetryPolicy
 from ._core.task_list import AllTasks
 from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
@@ -34,7 +32,7 @@ from .errors import (
 from .host_limiter import default_limiter
 from .limiter import Limiter, LimiterStatistics
 from .many import GenerateMany
-from .media import load_image
+from .media import LARGEST_IMAGE, load_body, load_request
 from .observer import Observer
 from .record import Record
 from .session import Session, Settings
@@ -55,9 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["AIVideoMaker", "ClientStatistics"]
 
 logger: Final = logging.getLogger(__name__)
-
-LARGE_BODY: Final = 64 * 1024
-"""Bytes of a request body that are looked through by a thread."""
 
 DEFAULT_BASE_URL: Final = "https://aivideomaker.ai"
 
@@ -109,6 +104,8 @@ class AIVideoMaker:
         status_board: lets all processes with the same key poll as one, over Redis.
         on_unsettled: called with a `SubmitOutcomeUnknown` for each submit that was cancelled after any of it had been
             sent. It is in `unsettled()` as well.
+        max_image_size: bytes that an image may have, before it is encoded. A larger one is refused: a file by its
+            size, and no more of it is read than that.
 
     Raises:
         ConfigurationError: there is no key, or an argument makes no sense.
@@ -127,6 +124,7 @@ class AIVideoMaker:
         retries: RetryPolicy | None = None,
         status_board: StatusBoard | None = None,
         on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
+        max_image_size: int = LARGEST_IMAGE,
     ) -> None:
         from . import transport  # noqa: F401  (slow to import: better now than in the first request)
 
@@ -139,6 +137,7 @@ class AIVideoMaker:
             policy=RetryPolicy() if retries is None else retries,
         )
         self._wait_timeout = _checks.wait("wait_timeout", wait_timeout)
+        self._max_image_size = _checks.count("max_image_size", max_image_size)
         origin = urlsplit(url).netloc.lower()
         if limiter is None:
             limiter = default_limiter(origin)
@@ -223,7 +222,7 @@ class AIVideoMaker:
             timeout: seconds for the call with all its attempts; None for the client's `call_timeout`.
 
         Raises:
-            InvalidSpec: the spec is wrong, or its image cannot be read. Nothing was sent.
+            InvalidSpec: the spec is wrong, or its image cannot be read or is too large. Nothing was sent.
             APIError: the service refuses, for example `InsufficientCredits`. Nothing was charged.
             TransportError: the service cannot be reached; or the answers were lost, and nothing was created.
             SubmitOutcomeUnknown: the answer was lost, and it cannot be known whether there is a task. The error tells
@@ -231,6 +230,8 @@ class AIVideoMaker:
             ConfigurationError: the client cannot be used, or an argument makes no sense.
         """
         checked = OtherModel(spec, {} if body is None else body) if isinstance(spec, str) else as_spec(spec)
+        # They may hold a data URI, which a traceback with local variables would show; what is checked does not.
+        del spec, body
         key = IdempotencyKey.of(idempotency_key)
         return await self._buy(checked, key, webhook_url=webhook_url, max_credits=max_credits, timeout=timeout)
 
@@ -290,7 +291,9 @@ class AIVideoMaker:
         limit = self._wait_limit(timeout)
         check_on_cancel(on_cancel)
         key = IdempotencyKey.of(idempotency_key)
-        submit = self._buy(as_spec(spec), key, webhook_url=webhook_url, max_credits=max_credits)
+        checked = as_spec(spec)
+        del spec
+        submit = self._buy(checked, key, webhook_url=webhook_url, max_credits=max_credits)
         task = await self._unless_cancelled(submit, key, on_cancel)
         if on_submit is not None:
             on_submit(task)
@@ -435,7 +438,8 @@ class AIVideoMaker:
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
         checked = as_spec(spec)
-        body = requests.write_body(checked, await load_image(checked))
+        del spec
+        body = await load_body(checked, largest=self._max_image_size)
         request = requests.quote_price(checked.model, body)
         return await self._session.call(request, answers.quote, expected="credits", timeout=timeout)
 
@@ -458,17 +462,17 @@ class AIVideoMaker:
     ) -> VideoTask:
         loop = self._session.check_usable()
         limit = None if timeout is None else _checks.seconds("timeout", timeout)
-        image = await load_image(spec)
+        loaded = await load_request(spec, largest=self._max_image_size)
         request = requests.generate(
             spec.model,
-            requests.write_body(spec, image),
+            loaded.body,
             idempotency_key=key.text,
             webhook_url=webhook_url,
             max_credits=max_credits,
         )
-        wire = requests.to_wire(spec) | ({} if image is None else {"image": image})
-        ordered = await _describe(spec.model, wire, request)
-        bought = await self._submitter.submit(request, ordered, timeout=limit, is_callers_key=key.is_callers)
+        bought = await self._submitter.submit(
+            request, order(spec.model, loaded.fields), timeout=limit, is_callers_key=key.is_callers
+        )
         logger.info("submitted %s as task %s", spec.model, bought.answer.task_id)
         return self._handle(bought, spec.model, _length(spec), webhook_url, loop.time())
 
@@ -555,9 +559,3 @@ class AIVideoMaker:
 
 def _length(spec: VideoSpec | OtherModel) -> int | None:
     return spec.seconds if isinstance(spec, VideoSpec) else video_length(spec.body)
-
-
-async def _describe(model: str, wire: Mapping[str, object], request: Request) -> Order:
-    if request.body is None or len(request.body) <= LARGE_BODY:
-        return order(model, wire)
-    return await to_thread.run_sync(order, model, wire)

@@ -11,16 +11,17 @@ import inspect
 import io
 import os
 import re
-from typing import BinaryIO, Final, TypeAlias
+from contextlib import suppress
+from typing import IO, Final, TypeAlias
 from urllib.parse import urlsplit
 
 import puremagic
 
 from .secrecy import is_data_uri, redact, redact_url
 
-__all__ = ["ImageInput", "freeze_image", "image_problem", "image_type", "show_image", "split_data_uri"]
+__all__ = ["SNIFFED", "ImageInput", "freeze_image", "image_problem", "image_type", "show_image", "split_data_uri"]
 
-ImageInput: TypeAlias = str | bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO
+ImageInput: TypeAlias = str | bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes]
 """A public http(s) URL or a `data:image/...;base64,...` URI (both `str`), the bytes of an image, the path of an image
 file (`pathlib.Path`), or a binary file that is open for reading."""
 
@@ -33,6 +34,10 @@ _ALLOWED: Final = (
 )
 # The name that the service wants, where detectors and files use another. It refuses image/jpg on one path.
 _USUAL_NAMES: Final = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
+_LONGEST_URL: Final = 64 * 1024
+"""Characters; what is longer is something else. It is not looked through, nor shown."""
+_LONGEST_HEAD: Final = 4096
+"""Characters in which a data URI must have come to its content."""
 _NEVER_IN_TEXT: Final = bytes({*range(9), *range(14, 27), *range(28, 32)})
 _DATA_URI: Final = re.compile(r"\s*data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
 
@@ -63,7 +68,7 @@ def split_data_uri(uri: str) -> tuple[int, bytes] | None:
 
     Returns None when `uri` is not a base64 data URI of an image.
     """
-    match = _DATA_URI.match(uri)
+    match = _DATA_URI.match(uri, 0, _LONGEST_HEAD)
     if match is None or not match["type"].lower().startswith("image/") or not _ends_in_base64(match["parameters"]):
         return None
     start = match.end()
@@ -81,7 +86,10 @@ def _ends_in_base64(parameters: str) -> bool:
 
 def freeze_image(value: ImageInput) -> ImageInput:
     """`value`, with buffers that their owner can still change copied into bytes."""
-    return bytes(value) if isinstance(value, bytearray | memoryview) else value
+    try:
+        return bytes(value) if isinstance(value, bytearray | memoryview) else value
+    except ValueError:  # a view whose memory is given back
+        return value
 
 
 def image_problem(value: object) -> str | None:
@@ -97,6 +105,8 @@ def image_problem(value: object) -> str | None:
     read = getattr(value, "read", None)
     if inspect.iscoroutinefunction(read):
         return "a file that is not async: read it first, and pass its bytes"
+    if callable(read) and getattr(value, "closed", False) is True:
+        return "a file that is open for reading, and this one is closed"
     return None if callable(read) else _ALLOWED
 
 
@@ -111,7 +121,7 @@ def _text_problem(text: str) -> str | None:
 
 
 def _is_url(text: str) -> bool:
-    if any(character.isspace() or not character.isprintable() for character in text):
+    if len(text) > _LONGEST_URL or any(character.isspace() or not character.isprintable() for character in text):
         return False
     try:
         parts = urlsplit(text)
@@ -123,7 +133,16 @@ def _is_url(text: str) -> bool:
 def show_image(value: object) -> str:
     """How reprs and messages name an image: by kind and size, never by content."""
     if isinstance(value, str) and not is_data_uri(value):
-        return repr(redact_url(value))
+        return repr(redact_url(value)) if len(value) <= _LONGEST_URL else f"<text, {len(value)} characters>"
     if isinstance(value, str | bytes):
         return str(redact(value))
-    return repr(value) if isinstance(value, os.PathLike) else f"<{type(value).__name__}>"
+    return repr(value) if isinstance(value, os.PathLike) else _show_file(value)
+
+
+def _show_file(file: object) -> str:
+    name = None
+    # A file of others may raise here what it likes.
+    with suppress(Exception):
+        name = getattr(file, "name", None)
+    kind = type(file).__name__
+    return f"<{kind} {redact(name)!r}>" if isinstance(name, str) and name else f"<{kind}>"

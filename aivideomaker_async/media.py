@@ -1,105 +1,241 @@
-"""Images on their way in: read and checked off the event loop, before any request.
+"""Images on their way in: read, measured and checked off the event loop, before any request.
 
-An image that was given as a file or bytes ends up as bytes in memory, once; they are encoded while they are sent. A
-retry sends the same bytes, whatever has become of the file.
+An image that was given as a file lies in memory once, in pieces; bytes and the text of a data URI stay where the caller
+has them. They are encoded while they are sent. A retry sends the same bytes, whatever has become of the file.
+
+From here on no local variable and no argument shows what an image holds: crash reporters write these down.
 """
 
 from __future__ import annotations
 
-import binascii
 import os
-import weakref
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from threading import Lock
-from typing import BinaryIO, Final
+from typing import IO, Final, cast
 
-from anyio import to_thread
+from anyio import CancelScope, get_cancelled_exc_class, to_thread
+from attrs import field, frozen
 
-from ._core.data_uri import Image
-from ._core.requests import image_of
+from ._core.data_uri import Base64Text, Body, Content, Gauge, Image, ImageTooLarge, Views
+from ._core.requests import image_of, outline, write_outline
+from ._rules import LONG_TEXT, texts_in
 from .errors import FieldProblem, InvalidSpec
-from .images import ImageInput, image_type, show_image, split_data_uri
-from .secrecy import shorten
+from .image_file import ImageFile, borrow, open_path
+from .images import ImageInput, show_image
+from .secrecy import is_data_uri, shorten
 from .specs import OtherModel, VideoSpec
 
-__all__ = ["load_image"]
+__all__ = ["LARGEST_IMAGE", "Loaded", "load_body", "load_image", "load_request"]
 
-# Two submits may share one open file; each must read it whole.
-_file_locks: Final[weakref.WeakKeyDictionary[object, Lock]] = weakref.WeakKeyDictionary()
-_locks_lock: Final = Lock()
+LARGEST_IMAGE: Final = 32 * 1024 * 1024
+"""Bytes of an image that a client takes when it is not told otherwise."""
 
-_SMALL: Final = 64 * 1024
-"""Bytes of base64 text that are decoded faster than a thread is woken."""
+PATIENCE: Final = 1.0
+"""Seconds in which a file of the caller's is put back, after a cancellation. What is read meanwhile is one piece."""
 
 
-async def load_image(spec: VideoSpec | OtherModel) -> Image | str | None:
-    """The image of `spec` as it will travel: a URL, or bytes with their type; None when it has none.
+async def load_body(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_IMAGE) -> Body:
+    """The request body of `spec`, with its image.
+
+    Args:
+        spec: what to write.
+        largest: bytes that an image may have.
 
     Raises:
-        InvalidSpec: the file cannot be read, or is no image.
+        InvalidSpec: the image cannot be read, is none, or is too large.
     """
-    image = image_of(spec)
-    if image is None:
+    return (await load_request(spec, largest=largest)).body
+
+
+@frozen
+class Loaded:
+    """What a spec asks for, ready to be sent."""
+
+    body: Body
+    fields: Mapping[str, object] = field(repr=False)
+    """The fields of the body, by wire name. What is long stands there as an `Image` or a `Text`."""
+
+
+async def load_request(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_IMAGE) -> Loaded:
+    """As `load_body`, with the fields of the body."""
+    write = partial(_write, spec, await load_image(spec, largest=largest), largest)
+    if any(len(other.text) > LONG_TEXT for other in _other_texts(spec)):
+        return await to_thread.run_sync(write, abandon_on_cancel=True)
+    return write()
+
+
+def _write(spec: VideoSpec | OtherModel, image: Image | str | None, largest: int) -> Loaded:
+    problems = [
+        _too_large(other.name, f"{show_image(other.text)} ({ImageTooLarge(size)})", largest)
+        for other in _other_texts(spec)
+        if is_data_uri(other.text) and (size := Base64Text(other.text).excess(largest)) is not None
+    ]
+    if problems:
+        raise InvalidSpec(type(spec).__name__, problems)
+    fields = outline(spec, image)
+    return Loaded(write_outline(fields), fields)
+
+
+@frozen
+class _OtherText:
+    """A text in those fields of a spec that nobody but the service looks into."""
+
+    name: str
+    text: str = field(repr=show_image)
+
+
+def _other_texts(spec: VideoSpec | OtherModel) -> Iterator[_OtherText]:
+    holder, fields = ("body", spec.body) if isinstance(spec, OtherModel) else ("extra", spec.extra)
+    for name, value in fields.items():
+        for text in texts_in(value):
+            yield _OtherText(f"{holder}[{name!r}]", text)
+
+
+def _too_large(name: str, shown: str, largest: int) -> FieldProblem:
+    allowed = f"an image of at most {largest:,} bytes (AIVideoMaker(max_image_size=...) changes that)"
+    return FieldProblem(name, shown, allowed)
+
+
+# --- the image of a spec -------------------------------------------------------------------------
+
+
+async def load_image(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_IMAGE) -> Image | str | None:
+    """The image of `spec` as it will travel: a URL, or the image itself; None when it has none.
+
+    A cancelled call holds nothing, and leaves a file of the caller's where it stood.
+
+    Args:
+        spec: what the image belongs to.
+        largest: bytes that the image may have.
+
+    Raises:
+        InvalidSpec: the image cannot be read, is none, or is too large.
+    """
+    given = _Given(image_of(spec))
+    if given.image is None:
         return None
+    if given.is_url:
+        return given.url
+    loading = _Loading(given, largest)
     try:
-        if isinstance(image, str | bytes) and (not isinstance(image, str) or len(image) <= _SMALL):
-            return _load(image)
-        return await to_thread.run_sync(_load, image)
+        return loading.run() if given.is_small else await _in_thread(loading)
+    except ImageTooLarge as error:
+        problem = _too_large("image", f"{given} ({error})", largest)
+        raise InvalidSpec(type(spec).__name__, [problem]) from None
     except (OSError, ValueError) as error:
-        problem = FieldProblem("image", show_image(image), f"a readable image ({shorten(str(error))})")
+        reason = shorten((isinstance(error, OSError) and error.strerror) or str(error))
+        problem = FieldProblem("image", str(given), f"a readable image ({reason})")
         raise InvalidSpec(type(spec).__name__, [problem]) from error
 
 
-def _load(image: ImageInput) -> Image | str:
-    if isinstance(image, str):
-        parts = split_data_uri(image)
-        if parts is None:
-            return image.strip()
-        return _typed(_decode(image[parts[0] :]))
-    if isinstance(image, os.PathLike):
-        return _typed(Path(image).read_bytes())
-    if isinstance(image, bytes | bytearray | memoryview):
-        return _typed(bytes(image))
-    return _typed(_read_all(image))
-
-
-def _decode(text: str) -> bytes:
+async def _in_thread(loading: _Loading) -> Image:
     try:
-        return binascii.a2b_base64("".join(text.split()), strict_mode=True)
-    except binascii.Error as error:
-        raise ValueError(f"not base64: {error}") from None
+        return await to_thread.run_sync(loading.run, abandon_on_cancel=True)
+    except get_cancelled_exc_class():
+        if loading.stop():
+            # Whoever gave the file goes on with it as soon as this call is over.
+            with CancelScope(shield=True):
+                await to_thread.run_sync(loading.wait, abandon_on_cancel=True)
+        raise
 
 
-def _typed(data: bytes) -> Image:
-    mime = image_type(data)
-    if mime is None:
-        raise ValueError("the content is no image that is known" if data else "it is empty")
-    return Image(mime, data)
+@frozen
+class _Given:
+    """An image as the user gave it. It shows its kind and size."""
+
+    image: ImageInput | None = field(repr=show_image)
+
+    def __str__(self) -> str:
+        return show_image(self.image)
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the service fetches it."""
+        return isinstance(self.image, str) and not is_data_uri(self.image)
+
+    @property
+    def url(self) -> str:
+        """Where from."""
+        return cast("str", self.image).strip()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is looked through faster than a thread is woken."""
+        return isinstance(self.image, str | bytes) and len(self.image) <= LONG_TEXT
+
+    @property
+    def content(self) -> Content | None:
+        """What it consists of, unless that must be read first."""
+        if isinstance(self.image, str):
+            return Base64Text(self.image)
+        if isinstance(self.image, bytes | bytearray | memoryview):
+            return Views([memoryview(self.image)])
+        return None
 
 
-def _read_all(file: BinaryIO) -> bytes:
-    """The content from where the file stands; it is left open, and standing where it stood."""
-    with _locks_lock:
-        try:
-            lock = _file_locks.setdefault(file, Lock())
-        except TypeError:  # a file object of a kind that cannot be remembered
-            lock = Lock()
-    with lock:
-        if not _seekable(file):
-            return _as_bytes(file.read())
-        position = file.tell()
-        try:
-            return _as_bytes(file.read())
-        finally:
-            file.seek(position)
+class _Stopped(Exception):
+    """Nobody waits for the image any longer."""
 
 
-def _seekable(file: BinaryIO) -> bool:
-    seekable = getattr(file, "seekable", None)
-    return bool(seekable and seekable())
+class _Loading:
+    """Makes an `Image` of what was given. It runs once, in a thread unless the image is small."""
 
+    def __init__(self, given: _Given, largest: int) -> None:
+        self._given = given
+        self._largest = largest
+        self._stopped = False
+        # Held while a file of the caller's does not stand where it stood.
+        self._moving = Lock()
 
-def _as_bytes(data: object) -> bytes:
-    if not isinstance(data, bytes):
-        raise ValueError("the file gives no bytes: open it in mode 'rb'")  # noqa: TRY004  (told as a wrong spec)
-    return data
+    def run(self) -> Image:
+        """Read and measure.
+
+        Raises:
+            OSError, ValueError: it cannot be read, or is no image.
+            ImageTooLarge: it has too many bytes.
+        """
+        if (content := self._given.content) is not None:
+            return self._measure(content)
+        with self._open() as file:
+            return self._read(file)
+
+    def stop(self) -> bool:
+        """Read no further. Returns whether a file of the caller's must be waited for."""
+        self._stopped = True
+        return self._moving.locked()
+
+    def wait(self) -> None:
+        """Wait until the file is back where it stood."""
+        if self._moving.acquire(timeout=PATIENCE):
+            self._moving.release()
+
+    def _check(self) -> None:
+        if self._stopped:
+            raise _Stopped
+
+    def _measure(self, content: Content) -> Image:
+        gauge = self._gauge(content.excess(self._largest))
+        for piece in content.decoded():
+            self._check()
+            gauge.feed(piece)
+        return gauge.image(content)
+
+    def _open(self) -> AbstractContextManager[ImageFile]:
+        if isinstance(self._given.image, os.PathLike):
+            return open_path(self._given.image, self._check)
+        return borrow(cast("IO[bytes]", self._given.image), self._check, self._moving)
+
+    def _read(self, file: ImageFile) -> Image:
+        gauge = self._gauge(file.excess(self._largest))
+        chunks: list[memoryview] = []
+        for chunk in file.chunks():
+            gauge.feed(chunk)
+            chunks.append(chunk)
+        return gauge.image(Views(chunks))
+
+    def _gauge(self, excess: int | None) -> Gauge:
+        if excess is not None:
+            raise ImageTooLarge(excess)
+        return Gauge(self._largest)

@@ -24,6 +24,8 @@ class StallMeter:
     async def __aenter__(self) -> Self:
         self._began = asyncio.get_running_loop().time()
         self._task = asyncio.create_task(self._tick())
+        # The block may begin with a stall.
+        await asyncio.sleep(0)
         return self
 
     async def __aexit__(

@@ -253,3 +253,65 @@ def test_a_file_that_is_read_asynchronously_is_refused() -> None:
             return b""
 
     assert image_problem(Upload()) == "a file that is not async: read it first, and pass its bytes"
+
+
+def test_a_file_that_is_closed_is_refused_at_once() -> None:
+    """Nobody can read it later."""
+    file = io.BytesIO(PNG)
+    file.close()
+    assert image_problem(file) == "a file that is open for reading, and this one is closed"
+
+
+def test_a_view_whose_memory_was_given_back_is_refused() -> None:
+    """It has no bytes any more."""
+    view = memoryview(bytearray(PNG))
+    view.release()
+    assert freeze_image(view) is view
+    problem = image_problem(freeze_image(view))
+    assert problem is not None
+    assert show_image(view) == "<memoryview>"
+
+
+def test_a_text_without_end_is_not_looked_through() -> None:
+    """Base64 text without its head, for example; a URL is never as long, and such a text is not shown."""
+    text = data_uri(PNG * 1000).partition(",")[2]
+    assert len(text) > 2**16
+    for long in (text, f"https://example.com/{text}"):
+        problem = image_problem(long)
+        assert problem is not None
+        assert show_image(long) == f"<text, {len(long)} characters>"
+    assert image_problem(f"https://example.com/{text[: 2**16 - 20]}") is None
+
+
+def test_the_head_of_a_data_uri_is_not_longer_than_it_can_be() -> None:
+    """What has no comma soon has none at all, and is not searched for it."""
+    assert image_problem(data_uri(PNG).replace(";", ";" + "x" * 4_000 + ";")) is None
+    assert image_problem(data_uri(PNG).replace(";", ";" + "x" * 5_000 + ";")) is not None
+
+
+class Nameless:
+    """A file that cannot even say that it has no name."""
+
+    @property
+    def name(self) -> str:
+        raise RuntimeError("no")
+
+    def read(self) -> bytes:
+        return PNG
+
+
+def test_a_file_is_named_where_it_has_a_name(tmp_path: Path) -> None:
+    """That of the file that could not be read; a number or a secret is none."""
+    path = tmp_path / "a.png"
+    path.write_bytes(PNG)
+    with path.open("rb") as file, os.fdopen(os.dup(file.fileno()), "rb") as numbered:
+        assert show_image(file) == f"<BufferedReader {str(path)!r}>"
+        assert show_image(numbered) == "<BufferedReader>"
+    assert show_image(Nameless()) == "<Nameless>"
+    assert show_image(Fetched()) == "<Fetched 'https://example.com/a.png?…'>"
+
+
+class Fetched(io.BytesIO):
+    """A file that is named by where it came from."""
+
+    name = "https://me:pw@example.com/a.png?sig=SECRET"

@@ -1,76 +1,25 @@
 from __future__ import annotations
 
-import asyncio
 import io
-import threading
+import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
-from aivideomaker_async import ImageToVideo, InvalidSpec, LongVideo, OtherModel, TextToVideo
+from aivideomaker_async import ImageToVideo, InvalidSpec, LongVideo, OtherModel, TextToVideo, VideoSpec
 from aivideomaker_async._core.data_uri import Image
-from aivideomaker_async.media import load_image
-from tests.core.pictures import MIMES, NO_PICTURES, PICTURES, PNG, data_uri, picture
+from aivideomaker_async.image_file import CHUNK
+from aivideomaker_async.media import load_body, load_image
+from tests.core.pictures import MIMES, NO_PICTURES, PICTURES, PNG, as_image, data_uri, in_lines, picture
+from tests.support.loading import FORMS, LARGE, Unseekable, arrives, loaded, refused
 
 pytestmark = pytest.mark.anyio
 
-LARGE = picture("PNG", 64) + bytes(200_000)
-"""An image that is larger than what is decoded in the event loop; viewers ignore what follows its end."""
-
-
-async def loaded(image: Any) -> Image | str | None:
-    return await load_image(ImageToVideo(image=image, duration=5))
-
-
-async def refused(image: Any) -> InvalidSpec:
-    with pytest.raises(InvalidSpec) as caught:
-        await loaded(image)
-    assert caught.value.field == "image"
-    assert caught.value.spec == "ImageToVideo"
-    return caught.value
-
-
-class Unseekable(io.RawIOBase):
-    """A pipe or a socket: it can be read once."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        return self.data.readinto(buffer)
-
-
-class Minimal:
-    """A file of the caller's own making, which cannot even be remembered."""
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: object) -> None:
-        self.data = data
-
-    def read(self) -> object:
-        return self.data
-
 
 # --- every form of every type ------------------------------------------------------------------------
-
-FORMS: dict[str, Callable[[bytes, Path], Any]] = {
-    "bytes": lambda data, path: data,
-    "bytearray": lambda data, path: bytearray(data),
-    "memoryview": lambda data, path: memoryview(data),
-    "path": lambda data, path: path,
-    "data URI": lambda data, path: data_uri(data, "image/jpg"),
-    "wrapped data URI": lambda data, path: " " + data_uri(data).replace("A", "A\r\n"),
-    "in memory": lambda data, path: io.BytesIO(data),
-    "unbuffered": lambda data, path: path.open("rb", buffering=0),
-    "unseekable": lambda data, path: Unseekable(data),
-    "minimal": lambda data, path: Minimal(data),
-}
 
 
 @pytest.mark.parametrize("kind", MIMES)
@@ -80,8 +29,8 @@ async def test_every_form_of_an_image_is_read(form: str, kind: str, tmp_path: Pa
     path = tmp_path / "wrong-name.txt"
     path.write_bytes(PICTURES[kind])
     image = FORMS[form](PICTURES[kind], path)
-    assert await loaded(image) == Image(MIMES[kind], PICTURES[kind])
-    if isinstance(image, io.IOBase):
+    await arrives(image, PICTURES[kind], MIMES[kind])
+    if isinstance(image, io.IOBase | tempfile.SpooledTemporaryFile):
         assert not image.closed
         image.close()
 
@@ -92,8 +41,8 @@ async def test_a_large_image_is_read_like_a_small_one(form: str, tmp_path: Path)
     path = tmp_path / "large.png"
     path.write_bytes(LARGE)
     image = FORMS[form](LARGE, path)
-    assert await loaded(image) == Image("image/png", LARGE)
-    if isinstance(image, io.IOBase):
+    await arrives(image, LARGE)
+    if isinstance(image, io.IOBase | tempfile.SpooledTemporaryFile):
         image.close()
 
 
@@ -110,7 +59,7 @@ async def test_what_has_no_image_needs_none() -> None:
 
 async def test_the_first_frame_of_a_long_video_is_read() -> None:
     """It has an image, too."""
-    assert await load_image(LongVideo(image=PNG, prompts=("a",))) == Image("image/png", PNG)
+    assert await load_image(LongVideo(image=PNG, prompts=("a",))) == as_image(PNG)
 
 
 async def test_a_buffer_that_changes_afterwards_changes_nothing() -> None:
@@ -118,7 +67,7 @@ async def test_a_buffer_that_changes_afterwards_changes_nothing() -> None:
     buffer = bytearray(PNG)
     spec = ImageToVideo(image=buffer, duration=5)
     buffer[:] = bytes(len(buffer))
-    assert await load_image(spec) == Image("image/png", PNG)
+    assert await load_image(spec) == as_image(PNG)
 
 
 async def test_a_file_that_changes_afterwards_changes_nothing(tmp_path: Path) -> None:
@@ -127,73 +76,9 @@ async def test_a_file_that_changes_afterwards_changes_nothing(tmp_path: Path) ->
     path.write_bytes(PNG)
     first = await loaded(path)
     path.write_bytes(PICTURES["GIF"])
-    assert first == Image("image/png", PNG)
-    assert await loaded(path) == Image("image/gif", PICTURES["GIF"])
-
-
-# --- files -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("position", [0, 7])
-async def test_a_file_is_left_open_and_standing_where_it_stood(position: int, tmp_path: Path) -> None:
-    """It is read from there to its end, and can be read again."""
-    path = tmp_path / "a.png"
-    path.write_bytes(bytes(position) + PNG)
-    with path.open("rb") as file:
-        file.seek(position)
-        for _ in range(2):
-            assert await loaded(file) == Image("image/png", PNG)
-            assert not file.closed
-            assert file.tell() == position
-
-
-async def test_a_file_stands_where_it_stood_also_after_an_error() -> None:
-    """Whoever gave it may try something else with it."""
-    file = io.BytesIO(b"xxx" + NO_PICTURES["pdf"])
-    file.seek(3)
-    await refused(file)
-    assert file.tell() == 3
-
-
-class Halting(io.BytesIO):
-    """A file on which the first reader halts midway until somebody else has had the chance to come between."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.second_came = threading.Event()
-        self.readers = 0
-        self.together = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.readers += 1
-        self.together = max(self.together, self.readers)
-        half = super().read(len(self.getvalue()) // 2)
-        # Nobody must come: only a second reader at the same time would end this wait early.
-        self.second_came.wait(0.02)
-        self.readers -= 1
-        return half + super().read()
-
-
-async def test_two_submits_may_share_one_open_file() -> None:
-    """Each reads it whole, one after the other."""
-    file = Halting(PNG)
-    images = await asyncio.gather(*(loaded(file) for _ in range(3)))
-    assert images == [Image("image/png", PNG)] * 3
-    assert file.together == 1
-    assert file.tell() == 0
-
-
-async def test_files_do_not_wait_for_each_other() -> None:
-    """Only who shares a file takes turns."""
-    started = threading.Barrier(2, timeout=10)
-
-    class Meeting(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            started.wait()
-            return super().read()
-
-    images = await asyncio.gather(*(loaded(Meeting(PNG)) for _ in range(2)))
-    assert images == [Image("image/png", PNG)] * 2
+    assert isinstance(first, Image)
+    assert b"".join(first.pieces()).decode() == data_uri(PNG)
+    await arrives(path, PICTURES["GIF"], "image/gif")
 
 
 # --- what is refused ---------------------------------------------------------------------------------
@@ -207,36 +92,6 @@ async def test_a_file_without_an_image_in_it_is_refused(form: str, name: str, tm
     path.write_bytes(NO_PICTURES[name])
     error = await refused(FORMS[form](NO_PICTURES[name], path))
     assert ("it is empty" if name == "empty" else "no image that is known") in error.allowed
-
-
-async def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    """As a wrong spec that names it, not as an error of the system."""
-    error = await refused(tmp_path / "no.png")
-    assert "no.png" in error.value
-    assert "No such file" in error.allowed
-    assert isinstance(error.__cause__, FileNotFoundError)
-    assert "directory" in (await refused(tmp_path)).allowed
-
-
-async def test_a_closed_file_is_refused() -> None:
-    """It was open when the spec was made."""
-    file = io.BytesIO(PNG)
-    spec = ImageToVideo(image=file, duration=5)
-    file.close()
-    with pytest.raises(InvalidSpec, match="closed file"):
-        await load_image(spec)
-
-
-async def test_a_file_open_for_writing_only_is_refused(tmp_path: Path) -> None:
-    """It cannot be read."""
-    with (tmp_path / "a.png").open("wb") as file:
-        assert "readable image" in (await refused(file)).allowed
-
-
-@pytest.mark.parametrize("content", [PNG.decode("latin-1"), None, 5, bytearray(PNG)])
-async def test_a_file_that_gives_no_bytes_is_told_how_to_be_opened(content: object) -> None:
-    """A text file that does not look like one."""
-    assert "open it in mode 'rb'" in (await refused(Minimal(content))).allowed
 
 
 TEXT = data_uri(PNG).partition(",")[2]
@@ -271,22 +126,97 @@ async def test_no_message_shows_an_image() -> None:
     assert "SECRET" not in str(error) + repr(error)
 
 
-async def test_a_load_that_is_cancelled_leaves_the_file_as_it_was() -> None:
-    """The thread that reads goes on to its end and puts the file back."""
-    entered, let_go = threading.Event(), threading.Event()
+# --- limits ------------------------------------------------------------------------------------------
 
-    class Slow(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            entered.set()
-            assert let_go.wait(10)
-            return super().read()
+LIMITED: dict[str, Callable[[bytes, Path], Any]] = {
+    **{form: make for form, make in FORMS.items() if form != "unbuffered"},
+    "data URI in lines": lambda data, path: in_lines(data_uri(data)),
+}
 
-    file: BinaryIO = Slow(PNG)
-    load = asyncio.ensure_future(loaded(file))
-    await asyncio.to_thread(entered.wait, 10)
-    load.cancel()
-    let_go.set()
-    await asyncio.wait([load])
-    assert load.cancelled()
-    assert await loaded(io.BytesIO(PNG)) == await loaded(file)
-    assert file.tell() == 0
+
+@pytest.mark.parametrize("size", [len(PNG), 65_535, 65_536, 65_537, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("form", LIMITED)
+async def test_an_image_may_be_as_large_as_the_limit_and_no_larger(form: str, size: int, tmp_path: Path) -> None:
+    """To the byte, in whatever way it comes; the message says how large it is, as far as that is known."""
+    data = PNG + bytes(size - len(PNG))
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    image = LIMITED[form](data, path)
+    assert isinstance(await loaded(image, largest=size), Image)
+    if form == "unseekable":
+        image = LIMITED[form](data, path)
+    error = await refused(image, largest=size - 1)
+    told = f"more than {size - 1:,}" if form in {"spooled", "packed", "unseekable", "minimal"} else f"{size:,}"
+    assert error.value.endswith(f"(it has {told} bytes)")
+    assert error.allowed == f"an image of at most {size - 1:,} bytes (AIVideoMaker(max_image_size=...) changes that)"
+    if isinstance(image, tempfile.SpooledTemporaryFile):
+        image.close()
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000])
+async def test_a_data_uri_in_other_fields_is_limited_too(size: int) -> None:
+    """Wherever it stands in them: the message names the field, and all of them are told."""
+    uri = data_uri(bytes(size))
+    deep = {"images": ["https://example.com", {"more": [uri]}], "text": "A" * size * 2, "last": uri}
+    specs: dict[str, VideoSpec | OtherModel] = {
+        "body": OtherModel("m", deep),
+        "extra": ImageToVideo(image=PNG, duration=5, extra=deep),
+    }
+    for name, spec in specs.items():
+        assert len(await load_body(spec, largest=size)) > 2 * size
+        with pytest.raises(InvalidSpec) as caught:
+            await load_body(spec, largest=size - 1)
+        assert [problem.field for problem in caught.value.problems] == [f"{name}['images']", f"{name}['last']"]
+        assert caught.value.value == f"<data URI, {len(uri)} characters> (it has {size:,} bytes)"
+        assert f"at most {size - 1:,} bytes" in caught.value.allowed
+
+
+# --- memory ------------------------------------------------------------------------------------------
+
+MEASURED = picture("PNG", 64) + bytes(4_000_000)
+URI = data_uri(MEASURED)
+IN_LINES = in_lines(URI)
+
+COSTS: dict[str, tuple[Callable[[Path], Any], float]] = {
+    "path": (lambda path: path, 1.1),
+    "open file": (lambda path: path.open("rb"), 1.1),
+    "unbuffered": (lambda path: path.open("rb", buffering=0), 1.1),
+    "unseekable": (lambda path: io.BufferedReader(Unseekable(MEASURED)), 1.1),
+    "in memory": (lambda path: io.BytesIO(MEASURED), 0.1),
+    "bytes": (lambda path: MEASURED, 0.1),
+    "bytearray": (lambda path: bytearray(MEASURED), 1.1),
+    "data URI": (lambda path: URI, 0.1),
+    "data URI in lines": (lambda path: IN_LINES, 0.15),
+}
+
+
+async def peak(make: Callable[[], ImageToVideo | OtherModel]) -> float:
+    """Bytes beyond what is there already, from the making of the spec to the last byte of its second sending."""
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        body = await load_body(make())
+        for _ in range(2):
+            assert sum(map(len, body.pieces())) == len(body)
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("form", COSTS)
+async def test_an_image_is_in_memory_once(form: str, tmp_path: Path) -> None:
+    """Bytes and texts stay where the caller has them; a file is read once, and a buffer copied once."""
+    path = tmp_path / "a.png"
+    path.write_bytes(MEASURED)
+    make, most = COSTS[form]
+    image = make(path)
+    assert await peak(lambda: ImageToVideo(image=image, duration=5)) < most * len(MEASURED)
+    if isinstance(image, io.IOBase):
+        image.close()
+
+
+async def test_a_data_uri_in_another_model_s_fields_is_never_copied() -> None:
+    """Neither when it is checked nor when it is sent."""
+    assert await peak(lambda: OtherModel("seedance20", {"image": URI, "images": [URI]})) < 0.1 * len(MEASURED)
+    other = {"deep": {"er": [URI]}}
+    assert await peak(lambda: ImageToVideo(image=PNG, duration=5, extra=other)) < 0.1 * len(MEASURED)

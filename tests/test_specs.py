@@ -243,7 +243,9 @@ def test_an_extra_field_does_not_replace_one_of_the_spec(kind: type[VideoSpec]) 
         assert [problem.field for problem in error.problems] == [f"extra[{name!r}]"]
 
 
-@pytest.mark.parametrize("extra", [{"a": "\ud800"}, {"\ud800": 1}, {"a": [{"b": "\udfff"}]}, {"a": {"\ud800": 1}}])
+@pytest.mark.parametrize(
+    "extra", [{"a": "\ud800" * 70_000}, {"a": "\ud800"}, {"\ud800": 1}, {"a": [{"b": "\udfff"}]}, {"a": {"\ud800": 1}}]
+)
 def test_a_text_that_cannot_be_written_is_refused_at_once(extra: Mapping[str, object]) -> None:
     """A lone surrogate has no UTF-8: it would fail when the body is written."""
     assert problems(TextToVideo, extra=extra).field.startswith("extra")

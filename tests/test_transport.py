@@ -16,7 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aivideomaker_async._core import requests
-from aivideomaker_async._core.data_uri import Body, Image
+from aivideomaker_async._core.data_uri import Body
 from aivideomaker_async._core.requests import Sending
 from aivideomaker_async.errors import (
     BadResponse,
@@ -28,6 +28,7 @@ from aivideomaker_async.errors import (
 )
 from aivideomaker_async.secrecy import Secret
 from aivideomaker_async.transport import Transport, _translate, open_session
+from tests.core.pictures import as_image
 from tests.support.scripted import Action, Drop, Hang, Raw, Reply, ScriptedService, one_by_one, scripted
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +78,7 @@ async def test_a_hostile_id_stays_one_segment_of_the_path(task_id: str, path: st
 async def test_a_body_with_an_image_is_streamed_with_its_length() -> None:
     """The length is told beforehand, and the bytes are the whole JSON."""
     data = bytes(range(256)) * 1000
-    body = Body((b'{"image":"', Image("image/png", data), b'","duration":"5"}'))
+    body = Body((b'{"image":"', as_image(data), b'","duration":"5"}'))
     request = requests.quote_price("i2v", body)
     async with scripted(lambda _: Reply(200, {})) as service, transport_to(service) as transport:
         await transport.send(request, timeout=5, sending=Sending())

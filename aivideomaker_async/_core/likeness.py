@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from ..secrecy import is_data_uri
 from ..tasks import TaskDetails
-from .data_uri import Image
+from .data_uri import Image, Text
 
 __all__ = ["Likeness", "Order", "likeness", "order"]
 
@@ -52,11 +52,11 @@ class Order:
 
 
 def order(model: str, wire: Mapping[str, object]) -> Order:
-    """What a request body asks for. It reads all of it, so that of megabytes is work for a thread.
+    """What a request body asks for.
 
     Args:
         model: the model's name.
-        wire: the fields of the body, by wire name.
+        wire: the fields of the body, by wire name, with objects in place of all that is long.
     """
     uploads = {name: digest for name, value in wire.items() if (digest := _digest(value))}
     fields = {name: _plain(value) for name, value in wire.items() if name not in uploads}
@@ -119,16 +119,22 @@ def _is_url(text: str) -> bool:
 
 
 def _digest(value: object) -> bytes | None:
-    if isinstance(value, Image):
-        return hashlib.blake2b(value.data, digest_size=16, person=b"image").digest()
-    if isinstance(value, str) and is_data_uri(value):
-        return hashlib.blake2b(value.encode("utf-8", "replace"), digest_size=16).digest()
+    """The digest of a value that has an image or something as long in it; None for any other."""
+    if isinstance(value, Image | Text):
+        return value.digest
+    if isinstance(value, str):
+        return _of(value.encode("utf-8", "replace")) if is_data_uri(value) else None
+    if isinstance(value, Mapping):
+        return _digest([value[name] for name in sorted(value, key=str)])
     if isinstance(value, list | tuple):
         parts = [_digest(item) for item in value]
         if any(parts):
-            rest = [part or repr(_plain(item)).encode() for part, item in zip(parts, value, strict=True)]
-            return hashlib.blake2b(b"\0".join(rest), digest_size=16).digest()
+            return _of(b"\0".join(part or repr(_plain(item)).encode() for part, item in zip(parts, value, strict=True)))
     return None
+
+
+def _of(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def _plain(value: object, levels: int = _DEEPEST) -> object:

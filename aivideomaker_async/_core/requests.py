@@ -14,10 +14,11 @@ from attrs import AttrsInstance, field, fields, frozen
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
+from .._rules import replace_long_texts
 from ..errors import ConfigurationError
 from ..images import ImageInput
 from ..specs import OtherModel, VideoSpec
-from .data_uri import Body, Image, Part
+from .data_uri import Body, Image, Part, Text
 
 __all__ = [
     "Kind",
@@ -29,11 +30,13 @@ __all__ = [
     "generate",
     "image_of",
     "list_tasks",
+    "outline",
     "quote_price",
     "task",
     "task_status",
     "to_wire",
     "write_body",
+    "write_outline",
 ]
 
 _API: Final = "/api/v1"
@@ -246,25 +249,34 @@ def write_body(spec: VideoSpec | OtherModel, image: Image | str | None = None) -
         spec: what to write.
         image: its image as it travels: a URL, or bytes; None when it has none.
     """
+    return write_outline(outline(spec, image))
+
+
+def outline(spec: VideoSpec | OtherModel, image: Image | str | None) -> dict[str, object]:
+    """The fields of the request body, by wire name, with objects in place of all that is long."""
     wire = to_wire(spec)
     if image is not None:
         wire["image"] = image
-    return Body(_parts(wire))
+    return {name: replace_long_texts(value, Text.of) for name, value in wire.items()}
 
 
-def _parts(wire: Mapping[str, object]) -> tuple[Part, ...]:
-    parts: list[Part] = []
-    pending = b"{"
-    for index, (name, value) in enumerate(wire.items()):
-        pending += b"%s%s:" % (b"," if index else b"", _json(name))
-        if isinstance(value, Image):
-            parts += [pending + b'"', value]
-            pending = b'"'
-        else:
-            pending += _json(value)
-    parts.append(pending + b"}")
-    return tuple(parts)
+def write_outline(fields: Mapping[str, object]) -> Body:
+    """The request body with these fields, as `outline` gives them."""
+    found: list[Image | Text] = []
+
+    def place(value: object) -> str:
+        if not isinstance(value, Image | Text):
+            raise TypeError(f"no JSON has a {type(value).__name__}")
+        found.append(value)
+        return _PLACE
+
+    written = json.dumps(fields, default=place, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    first, *others = (part.encode() for part in written.split(_PLACE))
+    parts: list[Part] = [first]
+    for held, after in zip(found, others, strict=True):
+        parts += [held, after]
+    return Body(tuple(parts))
 
 
-def _json(value: object) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+_PLACE: Final = "\ud800"
+"""Stands for an image or a long text until the rest is written. A lone surrogate: no text that is checked has one."""

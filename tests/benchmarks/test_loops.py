@@ -69,3 +69,15 @@ def test_a_stall_is_noticed(pause: float) -> None:
         return meter.longest
 
     assert asyncio.run(stall()) > 0.04
+
+
+def test_a_stall_at_the_very_beginning_is_noticed() -> None:
+    """Before whoever is measured has let go of the loop for the first time."""
+
+    async def stall() -> float:
+        async with StallMeter() as meter:
+            time.sleep(0.05)  # noqa: ASYNC251
+            await asyncio.sleep(0.01)
+        return meter.longest
+
+    assert asyncio.run(stall()) > 0.04

@@ -5,9 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Final
 
 from PIL import Image
+
+from aivideomaker_async._core import data_uri as wire
 
 MIMES: Final[Mapping[str, str]] = {
     "PNG": "image/png",
@@ -45,3 +48,15 @@ NO_PICTURES: Final[Mapping[str, bytes]] = {
 def data_uri(data: bytes, mime: str = "image/png") -> str:
     """The data URI of `data`, by the standard library."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
+
+
+def as_image(data: bytes, mime: str = "image/png") -> wire.Image:
+    """What `data` becomes on its way into a body."""
+    digest = blake2b(data + mime.encode(), digest_size=16).digest()
+    return wire.Image(mime, len(data), digest, wire.Views([memoryview(data)]))
+
+
+def in_lines(uri: str, length: int = 76) -> str:
+    """A data URI with line breaks in its text, as mail programs and some tools write it."""
+    head, _, text = uri.partition(",")
+    return f"{head}," + "".join(f"\r\n{text[start : start + length]}" for start in range(0, len(text), length))

@@ -8,13 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aivideomaker_async._core.data_uri import Image
+from aivideomaker_async._core.data_uri import Image, Text, Views
 from aivideomaker_async._core.likeness import Likeness, likeness, order
 from aivideomaker_async.tasks import TaskDetails, TaskStatus
 
 SAME, MAYBE, OTHER = Likeness.SAME, Likeness.MAYBE, Likeness.OTHER
 TEXT = {"prompt": "a red fox in the snow", "aspectRatio": "16:9", "duration": "5"}
-PICTURE = Image("image/png", b"\x89PNG")
+
+
+def picture(content: bytes = b"\x89PNG") -> Image:
+    return Image("image/png", len(content), content, Views([memoryview(content)]))
+
+
+PICTURE = picture()
 URL = "https://pictures.example/a.png"
 
 
@@ -63,6 +69,12 @@ def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
         ({"prompt": "x", "image": "data:image/png;base64,AAAA"}, {"prompt": "x", "image": URL}, SAME),
         ({"prompt": "x", "image": ["data:image/png;base64,AAAA", URL]}, {"prompt": "x", "image": [URL, URL]}, SAME),
         ({"duration": "5", "image": PICTURE}, {"duration": "5", "image": URL}, SAME),
+        ({"prompt": "x", "audio": Text.of("a" * 9)}, {"prompt": "x", "audio": URL}, SAME),
+        (
+            {"prompt": "x", "more": {"b": 1, "a": "data:image/png;base64,AAAA"}},
+            {"prompt": "x", "more": {"a": URL}},
+            SAME,
+        ),
     ],
 )
 def test_orders_and_what_is_shown(sent: dict[str, Any], shown: dict[str, Any], expected: Likeness) -> None:
@@ -75,9 +87,7 @@ def test_the_model_counts() -> None:
 
 
 def test_orders_of_different_images_are_not_interchangeable() -> None:
-    first, same, other = (
-        order("i2v", {"prompt": "x", "image": Image("image/png", data)}) for data in (b"one", b"one", b"two")
-    )
+    first, same, other = (order("i2v", {"prompt": "x", "image": picture(data)}) for data in (b"one", b"one", b"two"))
     assert first == same
     assert first != other
     lists = [order("i2v", {"image": ["data:image/png;base64,AAAA", URL + end]}) for end in ("", "", "?2")]

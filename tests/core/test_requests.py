@@ -21,9 +21,9 @@ from aivideomaker_async import (
     VideoSpec,
 )
 from aivideomaker_async._core import requests
-from aivideomaker_async._core.data_uri import Body, Image
+from aivideomaker_async._core.data_uri import Base64Text, Body, Image, Text
 from aivideomaker_async._core.requests import Kind, Request, write_body
-from tests.core.pictures import PNG, data_uri
+from tests.core.pictures import PNG, as_image, data_uri, picture
 
 URL = "https://example.com/cat.png"
 EMPTY = Body((b"{}",))
@@ -63,7 +63,7 @@ BODIES: list[tuple[VideoSpec | OtherModel, Image | str | None, str]] = [
     ),
     (
         ImageToVideoV3(image=PNG, duration=10),
-        Image("image/png", PNG),
+        as_image(PNG),
         '{"image":"' + data_uri(PNG) + '","duration":"10"}',
     ),
     (
@@ -73,7 +73,7 @@ BODIES: list[tuple[VideoSpec | OtherModel, Image | str | None, str]] = [
     ),
     (
         LongVideo(image=Path("/no/such.png"), prompts=("One",)),
-        Image("image/png", PNG),
+        as_image(PNG),
         '{"image":"' + data_uri(PNG) + '","prompt":["One"]}',
     ),
     (
@@ -111,6 +111,76 @@ def test_any_prompt_arrives_as_it_was_written(prompt: str) -> None:
     body = write_body(TextToVideo(prompt=prompt, aspect_ratio="1:1", duration=5))
     assert json.loads(written(body))["prompt"] == prompt
     assert len(body) == len(written(body))
+
+
+LONG = "data:image/png;base64," + "QUJD" * 50_000
+NOVEL = 'Она сказала: "é\u2028😀\\"\n\x00' * 5_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"image": LONG, "duration": 5},
+        {"images": [LONG, URL, NOVEL], "deep": {"er": ({"last": LONG}, None)}, "text": LONG},
+        {"first": LONG[:65_536], "then": LONG[:65_537]},
+        {LONG: LONG, 'a "name"': [[], {}, (), ""]},
+        [],
+    ],
+)
+def test_long_texts_are_written_as_json_writes_them(body: Any) -> None:
+    """Wherever they stand, with everything in them that JSON escapes."""
+    fields = {"fields": body, "end": 1}
+    expected = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    for spec, image in (
+        (OtherModel("m", fields), None),
+        (TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra=fields), None),
+        (ImageToVideo(image=PNG, duration=5, extra=fields), as_image(PNG)),
+    ):
+        found = write_body(spec, image)
+        assert len(found) == len(written(found))
+        assert written(found).endswith(expected[1:])
+        json.loads(written(found))
+
+
+def test_a_long_text_is_a_part_of_its_own() -> None:
+    """So that nothing joins it with the rest; a short one is not worth that."""
+    found = write_body(OtherModel("m", {"a": LONG, "b": "short", "c": [LONG]}))
+    assert [type(part) for part in found.parts] == [bytes, Text, bytes, Text, bytes]
+    assert found.parts[1] == found.parts[3] == Text.of(LONG)
+    assert b"".join(part for part in found.parts if isinstance(part, bytes)) == b'{"a":"","b":"short","c":[""]}'
+
+
+@pytest.mark.parametrize("late", [object(), b"bytes", float("nan"), "\ud800", "\ud800" * 100_000])
+def test_what_was_put_into_a_body_after_its_check_is_not_sent(late: object) -> None:
+    """The lists in it are the caller's, who can still change them."""
+    images: list[object] = [URL, LONG]
+    spec = OtherModel("m", {"images": images})
+    images.append(late)
+    with pytest.raises((TypeError, ValueError)):
+        write_body(spec)
+
+
+def test_equal_bodies_have_equal_digests() -> None:
+    """Whichever way the image came in; another image, text or field makes another digest."""
+    other = picture("PNG", 9)
+
+    def digest(image: Image | str | None = None, **fields: object) -> bytes:
+        return write_body(ImageToVideo(image=URL, duration=5, extra=fields), image).digest
+
+    text = Base64Text(data_uri(PNG))
+    from_text = Image("image/png", len(PNG), as_image(PNG).digest, text)
+    assert digest(as_image(PNG)) == digest(from_text) == digest(as_image(PNG))
+    different = [
+        digest(),
+        digest(as_image(PNG)),
+        digest(as_image(other)),
+        digest(URL + "2"),
+        digest(a=LONG),
+        digest(a=LONG[:-1]),
+        digest(a=LONG[:-4] + "QUJE"),
+        digest(b=LONG),
+    ]
+    assert len({*different}) == len(different)
 
 
 def test_the_image_that_must_be_read_is_told() -> None:

@@ -1,0 +1,88 @@
+"""Images that are read as a client reads them, in every form in which a caller may have them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aivideomaker_async import ImageToVideo, InvalidSpec
+from aivideomaker_async._core.data_uri import Image
+from aivideomaker_async.media import LARGEST_IMAGE, load_image
+from tests.core.pictures import as_image, data_uri, picture
+
+LARGE = picture("PNG", 64) + bytes(200_000)
+"""An image that is larger than what is decoded in the event loop; viewers ignore what follows its end."""
+
+
+async def loaded(image: Any, largest: int = LARGEST_IMAGE) -> Image | str | None:
+    return await load_image(ImageToVideo(image=image, duration=5), largest=largest)
+
+
+async def arrives(image: Any, data: bytes, mime: str = "image/png") -> None:
+    """What is sent of `image` is `data`, and it was recognised."""
+    found = await loaded(image)
+    assert found == as_image(data, mime)
+    assert isinstance(found, Image)
+    assert b"".join(found.pieces()).decode() == data_uri(data, mime)
+
+
+async def refused(image: Any, largest: int = LARGEST_IMAGE) -> InvalidSpec:
+    with pytest.raises(InvalidSpec) as caught:
+        await loaded(image, largest)
+    assert caught.value.field == "image"
+    assert caught.value.spec == "ImageToVideo"
+    return caught.value
+
+
+class Unseekable(io.RawIOBase):
+    """A pipe or a socket: it can be read once."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self.data.readinto(buffer)
+
+
+class Minimal:
+    """A file of the caller's own making, which cannot even be remembered."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: object) -> None:
+        self.data = data
+
+    def read(self) -> object:
+        return self.data
+
+
+def spooled(data: bytes) -> tempfile.SpooledTemporaryFile[bytes]:
+    file = tempfile.SpooledTemporaryFile(1000)  # noqa: SIM115  (whoever asked for it closes it)
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+FORMS: dict[str, Callable[[bytes, Path], Any]] = {
+    "bytes": lambda data, path: data,
+    "bytearray": lambda data, path: bytearray(data),
+    "memoryview": lambda data, path: memoryview(data),
+    "path": lambda data, path: path,
+    "spooled": lambda data, path: spooled(data),
+    "packed": lambda data, path: gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(data))),
+    "data URI": lambda data, path: data_uri(data, "image/jpg"),
+    "wrapped data URI": lambda data, path: " " + data_uri(data).replace("A", "A\r\n"),
+    "in memory": lambda data, path: io.BytesIO(data),
+    "unbuffered": lambda data, path: path.open("rb", buffering=0),
+    "unseekable": lambda data, path: Unseekable(data),
+    "minimal": lambda data, path: Minimal(data),
+}
