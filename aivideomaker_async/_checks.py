@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import string
+from ipaddress import ip_address
 from math import inf
 from sys import float_info
 from typing import Final, TypeGuard
@@ -11,9 +13,19 @@ from urllib.parse import urlsplit
 from .errors import ConfigurationError
 from .secrecy import Secret
 
-__all__ = ["base_url", "count", "key", "seconds", "wait"]
+__all__ = ["base_url", "count", "event_loop", "is_loopback", "key", "seconds", "service_url", "wait"]
 
 KEYS_PAGE: Final = "https://aivideomaker.ai"
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """The running event loop of asyncio."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "no asyncio event loop runs here: this package needs asyncio (with anyio, the asyncio backend; not trio)"
+        ) from None
 
 
 def count(name: str, value: object) -> int:
@@ -41,17 +53,57 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def key(value: str | None) -> Secret:
+def key(given: Secret | None) -> Secret:
     """An API key that can travel in a header. No message shows it: it may be right but for one character."""
-    value = value.strip() if isinstance(value, str) else None
-    if not value:
+    # Nor does a local variable of this frame.
+    stripped = None if given is None else _stripped(given)
+    if stripped is None:
         raise ConfigurationError(
             "no API key: pass AIVideoMaker(api_key=...) or set the environment variable AIVIDEO_API_KEY; "
             f"keys come from your account at {KEYS_PAGE}"
         )
-    if not value.isascii() or not value.isprintable() or " " in value:
+    if not _can_travel(stripped.reveal()):
         raise ConfigurationError("the API key has characters that no key has (spaces, line breaks or non-ASCII ones)")
-    return Secret(value)
+    return stripped
+
+
+def _stripped(given: Secret) -> Secret | None:
+    value: object = given.reveal()
+    value = value.strip() if isinstance(value, str) else None
+    return Secret(value) if value else None
+
+
+def _can_travel(value: str) -> bool:
+    return value.isascii() and value.isprintable() and " " not in value
+
+
+def service_url(value: str, *, allow_http: bool) -> str:
+    """The base URL of the service: as `base_url`, and the key travels encrypted.
+
+    Args:
+        value: the URL.
+        allow_http: whether the key may travel in plain text; on this machine it may anyway.
+    """
+    url = base_url(value)
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
+        raise ConfigurationError(
+            f"base_url: http:// would send the API key unencrypted to {parts.hostname}; use https://, or allow it "
+            "where nobody can listen on the way: AIVideoMaker(..., allow_http=True), or --allow-http"
+        )
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def base_url(value: str) -> str:

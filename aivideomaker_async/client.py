@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -24,6 +25,8 @@ from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
 from .errors import (
     APIError,
     AuthenticationFailed,
+    ConfigurationError,
+    InvalidSpec,
     RateLimited,
     ServerError,
     SubmitOutcomeUnknown,
@@ -35,6 +38,7 @@ from .many import GenerateMany
 from .media import LARGEST_IMAGE, load_body, load_request
 from .observer import Observer
 from .record import Record
+from .secrecy import Secret
 from .session import Session, Settings
 from .shared_limiter import SharedRateLimiter
 from .specs import OtherModel, SpecLike, VideoSpec, as_spec
@@ -106,6 +110,7 @@ class AIVideoMaker:
             sent. It is in `unsettled()` as well.
         max_image_size: bytes that an image may have, before it is encoded. A larger one is refused: a file by its
             size, and no more of it is read than that.
+        allow_http: whether the key may go to another machine unencrypted, by a base URL with http://.
 
     Raises:
         ConfigurationError: there is no key, or an argument makes no sense.
@@ -125,13 +130,20 @@ class AIVideoMaker:
         status_board: StatusBoard | None = None,
         on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
         max_image_size: int = LARGEST_IMAGE,
+        allow_http: bool = False,
     ) -> None:
-        from . import transport  # noqa: F401  (slow to import: better now than in the first request)
+        # Before anything can go wrong: a traceback may show local variables.
+        key = _hidden(os.environ.get("AIVIDEO_API_KEY") if api_key is None else api_key)
+        del api_key
+        from . import connections, transport  # noqa: F401  (slow to import: better now than in the first request)
 
-        url = _checks.base_url(base_url or os.environ.get("AIVIDEO_BASE_URL") or DEFAULT_BASE_URL)
+        url = base_url or os.environ.get("AIVIDEO_BASE_URL") or DEFAULT_BASE_URL
+        url = _checks.service_url(url, allow_http=allow_http)
+        if http is not None:
+            connections.check_session(http)
         settings = Settings(
             base_url=url,
-            key=_checks.key(api_key if api_key is not None else os.environ.get("AIVIDEO_API_KEY")),
+            key=_checks.key(key),
             attempt_timeout=_checks.seconds("timeout", timeout),
             call_timeout=_checks.seconds("call_timeout", call_timeout),
             policy=RetryPolicy() if retries is None else retries,
@@ -163,13 +175,21 @@ class AIVideoMaker:
             )
         self._records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
         self._submitter = Submitter(self._session, handled=self._records.keys, on_unsettled=on_unsettled)
+        self._session.home.watch_over(self, f"<{type(self).__name__} {url}>", sys._getframe(1))
 
     def __repr__(self) -> str:
-        state = "closed" if self._session.closed else "open"
-        return f"<AIVideoMaker {self._session.settings.base_url} {state}>"
+        # It may be shown while it is made, by what is told of an error in that.
+        session = getattr(self, "_session", None)
+        if session is None:
+            return "<AIVideoMaker>"
+        return f"<AIVideoMaker {session.settings.base_url} {'closed' if session.closed else 'open'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client cannot be copied or pickled: make one where it is needed, from the key")
 
     async def __aenter__(self) -> Self:
         self._session.check_usable()
+        self._session.home.entered = True
         return self
 
     async def __aexit__(
@@ -180,8 +200,19 @@ class AIVideoMaker:
     async def aclose(self) -> None:
         """Close the client. Who still waits gets a `ConfigurationError`; paid tasks go on. A second time does nothing.
 
-        It may be called from another asyncio task than the one that opened the client.
+        It may be called from another asyncio task than the one that opened the client. When the event loop of the
+        client is closed, nothing is left to be awaited, and it may be called from any other.
+
+        Raises:
+            ConfigurationError: the client belongs to another event loop, which is open: it has to be closed there.
         """
+        home = self._session.home
+        if home.is_out_of_reach:
+            self._session.closed = True
+            home.abandon()
+            return
+        if home.loop is not None:
+            home.check_place()
         # First of all: whoever is woken now must not submit another task on their way out.
         self._session.closed = True
         try:
@@ -229,11 +260,13 @@ class AIVideoMaker:
                 the key and the candidates, and `reconcile` looks again.
             ConfigurationError: the client cannot be used, or an argument makes no sense.
         """
-        checked = OtherModel(spec, {} if body is None else body) if isinstance(spec, str) else as_spec(spec)
-        # They may hold a data URI, which a traceback with local variables would show; what is checked does not.
-        del spec, body
+        hook, checked = _hidden(webhook_url), _check(spec, body)
+        # A traceback may show local variables, and these may hold a token or an image.
+        del webhook_url, spec, body
+        if isinstance(checked, InvalidSpec):
+            raise checked
         key = IdempotencyKey.of(idempotency_key)
-        return await self._buy(checked, key, webhook_url=webhook_url, max_credits=max_credits, timeout=timeout)
+        return await self._buy(checked, key, hook=hook, max_credits=max_credits, timeout=timeout)
 
     def unsettled(self) -> list[SubmitOutcomeUnknown]:
         """The submits of this client of which it is not known whether there is a task, the oldest first.
@@ -288,12 +321,14 @@ class AIVideoMaker:
         Raises:
             AIVideoMakerError: what `submit` and `VideoTask.result` raise. `WaitTimeout` carries the handle.
         """
+        hook, checked = _hidden(webhook_url), _check(spec)
+        del webhook_url, spec
+        if isinstance(checked, InvalidSpec):
+            raise checked
         limit = self._wait_limit(timeout)
         check_on_cancel(on_cancel)
         key = IdempotencyKey.of(idempotency_key)
-        checked = as_spec(spec)
-        del spec
-        submit = self._buy(checked, key, webhook_url=webhook_url, max_credits=max_credits)
+        submit = self._buy(checked, key, hook=hook, max_credits=max_credits)
         task = await self._unless_cancelled(submit, key, on_cancel)
         if on_submit is not None:
             on_submit(task)
@@ -437,8 +472,10 @@ class AIVideoMaker:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        checked = as_spec(spec)
+        checked = _check(spec)
         del spec
+        if isinstance(checked, InvalidSpec):
+            raise checked
         body = await load_body(checked, largest=self._max_image_size)
         request = requests.quote_price(checked.model, body)
         return await self._session.call(request, answers.quote, expected="credits", timeout=timeout)
@@ -456,7 +493,7 @@ class AIVideoMaker:
         spec: VideoSpec | OtherModel,
         key: IdempotencyKey,
         *,
-        webhook_url: str | None = None,
+        hook: Secret | None = None,
         max_credits: int | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
@@ -467,14 +504,14 @@ class AIVideoMaker:
             spec.model,
             loaded.body,
             idempotency_key=key.text,
-            webhook_url=webhook_url,
+            webhook_url=hook,
             max_credits=max_credits,
         )
         bought = await self._submitter.submit(
             request, order(spec.model, loaded.fields), timeout=limit, is_callers_key=key.is_callers
         )
         logger.info("submitted %s as task %s", spec.model, bought.answer.task_id)
-        return self._handle(bought, spec.model, _length(spec), webhook_url, loop.time())
+        return self._handle(bought, spec.model, _length(spec), hook, loop.time())
 
     async def _unless_cancelled(
         self, submit: Coroutine[Any, Any, VideoTask], key: IdempotencyKey, on_cancel: OnCancel
@@ -511,7 +548,7 @@ class AIVideoMaker:
             record = self._records[task_id] = Record(task_id, since)
         return record
 
-    def _handle(self, bought: Bought, model: str, length: int | None, webhook_url: str | None, now: float) -> VideoTask:
+    def _handle(self, bought: Bought, model: str, length: int | None, hook: Secret | None, now: float) -> VideoTask:
         answer, details = bought.answer, bought.details
         record = self._record(answer.task_id, now)
         record.submitted, record.is_fresh = answer, True
@@ -520,18 +557,22 @@ class AIVideoMaker:
         self._observer.submitted(record, answer.status, now)
         if details is not None:
             self._observe(record.task_id, details)
-        if webhook_url is not None:
+        if hook is not None:
             for receiver in self._receivers:
-                record.has_webhook |= receiver.bind(webhook_url, record.task_id)
+                record.has_webhook |= receiver.bind(hook.reveal(), record.task_id)
         return VideoTask(self, record)
 
     # --- for webhook receivers, from any thread ------------------------------------------------------
 
     def _add_receiver(self, receiver: HintTarget) -> None:
+        home = self._session.home
+        if home.closed:
+            home.check_usable()
         self._receivers.append(receiver)
         # Hints come from any thread, and need to know the loop of this client before it is first used.
-        with suppress(RuntimeError):
-            self._session.check_usable()
+        if home.loop is None:
+            with suppress(ConfigurationError):
+                home.check_place()
 
     def _release(self, record: Record) -> None:
         if record.has_webhook:
@@ -540,7 +581,7 @@ class AIVideoMaker:
 
     def _hint(self, task_id: str | None, *, urgent: bool) -> None:
         """A webhook says that something has happened: to this task, or (None) to one that is not known here."""
-        self._session.soon(self._take_hint, task_id, urgent)
+        self._session.home.soon(self._take_hint, task_id, urgent)
 
     def _take_hint(self, task_id: str | None, urgent: bool) -> None:
         record = None if task_id is None else self._records.get(task_id)
@@ -550,7 +591,7 @@ class AIVideoMaker:
     def _share_hint(self, reference: str) -> None:
         """A webhook came for a task that another process may wait for."""
         if self._sharing is not None:
-            self._session.soon(self._sharing.hint, reference)
+            self._session.home.soon(self._sharing.hint, reference)
 
     def _resolve(self, reference: str) -> None:
         for receiver in self._receivers:
@@ -559,3 +600,15 @@ class AIVideoMaker:
 
 def _length(spec: VideoSpec | OtherModel) -> int | None:
     return spec.seconds if isinstance(spec, VideoSpec) else video_length(spec.body)
+
+
+def _hidden(text: str | None) -> Secret | None:
+    return None if text is None else Secret(text)
+
+
+def _check(spec: SpecLike | str, body: Mapping[str, object] | None = None) -> VideoSpec | OtherModel | InvalidSpec:
+    try:
+        return OtherModel(spec, {} if body is None else body) if isinstance(spec, str) else as_spec(spec)
+    except InvalidSpec as error:
+        # The frames in which it was found to be wrong hold the whole of it.
+        return error.with_traceback(None)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import isfinite
 from types import TracebackType
-from typing import Final, Protocol, Self, final
+from typing import Final, NoReturn, Protocol, Self, final
 
 from attrs import frozen
 
@@ -26,6 +28,8 @@ from ._core.turns import Priority, Turns
 __all__ = ["Limiter", "LimiterStatistics", "Permit", "Priority", "RateLimiter"]
 
 logger: Final = logging.getLogger(__name__)
+
+_limiters: Final[weakref.WeakSet[RateLimiter]] = weakref.WeakSet()
 
 
 @frozen(kw_only=True)
@@ -91,17 +95,24 @@ class Limiter(Protocol):
 class _Permit:
     """A grant of a `RateLimiter`, as a context manager that settles."""
 
-    __slots__ = ("_grant", "_limiter")
+    __slots__ = ("_grant", "_limiter", "_quota")
 
     def __init__(self, limiter: RateLimiter, grant: Grant) -> None:
         self._limiter = limiter
+        self._quota = limiter._quota
         self._grant = grant
 
     def settle(self, *, answered: bool = True) -> None:
-        self._limiter._settle(self._grant, answered)
+        if self._is_ours():
+            self._limiter._settle(self._grant, answered)
 
     def refund(self) -> None:
-        self._limiter._refund(self._grant)
+        if self._is_ours():
+            self._limiter._refund(self._grant)
+
+    def _is_ours(self) -> bool:
+        # And not that of the process which was forked.
+        return self._quota is self._limiter._quota
 
     def __enter__(self) -> Self:
         return self
@@ -172,13 +183,25 @@ class RateLimiter:
         burst = usual_burst(limit) if burst is None else burst
         _checks.count("burst", burst)
         _checks.seconds("window", window)
-        self._quota = Quota(limit, float(window), min(burst, limit))
         self._clock = clock
+        self._begin(Quota(limit, float(window), min(burst, limit)))
+        _limiters.add(self)
+
+    def _begin(self, quota: Quota) -> None:
+        self._quota = quota
         self._lock = threading.Lock()
         self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
         self._turns: Turns[_Ticket] = Turns()
         self._granted = 0
         self._rejected = 0
+
+    def _begin_anew(self) -> None:
+        """In a forked process: who waits, has a request under way or holds the lock is not there."""
+        quota = self._quota
+        self._begin(Quota(quota.limit, quota.window, quota.burst))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a RateLimiter cannot be copied or pickled: HostRateLimiter is the one that processes share")
 
     def __repr__(self) -> str:
         quota = self._quota
@@ -197,8 +220,9 @@ class RateLimiter:
         permit = self._take_at_once(priority)
         if permit is not None:
             return permit
+        loop = _checks.event_loop()
         with self._lock:
-            line = self._line(asyncio.get_running_loop())
+            line = self._line(loop)
             ticket = _Ticket(line, priority)
             line.tickets.add(ticket)
             self._turns.add(ticket, priority)
@@ -377,6 +401,15 @@ class RateLimiter:
             # Another thread may close its loop at this moment.
             with suppress(RuntimeError):
                 line.loop.call_soon_threadsafe(self._serve, line)
+
+
+def _begin_anew() -> None:
+    for limiter in list(_limiters):
+        limiter._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

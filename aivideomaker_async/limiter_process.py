@@ -16,10 +16,12 @@ from secrets import token_hex
 from types import TracebackType
 from typing import Final, Self, final
 
+from . import _checks
 from ._core.quota import LONGEST_PAUSE, PACE, UNANSWERED, usual_burst
 from ._core.shared_quota import LATELY, Answer, SharedQuota, Visit
 from ._core.turns import Priority
 from .cell import Cell, CellUnavailable
+from .errors import ConfigurationError
 from .limiter import LimiterStatistics
 from .limiter_pump import Pump, running_loop
 from .limiter_spare import Spare
@@ -93,7 +95,7 @@ class ProcessLimiter:
 
     def pump(self) -> Pump:
         """The pump of the running loop."""
-        loop = asyncio.get_running_loop()
+        loop = _checks.event_loop()
         with self.lock:
             self._sweep()
             if loop not in self.pumps:
@@ -115,7 +117,7 @@ class ProcessLimiter:
         logger.warning(
             "the service limits the rate (429): all queries pause for %.1f s", max(0.0, self.paused_until - now)
         )
-        with suppress(RuntimeError):
+        with suppress(ConfigurationError):
             # Outside of any loop, the next visit tells it.
             self.pump().start()
         self.hurry()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from .cancelling import OnCancel
 from .errors import AIVideoMakerError
+from .secrecy import redact
 from .specs import SpecLike, as_spec
 from .submitting import IdempotencyKey
 from .video import Video
@@ -25,13 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["GenerateMany", "Outcome"]
 
 
+def _shown(spec: object) -> str:
+    # A pair of a model's name and its fields has an image as it was given.
+    return repr(redact(spec))
+
+
 @frozen(kw_only=True)
 class Outcome:
     """What became of one spec: a video, or an error."""
 
     index: int
     """The place of the spec in what was given, from 0."""
-    spec: SpecLike
+    spec: SpecLike = field(repr=_shown)
     task: VideoTask | None
     """The handle; None when the submit itself went wrong."""
     video: Video | None = None
@@ -49,6 +56,14 @@ class Outcome:
         return self.video
 
 
+@frozen
+class _Item:
+    """One spec and its place. Local variables hold this, and no spec as it was given."""
+
+    index: int
+    spec: SpecLike = field(repr=_shown)
+
+
 class _Work:
     """What the workers share. They know nothing of the iterator, so that dropping it ends them."""
 
@@ -62,7 +77,7 @@ class _Work:
     ) -> None:
         self.client = client
         self.on_cancel: OnCancel = on_cancel
-        self.specs = enumerate(specs)
+        self.specs = itertools.starmap(_Item, enumerate(specs))
         self.timeout = timeout
         self.max_active = max_active
         self.outcomes: deque[Outcome] = deque()
@@ -81,9 +96,10 @@ class _Work:
             worker.add_done_callback(self._worker_done)
 
     def cancel(self) -> None:
-        for worker in self.workers:
-            if not worker.get_loop().is_closed():
-                worker.get_loop().call_soon_threadsafe(worker.cancel)
+        if self.client._session.home.is_out_of_reach:
+            return
+        for worker in tuple(self.workers):
+            worker.get_loop().call_soon_threadsafe(worker.cancel)
 
     async def changed(self) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -113,10 +129,10 @@ class _Work:
             item = self._next()
             if item is None:
                 return
-            self.outcomes.append(await self._one(*item))
+            self.outcomes.append(await self._one(item))
             self.tell()
 
-    def _next(self) -> tuple[int, SpecLike] | None:
+    def _next(self) -> _Item | None:
         try:
             item = None if self.exhausted else next(self.specs, None)
         except Exception as error:  # noqa: BLE001  (the caller's, who gets it after what is under way)
@@ -124,16 +140,16 @@ class _Work:
         self.exhausted = item is None
         return item
 
-    async def _one(self, index: int, spec: SpecLike) -> Outcome:
+    async def _one(self, item: _Item) -> Outcome:
         task = None
         try:
             key = IdempotencyKey.of(None)
-            submit = self.client._buy(as_spec(spec), key)
+            submit = self.client._buy(as_spec(item.spec), key)
             task = await self.client._unless_cancelled(submit, key, self.on_cancel)
             video = await task.result(self.timeout, on_cancel=self.on_cancel)
         except AIVideoMakerError as error:
-            return Outcome(index=index, spec=spec, task=task, error=error)
-        return Outcome(index=index, spec=spec, task=task, video=video)
+            return Outcome(index=item.index, spec=item.spec, task=task, error=error)
+        return Outcome(index=item.index, spec=item.spec, task=task, video=video)
 
 
 @final
@@ -168,6 +184,7 @@ class GenerateMany(AsyncIterator[Outcome]):
         if not self._started:
             self._started = True
             work.start()
+        work.client._session.home.check_place()
         try:
             while not work.outcomes:
                 if work.workers:
@@ -195,6 +212,10 @@ class GenerateMany(AsyncIterator[Outcome]):
         """Submit nothing more, and stop waiting. A second time does nothing."""
         self._started = True
         workers = tuple(self._work.workers)
+        if not self._work.client._session.home.is_here:
+            # They end in the event loop that they were started in, if at all.
+            self._work.cancel()
+            return
         for worker in workers:
             worker.cancel()
         if workers:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Final, final
+from typing import Final, Self, final
 
-__all__ = ["Secret", "hide_data_uris", "is_data_uri", "redact", "redact_url", "shorten"]
+__all__ = ["HiddenText", "Secret", "hide_data_uris", "is_data_uri", "redact", "redact_url", "shorten"]
 
 # Long enough for any prompt that a person wrote, short enough for a log line.
 _LONGEST_TEXT: Final = 200
@@ -20,6 +20,11 @@ _DEEPEST: Final = 20
 _DATA_URI: Final = re.compile(r"data:[\w.+-]+/[^,\s]{0,100},[\w+/=%-]*", re.IGNORECASE)
 _STARTS_AS_DATA_URI: Final = re.compile(r"\s*data:", re.IGNORECASE)
 _STARTS_AS_URL: Final = re.compile(r"\s*https?://", re.IGNORECASE)
+
+_HIDDEN: Final = "<secret>"
+
+_PIECE: Final = 8
+"""Characters in a row that tell too much of a secret; what services show of a key to name it is shorter."""
 
 
 @final
@@ -37,14 +42,83 @@ class Secret:
         return self._reveal()
 
     def hide_in(self, text: str) -> str:
-        """`text` without the string, for texts of others who may know it and tell it."""
-        return text.replace(self._reveal(), "<secret>")
+        """`text` without the string, and without long pieces of it, for texts of others who may know it and tell it."""
+        return _without_pieces(text, self._reveal())
 
     def __repr__(self) -> str:
-        return "<secret>"
+        return _HIDDEN
 
     def __reduce__(self) -> str:
         raise TypeError("a secret cannot be pickled")
+
+
+@final
+class HiddenText(str):
+    """A secret as the value of a header: a `str` that reads as `<secret>`, and is told by `str(value)` alone.
+
+    Who sends it takes it for a text like any other, keeps it in local variables and shows it in reprs, slices and
+    formatted texts. What the header is written from is `str(value)`, or `text + value`.
+    """
+
+    __slots__ = ("_secret",)
+
+    _secret: Secret
+
+    def __new__(cls, secret: Secret) -> Self:
+        """Hide `secret`."""
+        self = super().__new__(cls, _HIDDEN)
+        self._secret = secret
+        return self
+
+    def __str__(self) -> str:
+        return self._secret.reveal()
+
+    def __add__(self, other: str, /) -> str:
+        return self._secret.reveal() + other
+
+    def __radd__(self, other: str) -> str:
+        return other + self._secret.reveal()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """The secret itself, as bytes."""
+        return self._secret.reveal().encode(encoding, errors)
+
+    def __eq__(self, other: object) -> bool:
+        return self._secret.reveal() == (str(other) if isinstance(other, HiddenText) else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._secret.reveal())
+
+    def __repr__(self) -> str:
+        return _HIDDEN
+
+    def __format__(self, spec: str, /) -> str:
+        return format(_HIDDEN, spec)
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret cannot be pickled")
+
+
+def _without_pieces(text: str, secret: str) -> str:
+    # Nothing has no pieces.
+    size = min(_PIECE, len(secret) or 1)
+    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
+    shown: list[str] = []
+    start = 0
+    while start < len(text):
+        end = start + size
+        if text[start:end] not in pieces:
+            shown.append(text[start])
+            start += 1
+            continue
+        while text[end - size + 1 : end + 1] in pieces:
+            end += 1
+        shown.append(_HIDDEN)
+        start = end
+    return "".join(shown)
 
 
 def shorten(text: str, limit: int = _LONGEST_TEXT) -> str:

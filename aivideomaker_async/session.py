@@ -11,9 +11,8 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, frozen
 
@@ -26,11 +25,11 @@ from .errors import (
     AIVideoMakerError,
     APIError,
     BadResponse,
-    ConfigurationError,
     ConnectFailed,
     RateLimited,
     TransportError,
 )
+from .home import Home
 from .limiter import Limiter, Permit, Priority
 from .secrecy import Secret, shorten
 
@@ -43,8 +42,9 @@ __all__ = ["Session", "Settings"]
 
 logger: Final = logging.getLogger(__name__)
 
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 Reader = TypeVar("Reader", bound=ListReader)
 
 
@@ -74,38 +74,36 @@ class Session:
         self.settings = settings
         self.limiter = limiter
         self._http = http
-        self._owned: list[aiohttp.ClientSession] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.home: Home = Home()
         self._transports: dict[bool, Transport] = {}
         self._admission = Admission(limiter, self.check_usable)
-        self.closed: bool = False
         self._dated: tuple[str | None, float] = (None, 0.0)
 
     async def aclose(self) -> None:
         """Close the connections. Calls under way fail, also those that wait; a second close does nothing."""
         self.closed = True
         self._admission.wake_all()
+        for transport in self._transports.values():
+            transport.end()
         self._transports.clear()
-        while self._owned:
-            await self._owned.pop().close()
+        await self.home.aclose()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the client is closed, or about to be."""
+        return self.home.closed
+
+    @closed.setter
+    def closed(self, closed: bool) -> None:
+        self.home.closed = closed
 
     def check_usable(self) -> asyncio.AbstractEventLoop:
         """The event loop of this client.
 
         Raises:
-            ConfigurationError: the client is closed, or belongs to another loop.
+            ConfigurationError: the client is closed, or belongs to another loop or process.
         """
-        if self.closed:
-            raise ConfigurationError("the client is closed; open a new one with `async with AIVideoMaker() as client:`")
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise ConfigurationError(
-                "this client was first used in another event loop; open one client in each loop "
-                "(each asyncio.run() makes a new loop)"
-            )
-        return loop
+        return self.home.check_usable()
 
     async def call(
         self,
@@ -208,8 +206,12 @@ class Session:
         Raises:
             APIError, TransportError: `error`, when there is to be no other attempt.
         """
+        failure = failure_of(error)
+        if failure is Failure.NEVER_SENT or (failure is Failure.LOST and request.kind is not Kind.SUBMIT):
+            # What broke because the client was closed says so.
+            self.check_usable()
         decision = self.settings.policy.decide(
-            failure_of(error),
+            failure,
             attempt=attempt,
             refused=refused,
             random=random.random(),
@@ -277,13 +279,19 @@ class Session:
     async def _attempt_to_read(self, request: Request, reader: Reader, permit: Permit, timeout: float) -> Reader:
         answer = await self._exchange(request, permit, timeout, Sending(), reader)
         self._check_status(request, answer)
+        if (failure := self._finish(request, answer, reader)) is not None:
+            raise failure
+        return reader
+
+    def _finish(self, request: Request, answer: Answer, reader: ListReader) -> AIVideoMakerError | None:
+        """Finish reading; returns what is wrong. Not raised here, where the answer itself is at hand."""
         try:
             reader.finish()
         except answers.MalformedAnswer as error:
             if refusals.is_disguised_refusal(reader.fields, expected="tasks"):
-                raise self._refusal(request, evolve(answer, body=json.dumps(reader.fields).encode())) from None
-            raise self._not_understood(request, answer, error) from None
-        return reader
+                return self._refusal(request, evolve(answer, body=json.dumps(reader.fields).encode()))
+            return self._not_understood(request, answer, error)
+        return None
 
     async def _exchange(
         self, request: Request, permit: Permit, timeout: float, sending: Sending, sink: ListReader | None = None
@@ -303,18 +311,9 @@ class Session:
         self._dated = answer.headers.get("Date"), time.time()
         return answer
 
-    def soon(self, callback: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
-        """Call this in the client's event loop, from any thread; a client that has none, or is closed, does nothing."""
-        loop = self._loop
-        if loop is None or self.closed:
-            return
-        # It may be closing at this moment.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(callback, *args)
-
     def loop_time(self) -> float | None:
         """The time of the client's event loop; None before it is first used."""
-        return None if self._loop is None else self._loop.time()
+        return None if self.home.loop is None else self.home.loop.time()
 
     def service_time(self) -> float:
         """The time of day in seconds since the epoch, by the clock of the service where it tells."""
@@ -337,18 +336,27 @@ class Session:
         http = self._http
         if http is None:
             http = open_session(keep=keep)
-            self._owned.append(http)
+            self.home.opened.append(http)
         return Transport(http, base_url=self.settings.base_url, key=self.settings.key, tells=self._http is None)
 
     def _decipher(self, request: Request, answer: Answer, decode: Callable[[Mapping[str, Any]], T], expected: str) -> T:
         self._check_status(request, answer)
+        result = self._understand(request, answer, decode, expected)
+        if isinstance(result, AIVideoMakerError):
+            raise result
+        return result
+
+    def _understand(
+        self, request: Request, answer: Answer, decode: Callable[[Mapping[str, Any]], T], expected: str
+    ) -> T | AIVideoMakerError:
+        """What the answer says, or what is wrong with it. Not raised here, where the answer itself is at hand."""
         try:
             fields = answers.json_object(answer.body)
             if refusals.is_disguised_refusal(fields, expected=expected):
-                raise self._refusal(request, answer)
+                return self._refusal(request, answer)
             return decode(fields)
         except answers.MalformedAnswer as error:
-            raise self._not_understood(request, answer, error) from None
+            return self._not_understood(request, answer, error)
 
     def _check_status(self, request: Request, answer: Answer) -> None:
         if logger.isEnabledFor(logging.DEBUG):
@@ -357,8 +365,11 @@ class Session:
             raise self._refusal(request, answer)
 
     def _not_understood(self, request: Request, answer: Answer, error: answers.MalformedAnswer) -> BadResponse:
-        message = self.settings.key.hide_in(f"the answer ({answer.status}) cannot be understood: {error}")
+        message = self._hide(request, f"the answer ({answer.status}) cannot be understood: {error}")
         return BadResponse(message, method=request.method, path=shorten(request.path))
+
+    def _hide(self, request: Request, text: str) -> str:
+        return request.hide_in(self.settings.key.hide_in(text))
 
     def _refusal(self, request: Request, answer: Answer) -> APIError:
         retry_after = parse_retry_after(
@@ -371,8 +382,9 @@ class Session:
             request,
             answer.status,
             answer.body,
-            hide=self.settings.key.hide_in,
+            hide=lambda text: self._hide(request, text),
             retry_after=retry_after,
+            location=answer.headers.get("Location") if answer.status in _REDIRECTS else None,
         )
         if isinstance(error, RateLimited):
             self._admission.pause(request, UNTOLD_PAUSE if retry_after is None else retry_after)

@@ -11,12 +11,11 @@ import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from contextvars import ContextVar
 from functools import lru_cache
+from math import inf
 from typing import Final, Protocol
 
 import aiohttp
-from aiohttp.connector import Connection
 from aiohttp.http_exceptions import ContentEncodingError
 from attrs import field, frozen
 from multidict import CIMultiDictProxy
@@ -24,16 +23,14 @@ from yarl import URL
 
 from ._core.data_uri import Body
 from ._core.requests import Request, Sending
-from ._version import __version__
-from .errors import BadResponse, ConfigurationError, ConnectFailed, Disconnected, RequestTimeout, TransportError
+from .connections import check_session, current, header_value, open_session
+from .errors import BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .secrecy import Secret, redact_url, shorten
 
 __all__ = ["Answer", "Sink", "Stream", "Transport", "open_session", "open_stream"]
 
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes (unpacked) beyond which an answer is refused; a list of 100,000 tasks is below."""
-
-USER_AGENT: Final = f"aivideomaker-async/{__version__} aiohttp/{aiohttp.__version__}"
 
 _NEVER_SENT: Final = (
     aiohttp.ClientConnectorError,
@@ -69,17 +66,6 @@ PATIENCE: Final = 0.2
 
 _NO_TYPE: Final = ("Content-Type",)
 
-_current: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
-
-
-class _TellingRequest(aiohttp.ClientRequest):
-    """A request that tells when it is written to a connection."""
-
-    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if (sending := _current.get()) is not None:
-            sending.sent = True
-        return await super().send(conn)
-
 
 class Sink(Protocol):
     """What takes a long answer while it arrives."""
@@ -103,27 +89,6 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
-    """An aiohttp session as this package wants it. Must be called in a running event loop.
-
-    Args:
-        keep: whether connections are kept for further requests.
-    """
-    session = aiohttp.ClientSession(
-        # How many requests run at once is decided above; aiohttp's pool would only let their time run out while they
-        # wait for a place.
-        connector=aiohttp.TCPConnector(limit=0, force_close=not keep),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT},
-        timeout=aiohttp.ClientTimeout(total=None),
-        request_class=_TellingRequest,
-    )
-    # aiohttp sends a GET or PUT a second time by itself when a kept connection turns out to be closed. The service
-    # would count a request that the limiter knows nothing of. There is no public switch.
-    session._retry_connection = False
-    return session
-
-
 class Transport:
     """Sends requests to one origin, with one key, through one aiohttp session.
 
@@ -140,6 +105,13 @@ class Transport:
         self._key = key
         # Should a later aiohttp send in another way, nothing is known to be unsent: the side that never pays twice.
         self._tells = tells and hasattr(aiohttp.ClientRequest, "send")
+        self._under_way: set[asyncio.Timeout] = set()
+
+    def end(self) -> None:
+        """Break off what is under way, also what is not connected yet: the client is closed."""
+        for exchange in self._under_way:
+            if not exchange.expired():
+                exchange.reschedule(-inf)
 
     async def send(self, request: Request, *, timeout: float, sending: Sending, sink: Sink | None = None) -> Answer:
         """Send `request` once and read the answer.
@@ -154,34 +126,53 @@ class Transport:
             TransportError: there is no usable answer. `ConnectFailed` means that nothing was sent.
             ConfigurationError: the session that the caller has brought is closed.
         """
-        if self._session.closed:
-            raise ConfigurationError("the aiohttp session that was passed as `http` is closed")
+        check_session(self._session, asyncio.get_running_loop())
         sending.sent = not self._tells
-        token = _current.set(sending)
+        token = current.set(sending)
+        failure: BaseException
+        exchange = asyncio.timeout(None)
         try:
-            async with self._exchange(request, timeout) as response:
-                if sink is not None and response.status == 200:
-                    await _pour(response, sink, request)
-                    body = b""
-                else:
-                    body = await _read(response, request)
-                return Answer(response.status, response.headers, body)
+            async with exchange:
+                self._under_way.add(exchange)
+                return await self._send(request, timeout, sink)
         except TimeoutError as error:
-            failure = _timed_out(error, request, timeout, sending)
+            failure = _timed_out(error, request, timeout, sending, closed=exchange.expired())
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = _translate(error, request)
+            failure = self._translate(error, request)
+        except (TransportError, asyncio.CancelledError) as error:
+            failure = error
+        except (AssertionError, AttributeError, RuntimeError) as error:
+            # So aiohttp fails in the middle when its session is closed under it.
+            if not self._session.closed:
+                raise
+            failure = self._translate(error, request)
         finally:
-            _current.reset(token)
-        # Outside the handlers: aiohttp's errors hold the request's headers, and with them the key.
-        raise failure
+            self._under_way.discard(exchange)
+            current.reset(token)
+        try:
+            # Outside the handlers, where aiohttp's own error would be its context.
+            raise _alone(failure)
+        finally:
+            del failure
+
+    async def _send(self, request: Request, timeout: float, sink: Sink | None) -> Answer:
+        async with self._exchange(request, timeout) as response:
+            if sink is not None and response.status == 200:
+                await _pour(response, sink, request)
+                body = b""
+            else:
+                body = await _read(response, request)
+            return Answer(response.status, response.headers, body)
 
     def _exchange(self, request: Request, timeout: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        headers = {**request.headers, "key": self._key.reveal()}
-        data = None
+        headers = {**request.headers, "key": header_value(self._key)}
+        headers.update((name, header_value(value)) for name, value in request.secrets.items())
+        data: AsyncIterator[bytes] | aiohttp.BytesPayload | None = None
         if (body := request.body) is not None:
             headers["Content-Type"] = "application/json"
             headers["Content-Length"] = str(len(body))
-            data = _stream(body) if len(body) > AT_ONCE else b"".join(body.pieces())
+            # As a payload, which no repr shows: it may hold an image.
+            data = _stream(body) if len(body) > AT_ONCE else aiohttp.BytesPayload(b"".join(body.pieces()))
         return self._session.request(
             request.method,
             # The path is quoted already; to quote it again would name another task.
@@ -196,6 +187,20 @@ class Transport:
             allow_redirects=False,
             timeout=_limits(timeout),
         )
+
+    def _translate(self, error: Exception, request: Request) -> TransportError:
+        failure = _translate(error, request)
+        # What is not HTTP may be an echo of what was sent.
+        failure.message = request.hide_in(self._key.hide_in(failure.message))
+        failure.args = (request.hide_in(self._key.hide_in(str(failure))),)
+        return failure
+
+
+def _alone(failure: BaseException) -> BaseException:
+    """`failure` without the errors and the frames behind it: they hold what was sent, and what came in answer."""
+    failure.__cause__ = failure.__context__ = None
+    failure.__suppress_context__ = False
+    return failure.with_traceback(None)
 
 
 @lru_cache(maxsize=8)
@@ -254,7 +259,12 @@ async def _leave(response: aiohttp.ClientResponse, read: int) -> None:
         response.close()
 
 
-def _timed_out(error: TimeoutError, request: Request, timeout: float, sending: Sending) -> TransportError:
+def _timed_out(
+    error: TimeoutError, request: Request, timeout: float, sending: Sending, *, closed: bool
+) -> TransportError:
+    if closed:
+        kind = Disconnected if sending.sent else ConnectFailed
+        return _error(kind, "the client was closed", request)
     if isinstance(error, aiohttp.ConnectionTimeoutError) or not sending.sent:
         return _error(ConnectFailed, f"no connection within {timeout:g} s", request)
     return _error(RequestTimeout, f"no answer within {timeout:g} s", request)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from math import inf
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, NoReturn, Self, final
 
 from .cancelling import OnCancel, cancel_paid, check_on_cancel
 from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
+from .home import Home
 from .record import Record, Subscription
 from .tasks import CancelResult, Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
 from .video import Video
@@ -36,6 +37,9 @@ class VideoTask:
 
     def __repr__(self) -> str:
         return f"<VideoTask {self.id!r} {self.last_status or 'not seen yet'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a handle cannot be copied or pickled: keep its id, and take the task up by client.task(id)")
 
     @property
     def id(self) -> str:
@@ -100,7 +104,7 @@ class VideoTask:
         limit = self._client._wait_limit(timeout)
         check_on_cancel(on_cancel)
         if self._record.details is None:
-            loop = asyncio.get_running_loop()
+            loop = self._client._session.check_usable()
             began = loop.time()
             watcher = self._client._watcher
             deadline = None if limit == inf else began + limit
@@ -162,6 +166,8 @@ class StatusWatch(AsyncIterator[StatusChange]):
         return self
 
     async def __anext__(self) -> StatusChange:
+        if self._loop is not None:
+            self._home.check_place()
         if self._reading:
             raise RuntimeError("this watch is being read already; each consumer needs one of its own: task.watch()")
         if self._ended:
@@ -181,14 +187,23 @@ class StatusWatch(AsyncIterator[StatusChange]):
 
     async def aclose(self) -> None:
         """End the watch. A second time does nothing."""
-        self._end()
+        if self._home.is_here:
+            self._end()
+        else:
+            self._drop()
+
+    @property
+    def _home(self) -> Home:
+        return self._task._client._session.home
 
     def _start(self) -> StatusChange | None:
         record = self._task._record
-        self._loop = asyncio.get_running_loop()
-        self._began = self._loop.time()
         if record.is_terminal:
+            # Nothing needs the client any more.
+            self._began = 0.0
             return record.last_change
+        self._loop = self._task._client._session.check_usable()
+        self._began = self._loop.time()
         deadline = None if self._limit == inf else self._began + self._limit
         self._subscription = self._task._client._watcher.subscribe(record, wants_details=False, deadline=deadline)
         if record.asked_at is not None and self._began - record.asked_at <= CURRENT:
@@ -228,7 +243,13 @@ class StatusWatch(AsyncIterator[StatusChange]):
         if subscription is not None:
             self._task._client._watcher.unsubscribe(subscription)
 
+    def _drop(self) -> None:
+        """End the watch from wherever this is: the watcher lives in its loop's thread."""
+        self._ended = True
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._home.soon(self._task._client._watcher.unsubscribe, subscription)
+
     def __del__(self) -> None:
-        # Left early, for example by `break`. A collector may run in any thread, the watcher lives in its loop's.
-        if self._subscription is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._task._client._watcher.unsubscribe, self._subscription)
+        # Left early, for example by `break`. A collector may run in any thread.
+        self._drop()

@@ -77,20 +77,27 @@ class WebhookReceiver:
         largest_body: int = 65536,
         body_timeout: float = 2.0,
     ) -> None:
-        self._public_url = _check_public_url(public_url)
+        # The path of a URL may be a secret, too. A traceback may show local variables, so from here on there are none.
+        url, made_with = _hidden_url(public_url), _hidden_secret(secret, client)
+        del public_url, secret
+        if url is None:
+            raise ConfigurationError(
+                "public_url: must be http(s)://host in ASCII, with nothing more than a port and a path"
+            )
+        if made_with is None:
+            raise ConfigurationError(f"secret: must be a text or bytes, at least {LEAST_SECRET} long")
+        self._public_url = url
+        self._secret = made_with
         self._largest_body = _checks.count("largest_body", largest_body)
         self._body_timeout = _checks.seconds("body_timeout", body_timeout)
-        if secret is None:
-            self._secret = webhook_tokens.derive_secret(client._session.settings.key)
-        else:
-            self._secret = _check_secret(secret)
         self._client = client
         self._ledger = Ledger()
         client._add_receiver(self)
 
     def __repr__(self) -> str:
-        # The path may be a secret, as that of many webhooks is.
-        return f"<WebhookReceiver {urlsplit(self._public_url).hostname}>"
+        # It may be shown while it is made, by what is told of an error in that.
+        url = getattr(self, "_public_url", None)
+        return "<WebhookReceiver>" if url is None else f"<WebhookReceiver {urlsplit(url.reveal()).hostname}>"
 
     def url_for(self, reference: str | None = None) -> str:
         """A URL for `submit(spec, webhook_url=...)`. Nobody can guess it; who knows it can wake the watcher.
@@ -108,7 +115,7 @@ class WebhookReceiver:
             nonce = webhook_tokens.nonce_for(self._secret, reference)
         else:
             raise ConfigurationError("reference: must be a text that is not empty, or None")
-        return f"{self._public_url}/{webhook_tokens.mint(self._secret, nonce)}"
+        return f"{self._public_url.reveal()}/{webhook_tokens.mint(self._secret, nonce)}"
 
     def statistics(self) -> WebhookStatistics:
         """What has come until now."""
@@ -131,7 +138,10 @@ class WebhookReceiver:
         prefix = f"/{path.strip('/')}/"
 
         async def application(scope: _Scope, receive: _Receive, send: _Send) -> None:
-            await (self if _is_below(scope, prefix) else app)(scope, receive, send)
+            answering = (self if _is_below(scope, prefix) else app)(scope, receive, send)
+            # Its path has a token, and this frame lasts.
+            del scope
+            await answering
 
         return application
 
@@ -145,7 +155,10 @@ class WebhookReceiver:
         """
         kind = scope["type"]
         if kind == "http":
-            await self._serve(scope, receive, send)
+            serving = self._serve(scope, receive, send)
+            # Its path has a token, and this frame lasts.
+            del scope
+            await serving
         elif kind == "lifespan":
             await _live(receive, send)
         elif kind == "websocket":
@@ -156,8 +169,9 @@ class WebhookReceiver:
 
     async def _serve(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         # The last segment is the same whether the server, or what this is mounted in, leaves the path whole or not.
-        nonce = self._nonce(scope["path"])
-        status = 404 if nonce is None else await self._take(nonce, _told_length(scope), _next_piece(receive))
+        nonce, length, is_head = self._nonce(scope["path"]), _told_length(scope), scope["method"] == "HEAD"
+        del scope
+        status = 404 if nonce is None else await self._take(nonce, length, _next_piece(receive))
         text = _TEXTS[status]
         headers = [
             (b"content-type", b"text/plain"),
@@ -168,7 +182,7 @@ class WebhookReceiver:
         # Who has sent a delivery need not wait for the answer.
         with suppress(OSError):
             await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else text})
+            await send({"type": "http.response.body", "body": b"" if is_head else text})
 
     # --- aiohttp.web ---------------------------------------------------------------------------------
 
@@ -176,11 +190,15 @@ class WebhookReceiver:
         """A handler for aiohttp.web: `app.router.add_route("*", "/hooks/{token}", receiver.handle_aiohttp)`."""
         from aiohttp import web
 
-        async def next_piece() -> bytes | None:
-            return await request.content.readany() or None
+        content = request.content
 
-        nonce = self._nonce(request.path)
-        status = 404 if nonce is None else await self._take(nonce, request.content_length, next_piece)
+        async def next_piece() -> bytes | None:
+            return await content.readany() or None
+
+        nonce, length = self._nonce(request.path), request.content_length
+        # Its path has a token, and this frame lasts.
+        del request
+        status = 404 if nonce is None else await self._take(nonce, length, next_piece)
         headers = {"Cache-Control": "no-store"}
         return web.Response(status=status, body=_TEXTS[status], content_type="text/plain", headers=headers)
 
@@ -310,20 +328,17 @@ def _is_below(scope: _Scope, prefix: str) -> bool:
 # --- arguments -----------------------------------------------------------------------------------
 
 
-def _check_public_url(value: str) -> str:
-    # The message does not show it: its path may be a secret.
+def _hidden_url(value: str) -> Secret | None:
     try:
         url = _checks.base_url(value)
     except ConfigurationError:
-        url = ""
-    if not url or not url.isascii():
-        raise ConfigurationError(
-            "public_url: must be http(s)://host in ASCII, with nothing more than a port and a path"
-        ) from None
-    return url
+        return None
+    return Secret(url) if url.isascii() else None
 
 
-def _check_secret(value: object) -> Secret:
+def _hidden_secret(value: object, client: AIVideoMaker) -> Secret | None:
+    if value is None:
+        return webhook_tokens.derive_secret(client._session.settings.key)
     if not isinstance(value, str | bytes) or len(value) < LEAST_SECRET:
-        raise ConfigurationError(f"secret: must be a text or bytes, at least {LEAST_SECRET} long")
+        return None
     return Secret(value if isinstance(value, str) else value.hex())

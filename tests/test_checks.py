@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aivideomaker_async import ConfigurationError, _checks
+from aivideomaker_async.secrecy import Secret
 
 HUGE = pytest.param(10**400, id="huge")
 
@@ -59,7 +60,7 @@ def test_no_other_wait_is_taken(value: object) -> None:
 @pytest.mark.parametrize("value", ["ak_123", "  ak_123\n", "x", "!~#"])
 def test_a_key_is_taken_without_the_space_around_it(value: str) -> None:
     """As it comes out of a file or a shell; it is a secret from here on."""
-    secret = _checks.key(value)
+    secret = _checks.key(Secret(value))
     assert secret.reveal() == value.strip()
     assert value.strip() not in repr(secret)
 
@@ -68,7 +69,7 @@ def test_a_key_is_taken_without_the_space_around_it(value: str) -> None:
 def test_no_key_is_told_with_the_ways_to_give_one(value: str | None) -> None:
     """The argument, the variable of the environment and the page."""
     with pytest.raises(ConfigurationError, match=r"api_key=.*AIVIDEO_API_KEY.*https://aivideomaker\.ai"):
-        _checks.key(value)
+        _checks.key(None if value is None else Secret(value))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_no_key_is_told_with_the_ways_to_give_one(value: str | None) -> None:
 def test_a_key_that_cannot_be_one_is_not_shown(value: Any) -> None:
     """It may be right but for one character."""
     with pytest.raises(ConfigurationError) as caught:
-        _checks.key(value)
+        _checks.key(Secret(value))
     assert "SECRET" not in str(caught.value)
 
 
@@ -130,6 +131,57 @@ def test_no_other_base_url_is_taken_or_shown(value: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"base_url: must be http\(s\)://host") as caught:
         _checks.base_url(value)
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LocalHost.",
+        "service.localhost",
+        "127.0.0.1",
+        "127.255.0.9",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::ffff:127.0.0.1]",
+    ],
+)
+def test_a_key_may_go_unencrypted_to_this_machine(host: str) -> None:
+    """Nobody listens on that way."""
+    url = f"http://{host}:8080/base"
+    assert _checks.service_url(url, allow_http=False) == url
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "aivideomaker.ai",
+        "localhost.example",
+        "notlocalhost",
+        "127.0.0.1.example",
+        "0.0.0.0",  # noqa: S104  (a host to ask, not to serve)
+        "10.0.0.1",
+        "2130706433",
+        "127.1",
+        "[::]",
+        "[::ffff:10.0.0.1]",
+        "[fe80::1]",
+    ],
+)
+def test_a_key_goes_unencrypted_to_another_machine_only_where_that_is_allowed(host: str) -> None:
+    """The message says what would happen, and both ways out."""
+    url = f"http://{host}"
+    with pytest.raises(ConfigurationError, match=r"unencrypted to .*https://.*allow_http=True.*--allow-http") as caught:
+        _checks.service_url(url, allow_http=False)
+    assert host.strip("[]") in str(caught.value)
+    assert _checks.service_url(url, allow_http=True) == url
+    assert _checks.service_url(url.replace("http", "https"), allow_http=False).startswith("https://")
+
+
+def test_what_is_no_base_url_is_none_of_a_service() -> None:
+    """Whatever is allowed."""
+    with pytest.raises(ConfigurationError, match="must be http"):
+        _checks.service_url("ftp://localhost", allow_http=True)
 
 
 @given(st.text())

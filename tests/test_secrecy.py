@@ -38,6 +38,33 @@ def test_a_secret_is_not_in_a_traceback_with_local_variables() -> None:
     assert "'ak_topsecret'" not in report.replace('Secret("ak_topsecret")', "")
 
 
+@pytest.mark.parametrize(
+    ("secret", "text", "shown"),
+    [
+        ("ak_0123456789", "no ak_0123456789 here", "no <secret> here"),
+        ("ak_0123456789", "ak_0123456789ak_0123456789", "<secret><secret>"),
+        ("ak_0123456789", "it begins ak_012345… and ends …23456789", "it begins <secret>… and ends …<secret>"),
+        ("ak_0123456789", "masked: ak_0123****6789", "masked: ak_0123****6789"),
+        ("ak_0123456789", "AK_0123456789", "AK<secret>"),
+        ("short", "a short one, shortened, sho rt", "a <secret> one, <secret>ened, sho rt"),
+        ("x" * 20, "x" * 100, "<secret>"),
+        ("x" * 20, "x" * 7, "x" * 7),
+        ("", "nothing is hidden", "nothing is hidden"),
+        ("ak_0123456789", "", ""),
+    ],
+)
+def test_a_secret_that_somebody_tells_is_hidden_whole_and_in_pieces(secret: str, text: str, shown: str) -> None:
+    """What services show to name a key is shorter than a piece."""
+    assert Secret(secret).hide_in(text) == shown
+
+
+@given(st.text("abk_01", min_size=8, max_size=20), st.text("abk_01", max_size=60))
+def test_no_piece_of_a_secret_is_left(secret: str, text: str) -> None:
+    """Whatever stands around it."""
+    left = Secret(secret).hide_in(f"{text}{secret}{text[::-1]}")
+    assert not any(secret[start : start + 8] in left for start in range(len(secret) - 7))
+
+
 def test_a_secret_is_not_written_down() -> None:
     """It can be neither pickled nor copied."""
     with pytest.raises(TypeError, match="cannot be pickled"):

@@ -115,6 +115,7 @@ async def many(client: AIVideoMaker, specs: Iterator[TextToVideo]) -> None:
 def every_setting(limiter: Limiter) -> None:
     AIVideoMaker("ak_1", base_url="http://localhost:8080", timeout=10, limiter=limiter, wait_timeout=7200)
     AIVideoMaker(limiter=RateLimiter(30, 60.0, burst=2), retries=RetryPolicy(max_attempts=2))
+    AIVideoMaker(base_url="http://simulator:8080", allow_http=True)
     AIVideoMaker("ak_1", "http://localhost")  # type: ignore[call-arg]
     AIVideoMaker(limiter=60)  # type: ignore[arg-type]
 

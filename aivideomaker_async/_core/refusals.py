@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from ..errors import (
     APIError,
@@ -47,6 +48,10 @@ _BY_STATUS: Final[Mapping[int, type[APIError]]] = {
     422: ContentRejected,
     429: RateLimited,
 }
+_NEVER_FOLLOWED: Final = (
+    "which is not followed: the API key goes to the configured address alone; "
+    "if the service has moved, change the base URL"
+)
 _NO_CREDITS: Final = re.compile(r"insufficient\s+credits?", re.IGNORECASE)
 
 
@@ -67,6 +72,7 @@ def refusal(
     *,
     hide: Callable[[str], str] = str,
     retry_after: float | None = None,
+    location: str | None = None,
 ) -> APIError:
     """The error that an answer stands for.
 
@@ -76,11 +82,12 @@ def refusal(
         body: its body, whatever it is.
         hide: takes out of a text what nobody shall see.
         retry_after: seconds after which the service wants to be asked again, if it said so.
+        location: where the answer points, if it points anywhere.
     """
     answer = _fields(body)
     code = answer.get("errorCode")
-    code = _told(hide(code), 100) if isinstance(code, str) and code else None
-    message = _message(answer, status, body, hide)
+    code = _told(code, 100, hide) if isinstance(code, str) and code else None
+    message = _message(answer, status, body, hide) if location is None else _redirected(location, status, hide)
     kind = _kind(request, status, code, message)
     return kind(
         message, status=status, method=request.method, path=shorten(request.path), code=code, retry_after=retry_after
@@ -112,13 +119,33 @@ def _message(answer: Mapping[str, Any], status: int, body: bytes, hide: Callable
     for name in ("message", "error", "detail"):
         text = answer.get(name)
         if isinstance(text, str) and text.strip():
-            return _told(hide(text), 500)
+            return _told(text, 500, hide)
     if 300 <= status < 400:
-        return "the service answers with a redirect, which is never followed with an API key; check the base URL"
+        return f"the service answers with a redirect, {_NEVER_FOLLOWED}"
     if not body.strip():
         return "no reason given (empty body)"
     return f"no reason given (the body is {'HTML' if b'<html' in body[:1000].lower() else 'not the documented JSON'})"
 
 
-def _told(text: str, limit: int) -> str:
-    return shorten(hide_data_uris(" ".join(text[:4000].split())), limit)
+def _redirected(location: str, status: int, hide: Callable[[str], str]) -> str:
+    return f"the service redirects to {_told(_place(location), 100, hide)} ({status}), {_NEVER_FOLLOWED}"
+
+
+def _place(location: str) -> str:
+    """Scheme and host of an address. Its path and query may hold what is nobody's business."""
+    try:
+        parts = urlsplit(location)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "an address that makes no sense"
+    if not location.isascii() or not location.isprintable():
+        return "an address that makes no sense"
+    if not host:
+        return "another path"
+    shown = f"[{host}]" if ":" in host else host
+    shown = shown if port is None else f"{shown}:{port}"
+    return f"{parts.scheme}://{shown}" if parts.scheme else shown
+
+
+def _told(text: str, limit: int, hide: Callable[[str], str]) -> str:
+    return shorten(hide_data_uris(hide(" ".join(text[:4000].split()))), limit)

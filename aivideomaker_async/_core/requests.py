@@ -17,6 +17,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from .._rules import replace_long_texts
 from ..errors import ConfigurationError
 from ..images import ImageInput
+from ..secrecy import Secret
 from ..specs import OtherModel, VideoSpec
 from .data_uri import Body, Image, Part, Text
 
@@ -41,6 +42,8 @@ __all__ = [
 
 _API: Final = "/api/v1"
 
+SHORTEST_TOKEN: Final = 8
+
 
 class Kind(Enum):
     """What a request is, as far as limits and retries are concerned."""
@@ -62,9 +65,18 @@ class Request:
     """Quoted, and to be sent as it is."""
     kind: Kind
     headers: Mapping[str, str] = field(factory=dict[str, str], repr=False)
+    secrets: Mapping[str, Secret] = field(factory=dict[str, Secret], repr=False)
+    """Further headers, whose values nobody may see."""
     body: Body | None = field(default=None, repr=False)
     about: str = "task"
     """What a 404 says does not exist: `task` or `endpoint`."""
+
+    def hide_in(self, text: str) -> str:
+        """`text` without what nobody may see of this request, for texts of others who may tell it."""
+        for secret in self.secrets.values():
+            for part in _private_parts(secret.reveal()):
+                text = Secret(part).hide_in(text)
+        return text
 
 
 class Sending:
@@ -129,7 +141,7 @@ def quote_price(model: str, body: Body) -> Request:
 
 
 def generate(
-    model: str, body: Body, *, idempotency_key: str, webhook_url: str | None, max_credits: int | None
+    model: str, body: Body, *, idempotency_key: str, webhook_url: Secret | None, max_credits: int | None
 ) -> Request:
     """Submit a task.
 
@@ -137,12 +149,13 @@ def generate(
         ConfigurationError: an argument cannot travel in a header.
     """
     headers = {"Idempotency-Key": _check_key(idempotency_key)}
-    if webhook_url is not None:
-        headers["webhookUrl"] = _check_webhook(webhook_url)
+    secrets = {} if webhook_url is None else {"webhookUrl": _check_webhook(webhook_url)}
     if max_credits is not None:
         headers["X-Max-Credits"] = _check_credits(max_credits)
     path = f"{_API}/generate/{_segment(model)}"
-    return Request(method="POST", path=path, kind=Kind.SUBMIT, headers=headers, body=body, about="endpoint")
+    return Request(
+        method="POST", path=path, kind=Kind.SUBMIT, headers=headers, secrets=secrets, body=body, about="endpoint"
+    )
 
 
 def check_task_id(task_id: object) -> str:
@@ -176,11 +189,21 @@ def _check_key(key: object) -> str:
     return key
 
 
-def _check_webhook(url: object) -> str:
-    # The URL may hold a token, so the message does not show it.
-    if not isinstance(url, str) or not re.fullmatch(r"https?://[!-~]+", url) or not _has_host(url):
+def _check_webhook(url: Secret) -> Secret:
+    # The URL may hold a token, so neither the message shows it nor a local variable of this frame.
+    if not _is_webhook(url.reveal()):
         raise ConfigurationError("webhook_url: must be an http(s) URL in ASCII, without spaces")
     return url
+
+
+def _is_webhook(url: object) -> bool:
+    return isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url) is not None and _has_host(url)
+
+
+def _private_parts(url: str) -> list[str]:
+    # Scheme and host are known to everybody, and what is shorter is no token.
+    authority, *rest = re.split(r"(?=[/?#])", url.partition("://")[2], maxsplit=1)
+    return [part for part in (authority.rpartition("@")[0], *rest) if len(part) >= SHORTEST_TOKEN]
 
 
 def _has_host(url: str) -> bool:

@@ -74,6 +74,7 @@ def _parse(argv: Sequence[str], context: Context) -> Job | None:
         json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
         verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
         base_url: Annotated[str | None, Parameter(metavar="URL")] = None,
+        allow_http: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     ) -> Job:
         """Videos.
 
@@ -82,8 +83,10 @@ def _parse(argv: Sequence[str], context: Context) -> Job | None:
             json: one JSON object a line on standard output, and nothing else there.
             verbose: the log, and tracebacks, on standard error.
             base_url: scheme and host of the service; by default AIVIDEO_BASE_URL, else https://aivideomaker.ai.
+            allow_http: let the API key go to another machine unencrypted, by a URL with http://.
         """
-        context.output.json, context.output.verbose, context.base_url = json, verbose, base_url
+        context.output.json, context.output.verbose = json, verbose
+        context.base_url, context.allow_http = base_url, allow_http
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         if command == app.help_print:
             app.help_print(tokens, console=context.output.console)

@@ -25,6 +25,7 @@ class Context:
 
     output: Output = field(factory=Output)
     base_url: str | None = None
+    allow_http: bool = False
     task_id: str | None = None
     """The task that is waited for."""
     idempotency_key: str | None = None
@@ -38,7 +39,7 @@ class Context:
         Raises:
             ConfigurationError: there is no key, or the base URL makes no sense.
         """
-        return AIVideoMaker(base_url=self.base_url)
+        return AIVideoMaker(base_url=self.base_url, allow_http=self.allow_http)
 
     def submitting(self, idempotency_key: str) -> None:
         """A submit is on its way; if the command ends now, nobody knows what becomes of it."""
@@ -66,7 +67,8 @@ class Context:
     def command(self, *words: str) -> str:
         """A command line for people to copy, for the same service as this run."""
         service = () if self.base_url is None else ("--base-url", self.base_url)
-        return shlex.join(["aivideomaker", *words, *service])
+        plain = ("--allow-http",) if self.allow_http else ()
+        return shlex.join(["aivideomaker", *words, *service, *plain])
 
 
 Ctx: TypeAlias = Annotated[Context, Parameter(parse=False)]

@@ -12,6 +12,7 @@ import pytest
 
 import aivideomaker_async
 from aivideomaker_async.cli import main as entry
+from aivideomaker_async.cli.context import Context
 from aivideomaker_async.cli.display import clock, size
 from aivideomaker_async.cli.exits import MEANINGS, Exit
 from aivideomaker_async.cli.main import main
@@ -78,6 +79,16 @@ def test_a_reader_of_json_hears_of_every_usage_error(cli: Command) -> None:
 def test_options_for_all_commands_stand_anywhere(cli: Command, service: ThreadedSimulator) -> None:
     assert cli("--json", "list").events == cli("list", "--json").events == []
     assert cli("--base-url", "http://user@host", "list").code == 3
+
+
+def test_a_key_goes_unencrypted_only_where_that_is_allowed(cli: Command, service: ThreadedSimulator) -> None:
+    """The message names the option, and a command to copy has it."""
+    refused = cli("--base-url", "http://nowhere.invalid", "list")
+    assert (refused.code, "--allow-http" in refused.err) == (3, True)
+    assert cli("--allow-http", "list").code == 0
+    context = Context(base_url="http://h", allow_http=True)
+    assert context.command("watch", "ck1") == "aivideomaker watch ck1 --base-url http://h --allow-http"
+    assert "http://h open" in repr(context.client())
 
 
 def test_verbose_logs_to_stderr_and_shows_tracebacks(cli: Command, service: ThreadedSimulator) -> None:

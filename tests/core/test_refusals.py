@@ -158,6 +158,39 @@ def test_a_redirect_is_explained(status: int) -> None:
     assert "base URL" in error.message
 
 
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("https://other.example/api?key=SECRET#SECRET", "https://other.example"),
+        ("https://other.example:8443/SECRET", "https://other.example:8443"),
+        ("http://[::1]:80/SECRET", "http://[::1]:80"),
+        ("//other.example/SECRET", "other.example"),
+        ("https://me:SECRET@other.example", "https://other.example"),
+        ("/SECRET", "another path"),
+        ("", "another path"),
+        ("https://[SECRET", "an address that makes no sense"),
+        ("https://other.example:SECRET/", "an address that makes no sense"),
+        ("https://SECRET\udcff.example", "an address that makes no sense"),
+        ("https://SECRET\x07.example", "an address that makes no sense"),
+    ],
+)
+def test_a_redirect_says_where_it_leads(location: str, place: str) -> None:
+    """The host and no more; what stands in the body is of no account."""
+    error = refusal(STATUS, 307, body("SECRET"), location=location)
+    assert type(error) is APIError
+    assert error.message.startswith(
+        f"the service redirects to {place} (307), which is not followed: the API key goes to"
+    )
+    assert "change the base URL" in error.message
+    assert "SECRET" not in str(error).upper()
+
+
+def test_a_redirect_hides_what_is_hidden_in_all_texts() -> None:
+    """A host can be named like a key."""
+    error = refusal(STATUS, 302, b"", location="https://ak_1.example", hide=lambda text: text.replace("ak_1", "*"))
+    assert "https://*.example" in error.message
+
+
 def test_retry_after_is_kept() -> None:
     """For the caller who wants to wait."""
     assert refusal(STATUS, 429, body(), retry_after=17.0).retry_after == 17.0

@@ -23,6 +23,7 @@ from aivideomaker_async import (
 from aivideomaker_async._core import requests
 from aivideomaker_async._core.data_uri import Base64Text, Body, Image, Text
 from aivideomaker_async._core.requests import Kind, Request, write_body
+from aivideomaker_async.secrecy import Secret
 from tests.core.pictures import PNG, as_image, data_uri, picture
 
 URL = "https://example.com/cat.png"
@@ -285,13 +286,14 @@ def test_a_model_s_name_stays_one_segment_of_the_path(model: str) -> None:
 
 def headers(**arguments: Any) -> Mapping[str, str]:
     usual = {"idempotency_key": "12345678", "webhook_url": None, "max_credits": None}
-    return requests.generate("t2v", EMPTY, **{**usual, **arguments}).headers
+    request = requests.generate("t2v", EMPTY, **{**usual, **arguments})
+    return {**request.headers, **{name: secret.reveal() for name, secret in request.secrets.items()}}
 
 
 def test_a_submit_has_the_documented_headers() -> None:
     """The key always, the others where they were asked for; 0 credits is a limit, not none."""
     assert headers() == {"Idempotency-Key": "12345678"}
-    assert headers(webhook_url="https://me.example/hook?token=1", max_credits=0) == {
+    assert headers(webhook_url=Secret("https://me.example/hook?token=1"), max_credits=0) == {
         "Idempotency-Key": "12345678",
         "webhookUrl": "https://me.example/hook?token=1",
         "X-Max-Credits": "0",
@@ -331,10 +333,10 @@ def test_any_other_key_is_refused(key: object) -> None:
         b"https://me.example/SECRET",
     ],
 )
-def test_a_webhook_that_can_be_no_url_is_refused_and_not_shown(url: object) -> None:
+def test_a_webhook_that_can_be_no_url_is_refused_and_not_shown(url: Any) -> None:
     """A webhook's URL may hold a token, so no message repeats it."""
     with pytest.raises(ConfigurationError, match=r"webhook_url: must be an http\(s\) URL") as caught:
-        headers(webhook_url=url)
+        headers(webhook_url=Secret(url))
     assert "SECRET" not in str(caught.value)
 
 
@@ -352,7 +354,27 @@ def test_no_repr_of_a_request_shows_headers_or_body() -> None:
         "t2v",
         Body((b"SECRET",)),
         idempotency_key="SECRET-8",
-        webhook_url="https://x.example/SECRET",
+        webhook_url=Secret("https://x.example/SECRET"),
         max_credits=1,
     )
     assert "SECRET" not in repr(request)
+
+
+@pytest.mark.parametrize(
+    ("url", "text", "shown"),
+    [
+        ("https://me.example/hook/t0k3n-1234", "no answer from https://me.example/hook/t0k3n-1234", "<secret>"),
+        ("https://me.example/hook/t0k3n-1234", "see https://me.example for help", "see https://me.example for help"),
+        ("https://me.example?sig=t0k3n-1234", "bad ?sig=t0k3n-1234", "bad <secret>"),
+        ("https://me.example/h", "bad https://me.example/h", "bad https://me.example/h"),
+        ("https://me:t0k3n-1234@me.example/", "bad me:t0k3n-1234@me.example", "bad <secret>@me.example"),
+    ],
+)
+def test_a_text_that_tells_of_a_webhook_tells_no_token(url: str, text: str, shown: str) -> None:
+    """Nor long pieces of it; the host is known to everybody."""
+    arguments: dict[str, Any] = {"idempotency_key": "12345678", "max_credits": None}
+    request = requests.generate("t2v", EMPTY, webhook_url=Secret(url), **arguments)
+    hidden = request.hide_in(text)
+    assert "t0k3n-12" not in hidden
+    assert hidden.endswith(shown)
+    assert requests.generate("t2v", EMPTY, webhook_url=None, **arguments).hide_in(text) == text

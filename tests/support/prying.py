@@ -1,0 +1,136 @@
+"""All the ways in which a program, a person or a crash reporter gets to see what an object or an error holds."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import traceback
+from collections.abc import Iterator, Mapping
+from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType, GeneratorType, MethodType, ModuleType
+from typing import Any
+
+from rich.traceback import Traceback
+
+PIECE = 8
+"""Characters in a row that tell too much of a secret."""
+
+_NOTHING_IN_THEM = (FunctionType, MethodType, ModuleType, type, int, float, bool, type(None))
+
+
+def assert_hidden(text: str, *secrets: str) -> None:
+    """No secret stands in `text`, nor a piece of one."""
+    for piece in {secret[start : start + PIECE] for secret in secrets for start in range(len(secret) - PIECE + 1)}:
+        place = text.find(piece)
+        assert place < 0, f"{piece!r} of a secret is shown: …{text[max(0, place - 300) : place + 100]}…"
+
+
+def told_by_error(error: BaseException) -> str:
+    """Whatever can be seen of an error and of those behind it, local variables included."""
+    told = []
+    for one in chain(error):
+        told += [str(one), repr(one), repr(vars(one)), repr(getattr(one, "__notes__", None))]
+        told += [repr(item) for frame, _ in traceback.walk_tb(one.__traceback__) for item in held(frame)]
+        # Some errors hold a handle, which is refused.
+        told.append(_pickled(one))
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    told += report.format()
+    for longest in (80, 10_000):
+        extracted = Traceback.extract(
+            type(error),
+            error,
+            error.__traceback__,
+            show_locals=True,
+            locals_max_string=longest,
+            locals_hide_dunder=False,
+        )
+        told += [
+            str(node) for stack in extracted.stacks for frame in stack.frames for node in (frame.locals or {}).values()
+        ]
+    return "\n".join(told)
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that stands behind it, whether a traceback shows it or not."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            waiting += [one.__cause__, one.__context__]
+
+
+def _pickled(error: BaseException) -> str:
+    try:
+        data = pickle.dumps(error)
+    except TypeError as refused:
+        return str(refused)
+    return data.decode("latin-1") + repr(pickle.loads(data))  # noqa: S301
+
+
+def held(frame: FrameType) -> Iterator[object]:
+    """The local variables of a frame, and what is in them where they are containers."""
+    for item in frame.f_locals.values():
+        yield item
+        if isinstance(item, str | bytes):
+            yield item[:20]
+        elif isinstance(item, Mapping):
+            yield from item.items()
+        elif isinstance(item, list | tuple | set | frozenset):
+            yield from item
+
+
+def frames_of(awaitable: Any) -> Iterator[FrameType]:
+    """The frames of what is being awaited, from the outermost to the one that waits."""
+    while awaitable is not None:
+        if isinstance(awaitable, CoroutineType):
+            if inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
+                # It has the arguments as they were given, and could do nothing about it yet.
+                return
+            frame, awaitable = awaitable.cr_frame, awaitable.cr_await
+        elif isinstance(awaitable, GeneratorType):
+            frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
+        elif isinstance(awaitable, AsyncGeneratorType):
+            frame, awaitable = awaitable.ag_frame, awaitable.ag_await
+        else:
+            return
+        if frame is not None:
+            yield frame
+
+
+def told_by_frames(awaitable: Any) -> str:
+    """Whatever can be seen of the local variables of what is being awaited."""
+    return "\n".join(repr(item) for frame in frames_of(awaitable) for item in held(frame))
+
+
+def texts_within(*roots: object, depth: int) -> Iterator[str]:
+    """All texts and bytes that can be reached by attributes and containers."""
+    seen: dict[int, object] = {}
+    level = list(roots)
+    for _ in range(depth):
+        inner: list[object] = []
+        for item in level:
+            if id(item) in seen or isinstance(item, _NOTHING_IN_THEM):
+                continue
+            seen[id(item)] = item
+            if isinstance(item, str | bytes | bytearray):
+                yield repr(item) + repr(item[:])
+            else:
+                inner += _inside(item)
+        level = inner
+
+
+def _inside(item: object) -> list[object]:
+    found: list[object] = []
+    if isinstance(item, Mapping):
+        found += [*item.keys(), *item.values()]
+    elif isinstance(item, list | tuple | set | frozenset):
+        found += item
+    found += getattr(item, "__dict__", {}).values()
+    for kind in type(item).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            own = f"_{kind.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+            found.append(getattr(item, own, None))
+    return found
