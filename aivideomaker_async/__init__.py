@@ -13,6 +13,7 @@ import typing as _typing
 from ._core.retry import RetryPolicy
 from ._version import __version__
 from .client import AIVideoMaker, ClientStatistics
+from .downloads import Downloaded, download_all
 from .errors import (
     AIVideoMakerError,
     APIError,
@@ -70,7 +71,7 @@ from .tasks import (
     TaskOutput,
     TaskStatus,
 )
-from .video import Video
+from .video import Video, VideoStream
 from .video_task import StatusWatch, VideoTask
 
 if _typing.TYPE_CHECKING:
@@ -94,6 +95,7 @@ __all__ = [
     "ContentRejected",
     "Disconnected",
     "DownloadError",
+    "Downloaded",
     "EndpointNotFound",
     "Eta",
     "FieldProblem",
@@ -141,9 +143,11 @@ __all__ = [
     "UnknownPrice",
     "Video",
     "VideoSpec",
+    "VideoStream",
     "VideoTask",
     "WaitTimeout",
     "__version__",
+    "download_all",
 ]
 
 _ON_USE = {"RedisRateLimiter": "redis_limiter", "StatusBoard": "status_board"}

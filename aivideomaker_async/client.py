@@ -9,6 +9,7 @@ import sys
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
 from urllib.parse import urlsplit
@@ -17,11 +18,13 @@ from attrs import frozen
 
 from . import _checks
 from ._core import answers, requests
+from ._core.addresses import is_private_host
 from ._core.durations import video_length
 from ._core.likeness import order
 from ._core.retry import RetryPolicy
 from ._core.task_list import AllTasks
 from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
+from .downloads import Downloaded, VideoProgress, download_all
 from .errors import (
     APIError,
     AuthenticationFailed,
@@ -150,6 +153,8 @@ class AIVideoMaker:
         )
         self._wait_timeout = _checks.wait("wait_timeout", wait_timeout)
         self._max_image_size = _checks.count("max_image_size", max_image_size)
+        self._http = http
+        self._is_private = is_private_host(urlsplit(url).hostname or "")
         origin = urlsplit(url).netloc.lower()
         if limiter is None:
             limiter = default_limiter(origin)
@@ -452,6 +457,52 @@ class AIVideoMaker:
         else:
             self._observe(task_id, status)
         return CancelResult(task_id=task_id, cancelled=status == TaskStatus.CANCEL, status=status)
+
+    async def download_all(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        concurrency: int = 4,
+        overwrite: bool = False,
+        name: Callable[[Video], str] | None = None,
+        progress: VideoProgress | None = None,
+        timeout: float = 60.0,
+        http: aiohttp.ClientSession | None = None,
+    ) -> list[Downloaded]:
+        """Download every finished video of this key that the service still has, into one folder.
+
+        The one goes first that the service deletes first. See `aivideomaker_async.download_all`, also for what happens
+        to files that are there already and to downloads that break off.
+
+        Args:
+            directory: the folder. It is made if it is not there.
+            concurrency: how many are downloaded at once.
+            overwrite: whether files that are already there are replaced.
+            name: gives the name of a video's file in the folder; by default `<id>.mp4`.
+            progress: called with the video, the bytes that are there so far, and the bytes expected.
+            timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
+            http: an aiohttp session whose connections and proxies to use; by default the client's, if it was given one.
+
+        Returns:
+            What became of each, the newest task first.
+
+        Raises:
+            DownloadError: the folder cannot be made. What goes wrong with a video is in its outcome.
+            AIVideoMakerError: the tasks cannot be listed: an `APIError`, `TransportError` or `ConfigurationError`.
+        """
+        now = datetime.now(UTC)
+        completed = (task for task in await self.list_tasks() if task.status == TaskStatus.COMPLETED and task.url)
+        videos = (Video.of(task, allow_private=self._is_private) for task in completed)
+        return await download_all(
+            [video for video in videos if video.expires_at > now],
+            directory,
+            concurrency=concurrency,
+            overwrite=overwrite,
+            name=name,
+            progress=progress,
+            timeout=timeout,
+            http=self._http if http is None else http,
+        )
 
     # --- account -------------------------------------------------------------------------------------
 

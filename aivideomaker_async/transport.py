@@ -1,4 +1,4 @@
-"""One HTTP exchange with the service. The only module that knows aiohttp's client.
+"""One HTTP exchange with the service. The only module beside those of files that knows aiohttp's client.
 
 Everything that aiohttp can raise leaves here as a `TransportError`. `ConnectFailed` is special: it promises that the
 request was never sent, so that even a submit may be tried again.
@@ -10,7 +10,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import lru_cache
 from math import inf
 from typing import Final, Protocol
@@ -27,7 +27,7 @@ from .connections import check_session, current, header_value, open_session
 from .errors import BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .secrecy import Secret, redact_url, shorten
 
-__all__ = ["Answer", "Sink", "Stream", "Transport", "open_session", "open_stream"]
+__all__ = ["Answer", "Sink", "Transport", "open_session"]
 
 LARGEST_ANSWER: Final = 64 * 1024 * 1024
 """Bytes (unpacked) beyond which an answer is refused; a list of 100,000 tasks is below."""
@@ -287,64 +287,3 @@ def _reason(error: Exception) -> str:
     # The texts of some errors quote what the server sent, or the whole address with its signature.
     text = " ".join(f"{type(error).__name__}: {error}".strip(": ").split())
     return shorten(_ADDRESS.sub(lambda found: redact_url(found[0]), text))
-
-
-class Stream:
-    """A public file as it arrives. Made by `open_stream`."""
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status: int = response.status
-        # The length of a packed body says nothing about the file.
-        packed = "Content-Encoding" in response.headers
-        self.length: int | None = None if packed else response.content_length
-        """Bytes of the body, where the server says so."""
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body in pieces of whatever size they arrive in.
-
-        Raises:
-            TransportError: the body ends before its end.
-        """
-        try:
-            async for piece in self._response.content.iter_any():
-                yield piece
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _stream_error(error) from None
-
-
-@asynccontextmanager
-async def open_stream(
-    url: str, *, session: aiohttp.ClientSession | None = None, timeout: float
-) -> AsyncIterator[Stream]:
-    """GET a public file, without any key.
-
-    Args:
-        url: an http(s) URL.
-        session: an aiohttp session to use; without one, one is opened and closed.
-        timeout: seconds to connect, and seconds without any byte, after which the download has failed.
-
-    Raises:
-        TransportError: the file cannot be had.
-    """
-    owned = session is None
-    session = session or open_session()
-    try:
-        try:
-            response = await session.get(
-                URL(url, encoded="%" in url),
-                raise_for_status=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
-            )
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise _stream_error(error) from None
-        async with response:
-            yield Stream(response)
-    finally:
-        if owned:
-            await session.close()
-
-
-def _stream_error(error: Exception) -> TransportError:
-    kind = RequestTimeout if isinstance(error, TimeoutError) else Disconnected
-    return kind(_reason(error), method="GET", path="the video")

@@ -4,35 +4,79 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, TypeVarTuple, Unpack
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final, Self, final
 
-from anyio import CancelScope, to_thread
 from attrs import field, frozen
 
-from .errors import Disconnected, DownloadError, IncompleteDownload, OutputExpired, TransportError
+from . import _checks
+from ._core.file_version import identify
+from ._core.transfer import Transfer
+from .errors import DownloadError, OutputExpired
+from .fetch import Fetch, ask_length
 from .part_file import PartFile
+from .saving import Progress, save, turn
 from .secrecy import redact_url
 from .tasks import OUTPUT_KEPT_FOR, TaskDetails
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from .transport import Stream
+    from .file_session import Source
 
-__all__ = ["Video"]
+__all__ = ["Video", "VideoStream", "Way"]
 
 logger: Final = logging.getLogger(__name__)
 
-PIECE: Final = 256 * 1024
-"""Bytes that are written to disk at once."""
+LARGEST: Final = 8 * 1024**3
+"""Bytes beyond which a video is taken for an endless answer."""
 
-Ts = TypeVarTuple("Ts")
-Progress = Callable[[int, int | None], object]
+
+@frozen(kw_only=True)
+class Way:
+    """How to get a file: what `download`, `stream` and `download_all` have in common."""
+
+    timeout: float
+    attempts: int = 5
+    max_bytes: int = LARGEST
+    allow_private: bool | None
+    http: aiohttp.ClientSession | None
+
+    def __attrs_post_init__(self) -> None:
+        _checks.seconds("timeout", self.timeout)
+        _checks.count("attempts", self.attempts)
+        _checks.count("max_bytes", self.max_bytes)
+
+
+@final
+class VideoStream(AsyncIterator[bytes]):
+    """The bytes of a video as they arrive. Made by `Video.stream`."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch = fetch
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the whole, for a `Content-Length`; None where the server does not tell."""
+        return self._fetch.transfer.total
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type, such as `video/mp4`; None where the server tells none of a video."""
+        return self._fetch.video_type
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._fetch.read()
+        if piece is None:
+            raise StopAsyncIteration
+        return piece.data
 
 
 @frozen(kw_only=True)
@@ -49,137 +93,141 @@ class Video:
     """Everything that the service told about the task."""
     expires_at: datetime
     """When the service deletes the file (aware, UTC)."""
+    _allow_private: bool = field(default=False, alias="_allow_private", repr=False, eq=False)
+    # Whether the service itself stands on a private address, so that its files may as well.
 
     @classmethod
-    def of(cls, details: TaskDetails) -> Self:
-        """The video of a task that is COMPLETED and has a URL."""
+    def of(cls, details: TaskDetails, *, allow_private: bool = False) -> Self:
+        """The video of a task that is COMPLETED and has a URL.
+
+        Args:
+            details: what the service tells about the task.
+            allow_private: whether the file may be at an address that is not of the public internet, since the service
+                is at one itself.
+        """
         completed_at = details.completed_at or datetime.now(UTC)
-        return cls(id=details.id, url=details.url or "", details=details, expires_at=completed_at + OUTPUT_KEPT_FOR)
+        return cls(
+            id=details.id,
+            url=details.url or "",
+            details=details,
+            expires_at=completed_at + OUTPUT_KEPT_FOR,
+            _allow_private=allow_private,
+        )
 
     async def download(
         self,
         path: str | os.PathLike[str],
         *,
         overwrite: bool = False,
+        resume: bool = False,
         progress: Progress | None = None,
         timeout: float = 60.0,
+        attempts: int = 5,
+        max_bytes: int = LARGEST,
+        allow_private: bool | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> Path:
         """Write the video to a file. The file appears under its name when it is complete, never before.
 
+        What breaks off is taken up again where it ended, if the server can do that, else from the first byte on. Eight
+        downloads of an event loop run at once, and others wait; `download_all` has a limit of its own.
+
+        No API key is sent. Redirects are followed, but not from https to http.
+
         Args:
             path: where to write. Its folder must exist.
             overwrite: whether a file that is already there may be replaced.
-            progress: called with the bytes received so far and the bytes expected (None when that is not known).
-            timeout: seconds to connect, and seconds without any data, after which the download has failed.
-            http: an aiohttp session to use, for a proxy for example.
+            resume: keep what has come when the download fails, is cancelled or killed, and go on from there in the next
+                one, also in another process. It is kept in `path.part` and `path.part.json`, and a second download to
+                the same path is refused meanwhile. By default nothing stays of a download that failed.
+            progress: called with the bytes that are there so far and the bytes expected (None when that is not known).
+                It may start over from 0.
+            timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
+            attempts: how many in a row may bring next to nothing before the download has failed.
+            max_bytes: the largest file that is accepted.
+            allow_private: whether the file may be at an address that is not of the public internet (loopback, private,
+                link-local...). By default only if the service itself was at one, as a simulator is.
+            http: an aiohttp session whose connections and proxies to use. Its headers, cookies and credentials are not
+                used. What a name resolves to can then only be looked up beforehand, and behind a proxy not at all,
+                which is no full protection from private addresses.
 
         Returns:
             The path of the file.
 
         Raises:
             OutputExpired: the service has deleted the file.
-            IncompleteDownload: the connection ended too early.
+            IncompleteDownload: the connection ended too early, also when tried again.
             DownloadError: anything else; the message names the path or the reason.
+            ConfigurationError: an argument makes no sense.
         """
-        part = PartFile(Path(path), overwrite=overwrite)
-        try:
-            async with self._open(timeout, http) as stream:
-                await _on_disk(part, part.open)
-                received = await self._fill(part, stream, progress)
-            await _on_disk(part, part.commit)
-        finally:
-            with CancelScope(shield=True):
-                await to_thread.run_sync(part.discard)
-        logger.info("task %s: %d bytes downloaded to %s", self.id, received, part.target)
-        return part.target
+        way = Way(timeout=timeout, attempts=attempts, max_bytes=max_bytes, allow_private=allow_private, http=http)
+        async with turn():
+            return await self._save(Path(path), way, overwrite=overwrite, resume=resume, progress=progress)
 
     @asynccontextmanager
     async def stream(
-        self, *, timeout: float = 60.0, http: aiohttp.ClientSession | None = None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        self,
+        *,
+        timeout: float = 60.0,
+        attempts: int = 5,
+        max_bytes: int = LARGEST,
+        allow_private: bool | None = None,
+        http: aiohttp.ClientSession | None = None,
+    ) -> AsyncIterator[VideoStream]:
         """The bytes of the video as they arrive, for a web backend that passes them on.
 
         `async with video.stream() as pieces: async for piece in pieces: ...`
 
+        `pieces.length` and `pieces.content_type` are known from the start. What breaks off is taken up again where it
+        ended, if the server can do that and still has the same file. Any number of streams run at once.
+
         Args:
-            timeout: seconds to connect, and seconds without any data, after which the stream has failed.
-            http: an aiohttp session to use, for a proxy for example.
+            timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
+            attempts: how many in a row may bring next to nothing before the stream has failed.
+            max_bytes: the largest file that is accepted.
+            allow_private: as for `download`.
+            http: as for `download`.
 
         Raises:
             OutputExpired: the service has deleted the file.
             IncompleteDownload: the connection ended too early.
             DownloadError: anything else.
+            ConfigurationError: an argument makes no sense.
         """
-        async with self._open(timeout, http) as stream:
-            yield self._pieces(stream)
+        way = Way(timeout=timeout, attempts=attempts, max_bytes=max_bytes, allow_private=allow_private, http=http)
+        async with self._fetch(way, Transfer(may_restart=False, most=max_bytes)) as fetch:
+            await fetch.start()
+            yield VideoStream(fetch)
 
-    async def _fill(self, part: PartFile, stream: Stream, progress: Progress | None) -> int:
-        received = 0
-        buffer = bytearray()
-        async for piece in self._pieces(stream):
-            buffer += piece
-            received += len(piece)
-            if len(buffer) >= PIECE:
-                data, buffer = buffer, bytearray()
-                await _on_disk(part, part.write, data)
-            if progress is not None:
-                progress(received, stream.length)
-        await _on_disk(part, part.write, buffer)
-        return received
+    async def _save(self, path: Path, way: Way, *, overwrite: bool, resume: bool, progress: Progress | None) -> Path:
+        part = PartFile(path, overwrite=overwrite, identity=identify(self.url, self.id) if resume else None)
+        size = await save(part, partial(self._fetch, way), most=way.max_bytes, progress=progress)
+        logger.info("task %s: %d bytes downloaded to %s", self.id, size, path)
+        return path
 
-    @asynccontextmanager
-    async def _open(self, timeout: float, http: aiohttp.ClientSession | None) -> AsyncIterator[Stream]:
-        from .transport import open_stream  # slow to import: whoever only holds a Video does without
+    async def _length(self, way: Way) -> int | None:
+        """Bytes of the file, where the server tells."""
+        return await ask_length(self._source(way))
 
-        if urlsplit(self.url).scheme not in {"http", "https"}:
-            raise DownloadError(f"the video of task {self.id} has no http(s) URL: {redact_url(self.url)}")
-        async with AsyncExitStack() as stack:
-            try:
-                stream = await stack.enter_async_context(open_stream(self.url, session=http, timeout=timeout))
-            except TransportError as error:
-                raise self._failed(error) from error
-            self._check(stream.status)
-            yield stream
+    def _fetch(self, way: Way, transfer: Transfer) -> Fetch:
+        return Fetch(self._source(way), transfer, attempts=way.attempts, refused=self._refused)
 
-    def _failed(self, error: TransportError) -> DownloadError:
-        return DownloadError(f"the video of task {self.id} cannot be downloaded: {error.message}")
+    def _source(self, way: Way) -> Source:
+        from .file_session import Source  # slow to import: whoever only holds a Video does without
 
-    def _check(self, status: int) -> None:
-        if status == 200:
-            return
-        age = datetime.now(UTC) - self.expires_at + OUTPUT_KEPT_FOR
+        allowed = self._allow_private if way.allow_private is None else way.allow_private
+        name = f"the video of task {self.id}"
+        return Source(name=name, url=self.url, timeout=way.timeout, allow_private=allowed, http=way.http)
+
+    def _refused(self, status: int) -> DownloadError:
+        """The error for a status that is none of a file."""
+        finished_at = self.expires_at - OUTPUT_KEPT_FOR
+        age = datetime.now(UTC) - finished_at
         if status == 410 or (status in {403, 404} and age >= OUTPUT_KEPT_FOR):
-            raise OutputExpired(
-                f"the video of task {self.id} is gone: it was finished {age.total_seconds() / 3600:.1f} hours ago, "
-                "and the service keeps a file for 24 hours",
-                age=age,
+            known = self.details.completed_at is not None
+            ago = f"it was finished {age.total_seconds() / 3600:.1f} hours ago, and " if known else ""
+            return OutputExpired(
+                f"the video of task {self.id} is gone: {ago}the service keeps a file for 24 hours",
+                age=age if known else None,
             )
-        raise DownloadError(f"the video of task {self.id} cannot be downloaded: status {status}")
-
-    async def _pieces(self, stream: Stream) -> AsyncIterator[bytes]:
-        received = 0
-        try:
-            async for piece in stream.pieces():
-                received += len(piece)
-                yield piece
-        except Disconnected as error:
-            raise self._incomplete(received, stream.length) from error
-        except TransportError as error:
-            raise self._failed(error) from error
-        if stream.length is not None and received != stream.length:
-            raise self._incomplete(received, stream.length)
-
-    def _incomplete(self, received: int, expected: int | None) -> IncompleteDownload:
-        of = f" of {expected}" if expected is not None else ""
-        return IncompleteDownload(
-            f"the video of task {self.id} ended after {received}{of} bytes", received=received, expected=expected
-        )
-
-
-async def _on_disk(part: PartFile, work: Callable[[Unpack[Ts]], None], *arguments: *Ts) -> None:
-    """Let a thread do `work`; what the disk has against it names the file."""
-    try:
-        await to_thread.run_sync(work, *arguments)
-    except OSError as error:
-        raise DownloadError(f"cannot write {part.target}: {error.strerror or error}") from error
+        return DownloadError(f"the video of task {self.id} cannot be downloaded: status {status}")

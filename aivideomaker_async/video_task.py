@@ -129,7 +129,7 @@ class VideoTask:
             raise TaskCancelled(details)
         if not details.url:
             raise BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=f"task {self.id}")
-        return Video.of(details)
+        return Video.of(details, allow_private=self._client._is_private)
 
     async def status(self, *, timeout: float | None = None) -> TaskStatus:
         """Ask the service for the status, now. See `client.get_status`."""

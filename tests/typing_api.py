@@ -20,6 +20,8 @@ from aivideomaker_async import (
     APIError,
     CancelResult,
     ClientStatistics,
+    Downloaded,
+    DownloadError,
     FieldProblem,
     GenerateMany,
     HostRateLimiter,
@@ -49,8 +51,10 @@ from aivideomaker_async import (
     TextToVideoV3,
     Video,
     VideoSpec,
+    VideoStream,
     VideoTask,
     WaitTimeout,
+    download_all,
 )
 
 SPEC = TextToVideo(prompt="A cat", aspect_ratio="16:9", duration=8)
@@ -144,9 +148,27 @@ async def a_finished_video(video: Video) -> None:
     assert_type(video.expires_at, datetime)
     await video.download(Path("cat.mp4"), overwrite=True, progress=lambda got, of: print(got, of))  # noqa: T201
     async with video.stream() as pieces:
-        assert_type(pieces, AsyncIterator[bytes])
-        async for piece in pieces:
+        assert_type(pieces, VideoStream)
+        assert_type(pieces.length, int | None)
+        assert_type(pieces.content_type, str | None)
+        as_usual: AsyncIterator[bytes] = pieces
+        async for piece in as_usual:
             assert_type(piece, bytes)
+    await video.download("cat.mp4", resume=True, attempts=3, max_bytes=10**9, allow_private=True, timeout=5)
+
+
+async def every_video(client: AIVideoMaker, videos: list[Video], later: AsyncIterator[Video]) -> None:
+    outcomes = await client.download_all("videos", concurrency=2, name=lambda video: f"{video.id}.mp4")
+    assert_type(outcomes, list[Downloaded])
+    for outcome in outcomes:
+        assert_type(outcome.video, Video)
+        assert_type(outcome.path, Path | None)
+        assert_type(outcome.error, DownloadError | None)
+        assert_type(outcome.skipped, bool)
+        assert_type(outcome.unwrap(), Path)
+    await download_all(videos, Path("videos"), progress=lambda video, got, of: print(video.id, got, of))  # noqa: T201
+    await download_all(later, "videos", overwrite=True, allow_private=True)
+    await download_all("videos", "videos")  # type: ignore[arg-type]
 
 
 def details(task: TaskDetails) -> None:

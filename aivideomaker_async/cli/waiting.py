@@ -104,7 +104,8 @@ async def save(context: Context, video: Video, path: Path, board: Board, row: Ro
         board.note(row, f"{count * 100 // expected} %" if expected else f"{count} bytes")
 
     try:
-        target = await video.download(path, overwrite=overwrite, progress=progress)
+        # The command that takes the task up again goes on from what has come.
+        target = await video.download(path, overwrite=overwrite, resume=True, progress=progress)
     except OutputExpired:
         context.done()
         raise

@@ -1,0 +1,124 @@
+"""Which hosts are of the public internet.
+
+The address of a video comes from an answer of the service. It shall not make this machine ask its own services, those
+of the network that it stands in, or the metadata service of the cloud that it runs in. So a download goes to public
+addresses alone, unless the caller says otherwise or the service itself stands on a private one.
+
+What counts is the address that is connected to; how a name or an address is spelled is nobody's protection.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Final, TypeAlias
+
+__all__ = ["Address", "is_local_name", "is_private_host", "is_public", "is_public_address", "parse_address"]
+
+Address: TypeAlias = IPv4Address | IPv6Address
+
+# Not `is_global` of the standard library: what it says has changed between versions of Python.
+_NOT_PUBLIC_V4: Final = tuple(
+    map(
+        IPv4Network,
+        (
+            "0.0.0.0/8",
+            "10.0.0.0/8",
+            "100.64.0.0/10",
+            "127.0.0.0/8",
+            "169.254.0.0/16",
+            "172.16.0.0/12",
+            "192.0.0.0/24",
+            "192.0.2.0/24",
+            "192.88.99.0/24",
+            "192.168.0.0/16",
+            "198.18.0.0/15",
+            "198.51.100.0/24",
+            "203.0.113.0/24",
+            "224.0.0.0/3",
+        ),
+    )
+)
+_GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
+_NOT_PUBLIC_V6: Final = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+
+_PRIVATE_ENDINGS: Final = (
+    "localhost",
+    "localdomain",
+    "test",
+    "home.arpa",
+    # RFC 6762 and its appendix G.
+    "local",
+    "intranet",
+    "internal",
+    "private",
+    "corp",
+    "home",
+    "lan",
+)
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the public internet, which every host can be reached under."""
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_V4)
+    if address.ipv4_mapped is not None:
+        return is_public(address.ipv4_mapped)
+    if address in _NAT64:
+        # In a network without IPv4, names of public hosts resolve to these.
+        return is_public(IPv4Address(int(address) & 0xFFFF_FFFF))
+    return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_PUBLIC_V6)
+
+
+def is_public_address(text: str) -> bool:
+    """Whether a resolver's answer is a public address. What is no address is none."""
+    address = parse_address(text)
+    return address is not None and is_public(address)
+
+
+def parse_address(host: str) -> Address | None:
+    """The address that a host spells in any way that a system understands; None for a name.
+
+    `127.0.0.1` is also `127.1`, `2130706433`, `0x7f000001` and `0177.0.0.1`.
+    """
+    host = unicodedata.normalize("NFKC", host).strip("[]").rstrip(".")
+    if ":" in host:
+        try:
+            return IPv6Address(host.partition("%")[0])
+        except AddressValueError:
+            return None
+    return _parse_v4(host.lower().split("."))
+
+
+def _parse_v4(parts: list[str]) -> IPv4Address | None:
+    numbers = [number for part in parts if (number := _parse_number(part)) is not None]
+    if len(numbers) != len(parts) or len(parts) > 4:
+        return None
+    # The last part fills the rest.
+    *bytes_before, rest = numbers
+    if any(byte > 255 for byte in bytes_before) or rest >= 256 ** (5 - len(parts)):
+        return None
+    return IPv4Address(sum(byte << 8 * (3 - place) for place, byte in enumerate(bytes_before)) + rest)
+
+
+def _parse_number(text: str) -> int | None:
+    if not text.isascii() or not text.isalnum() or len(text) > 40:
+        return None
+    base = 16 if text.startswith("0x") else 8 if text.startswith("0") else 10
+    try:
+        return int(text.removeprefix("0x") or "0", base)
+    except ValueError:
+        return None
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a name is one that the public DNS does not have: `localhost`, a name without a dot, `nas.local`."""
+    name = host.rstrip(".").lower()
+    return "." not in name or name.endswith(tuple(f".{ending}" for ending in _PRIVATE_ENDINGS))
+
+
+def is_private_host(host: str) -> bool:
+    """Whether a host is surely none of the public internet, as far as can be told without a resolver."""
+    address = parse_address(host)
+    return is_local_name(host) if address is None else not is_public(address)

@@ -1,0 +1,61 @@
+"""Names of files: every file system takes them, and none leads out of the folder."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath, PureWindowsPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async._core.file_names import is_plain_name, name_key, video_name
+
+DEVICES = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{number}" for port in ("COM", "LPT") for number in range(10)}
+
+task_ids = st.text() | st.text(alphabet="./\\:CONconaux1 \0-_~%$", max_size=10)
+
+
+@pytest.mark.parametrize("task_id", ["ck1", "tv_01H-Z.9", "a" * 100, "CONSOLE", "a.b"])
+def test_an_ordinary_id_is_the_name(task_id: str) -> None:
+    """So that people find the file."""
+    assert video_name(task_id) == f"{task_id}.mp4"
+
+
+@given(task_ids)
+def test_any_id_makes_a_plain_name(task_id: str) -> None:
+    """ASCII, no separator, no device of Windows, not hidden, not too long."""
+    name = video_name(task_id)
+    assert is_plain_name(name)
+    assert name.isascii() and name.isprintable()
+    assert not set(name) & set('<>:"/\\|?* ')
+    assert name[0] not in ".-" and name.endswith(".mp4")
+    assert len(name) <= 120
+    assert PureWindowsPath(name).name == PurePosixPath(name).name == name
+    assert name.partition(".")[0].upper() not in DEVICES
+
+
+@given(task_ids, task_ids)
+def test_two_ids_have_two_names(one: str, other: str) -> None:
+    """Also when what made them differ cannot stand in a name."""
+    assert (video_name(one) == video_name(other)) is (one == other)
+
+
+@pytest.mark.parametrize(
+    "task_id", ["", "..", "../../etc/passwd", "C:\\x", "con", "AUX.x", "nul", "-rf", "a" * 101, "x."]
+)
+def test_a_strange_id_is_changed(task_id: str) -> None:
+    """What it was can still be seen, where that is possible."""
+    assert video_name(task_id) != f"{task_id}.mp4"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "/a", "C:a", "a\0b", "../a"])
+def test_what_leads_elsewhere_is_no_plain_name(name: str) -> None:
+    """On any system."""
+    assert not is_plain_name(name)
+    assert is_plain_name("a b.mp4")
+
+
+def test_names_that_are_one_to_some_file_system() -> None:
+    """Case, and ways to write an accent."""
+    assert name_key("Caf\u00e9.MP4") == name_key("cafe\u0301.mp4")
+    assert name_key("a") != name_key("b")
