@@ -8,16 +8,18 @@ from weakref import WeakValueDictionary
 
 import pytest
 from blockbuster import BlockBuster
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from aivideomaker_async import AIVideoMaker, RateLimiter, submitting
 from aivideomaker_async.simulator import Simulator
 from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures)
 from tests.support.virtual_clock import VirtualClockLoop
 
-settings.register_profile("usual", max_examples=50)
-settings.register_profile("brief", max_examples=10)
-settings.register_profile("thorough", max_examples=1000)
+# A loaded machine is slow, and that is no fault.
+for profile, examples in (("usual", 50), ("brief", 10), ("thorough", 1000)):
+    settings.register_profile(
+        profile, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
 # A search for more: HYPOTHESIS_PROFILE=thorough make test
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 

@@ -120,6 +120,7 @@ def test_text_that_was_cut_off_is_refused(cut: int) -> None:
 
 
 @given(st.integers(0, 400), st.integers(0, 400), st.booleans())
+@settings(deadline=None)
 def test_the_size_of_an_image_is_told_by_the_length_of_its_text(size: int, largest: int, lines: bool) -> None:
     """To the byte, whatever its padding and its line breaks."""
     uri = in_lines(data_uri(noise(size)), 5) if lines else data_uri(noise(size))
