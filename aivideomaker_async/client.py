@@ -109,16 +109,11 @@ class AIVideoMaker:
             and giving up does not give the credits back.
         retries: how often and how fast failed attempts are repeated.
         status_board: lets all processes with the same key poll as one, over Redis.
-    <<<<<<< ours
         on_unsettled: called with a `SubmitOutcomeUnknown` for each submit that was cancelled after any of it had been
             sent. It is in `unsettled()` as well.
-        max_image_size: bytes that an image may have, before it is encoded. A larger one is refused: a file by its
-            size, and no more of it is read than that.
-        allow_http: whether the key may go to another machine unencrypted, by a base URL with http://.
-    =======
         max_image_size: bytes that an image may have, before it is encoded. A larger one is refused, a file before it
             is read.
-    >>>>>>> theirs
+        allow_http: whether the key may go to another machine unencrypted, by a base URL with http://.
 
     Raises:
         ConfigurationError: there is no key, or an argument makes no sense.
