@@ -41,7 +41,7 @@ from .many import GenerateMany
 from .media import LARGEST_IMAGE, load_body, load_request
 from .observer import Observer
 from .record import Record
-from .secrecy import Secret
+from .secrecy import Secret, one_line
 from .session import Session, Settings
 from .shared_limiter import SharedRateLimiter
 from .specs import OtherModel, SpecLike, VideoSpec, as_spec
@@ -446,7 +446,7 @@ class AIVideoMaker:
         except (AuthenticationFailed, TaskNotFound, RateLimited, ServerError):
             raise
         except APIError as error:
-            logger.debug("cancel of task %s: %s", task_id, error)
+            logger.debug("cancel of task %s: %s", one_line(task_id), error)
             refusal = error
         if status != TaskStatus.CANCEL:
             # Refused, or not cancelled: what an answer to a late cancel says is not documented, so the task is asked.
@@ -561,7 +561,7 @@ class AIVideoMaker:
         bought = await self._submitter.submit(
             request, order(spec.model, loaded.fields), timeout=limit, is_callers_key=key.is_callers
         )
-        logger.info("submitted %s as task %s", spec.model, bought.answer.task_id)
+        logger.info("submitted %s as task %s", spec.model, one_line(bought.answer.task_id))
         return self._handle(bought, spec.model, _length(spec), hook, loop.time())
 
     async def _unless_cancelled(

@@ -38,6 +38,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from .secrecy import one_line, printable, shorten, told
+
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
@@ -78,6 +80,10 @@ __all__ = [
 
 class AIVideoMakerError(Exception):
     """The base of every error that this package raises."""
+
+    def __str__(self) -> str:
+        # Ids, paths and the words of others are in many: none makes a second line in a log, or steers a terminal.
+        return printable(super().__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Most errors take keyword arguments, which Exception's own pickling forgets.
@@ -280,7 +286,9 @@ class TaskFailed(AIVideoMakerError):
 
     def __init__(self, details: TaskDetails) -> None:
         self.details = details
-        super().__init__(f"task {details.id} failed: {details.failure or 'the service gives no reason'}")
+        # The whole reason, as the service tells it, is in the details.
+        reason = told(details.failure or "") or "the service gives no reason"
+        super().__init__(f"task {one_line(details.id)} failed: {reason}")
 
 
 class TaskCancelled(AIVideoMakerError):
@@ -288,7 +296,7 @@ class TaskCancelled(AIVideoMakerError):
 
     def __init__(self, details: TaskDetails) -> None:
         self.details = details
-        super().__init__(f"task {details.id} was cancelled")
+        super().__init__(f"task {one_line(details.id)} was cancelled")
 
 
 class WaitTimeout(AIVideoMakerError, TimeoutError):
@@ -302,8 +310,8 @@ class WaitTimeout(AIVideoMakerError, TimeoutError):
         """Seconds that this wait took."""
         known = f"last seen in {last_status}" if last_status else "its status was never seen"
         super().__init__(
-            f"gave up after {elapsed:.0f} s on task {task.id} ({known}). It may still be running and is paid: "
-            f"wait for it again with client.task({task.id!r}), do not submit it again"
+            f"gave up after {elapsed:.0f} s on task {one_line(task.id)} ({known}). It may still be running and is "
+            f"paid: wait for it again with client.task({shorten(repr(task.id))}), do not submit it again"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -18,6 +18,7 @@ from ._core.task_list import FinishedRow, told_seconds
 from ._core.transitions import Progression
 from ._core.trust import Announcements, ListTrust
 from .record import Record
+from .secrecy import one_line
 from .tasks import Eta, StatusChange, TaskDetails, TaskStatus
 
 __all__ = ["Observer"]
@@ -180,7 +181,7 @@ class Observer:
     def _tell(self, record: Record, change: StatusChange | None, now: float, *, alone: bool) -> None:
         if change is None:
             return
-        logger.info("task %s: %s (was %s)", record.task_id, change.status, change.previous)
+        logger.info("task %s: %s (was %s)", one_line(record.task_id), change.status, change.previous)
         if alone and change.status != TaskStatus.SUBMITTED:
             record.told_at = now
         if not change.status.is_terminal:
@@ -196,7 +197,9 @@ class Observer:
     def _note_strange(self, record: Record, status: TaskStatus) -> None:
         if not status.is_known and status not in self._strange and len(self._strange) < MOST_STRANGE:
             self._strange.add(status)
-            logger.warning("task %s has the unknown status %r: waiting goes on", record.task_id, str(status)[:50])
+            logger.warning(
+                "task %s has the unknown status %r: waiting goes on", one_line(record.task_id), str(status)[:50]
+            )
 
     # --- lists beside single answers -----------------------------------------------------------------
 

@@ -10,12 +10,26 @@ import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, Self, final
 
-__all__ = ["HiddenText", "Secret", "hide_data_uris", "is_data_uri", "redact", "redact_url", "shorten"]
+__all__ = [
+    "HiddenText",
+    "Secret",
+    "hide_data_uris",
+    "is_data_uri",
+    "one_line",
+    "printable",
+    "redact",
+    "redact_url",
+    "shorten",
+    "told",
+]
 
 # Long enough for any prompt that a person wrote, short enough for a log line.
 _LONGEST_TEXT: Final = 200
 # Deep enough for any answer that means something; what an interpreter can parse, it cannot always print.
 _DEEPEST: Final = 20
+# More than any answer has that means something; a repr of all that fits into one would take seconds.
+_MOST_ITEMS: Final = 200
+_LARGEST_NUMBER: Final = 10**40
 
 _DATA_URI: Final = re.compile(r"data:[\w.+-]+/[^,\s]{0,100},[\w+/=%-]*", re.IGNORECASE)
 _STARTS_AS_DATA_URI: Final = re.compile(r"\s*data:", re.IGNORECASE)
@@ -128,6 +142,23 @@ def shorten(text: str, limit: int = _LONGEST_TEXT) -> str:
     return f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
+def printable(text: str) -> str:
+    """`text`, with escapes for what cannot be printed: a line break makes up a log line, others steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
+def one_line(text: str, limit: int = _LONGEST_TEXT) -> str:
+    """An id or another text of somebody else for a log or an error: printable, and cut to `limit` characters."""
+    return printable(shorten(text, limit))
+
+
+def told(text: str, limit: int = 500) -> str:
+    """What a service says about an error, for people: without images, on one line of `limit` characters."""
+    return one_line(hide_data_uris(" ".join(text[: 8 * limit].split())), limit)
+
+
 def redact_url(url: str) -> str:
     """`url` without user info, query and fragment, which may carry signatures and tokens."""
     bare, _, query = url.partition("?")
@@ -151,21 +182,51 @@ def hide_data_uris(text: str) -> str:
 
 def redact(value: object) -> object:
     """A copy of a wire value in which data URIs are named, not shown, and what is very long or deep is cut."""
-    return _redact(value, _DEEPEST)
+    return _Redaction().of(value, _DEEPEST)
 
 
-def _redact(value: object, levels: int) -> object:
-    if isinstance(value, str):
-        return _redact_text(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, Mapping | Sequence | Set) and levels == 0:
-        return "…"
-    if isinstance(value, Mapping):
-        return {_redact(key, 0): _redact(item, levels - 1) for key, item in value.items()}
-    if isinstance(value, Sequence | Set):
-        return [_redact(item, levels - 1) for item in value]
-    return value
+class _Redaction:
+    """One copy in the making. It stops after so many items, however they are nested."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self) -> None:
+        self._left = _MOST_ITEMS
+
+    def of(self, value: object, levels: int) -> object:
+        if isinstance(value, str):
+            return _redact_text(value)
+        if isinstance(value, bytes | bytearray | memoryview):
+            return f"<{len(value)} bytes>"
+        if isinstance(value, int) and not -_LARGEST_NUMBER < value < _LARGEST_NUMBER:
+            return f"<a number of {value.bit_length()} bits>"
+        if isinstance(value, Mapping | Sequence | Set) and levels == 0:
+            return "…"
+        if isinstance(value, Mapping):
+            return self._of_mapping(value, levels - 1)
+        if isinstance(value, Sequence | Set):
+            return self._of_items(value, levels - 1)
+        return value
+
+    def _of_mapping(self, value: Mapping[object, object], levels: int) -> object:
+        copy: dict[object, object] = {}
+        for done, (key, item) in enumerate(value.items()):
+            if not self._left:
+                copy["…"] = f"({len(value) - done} more)"
+                break
+            self._left -= 1
+            copy[self.of(key, 0)] = self.of(item, levels)
+        return copy
+
+    def _of_items(self, value: Sequence[object] | Set[object], levels: int) -> object:
+        copy: list[object] = []
+        for done, item in enumerate(value):
+            if not self._left:
+                copy.append(f"… ({len(value) - done} more)")
+                break
+            self._left -= 1
+            copy.append(self.of(item, levels))
+        return copy
 
 
 def _redact_text(text: str) -> str:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from attrs import evolve, frozen
 
 from ._core import answers, refusals
+from ._core.list_reader import ListReader
 from ._core.requests import Kind, Request, Sending
 from ._core.retry import UNTOLD_PAUSE, Failure, GiveUp, RetryPolicy, classify_status, parse_date, parse_retry_after
-from ._core.task_list import ListReader
 from .admission import Admission, too_late
 from .errors import (
     AIVideoMakerError,
@@ -289,7 +289,7 @@ class Session:
             reader.finish()
         except answers.MalformedAnswer as error:
             if refusals.is_disguised_refusal(reader.fields, expected="tasks"):
-                return self._refusal(request, evolve(answer, body=json.dumps(reader.fields).encode()))
+                return self._refusal(request, evolve(answer, body=_texts_of(reader.fields)))
             return self._not_understood(request, answer, error)
         return None
 
@@ -400,3 +400,8 @@ def failure_of(error: AIVideoMakerError) -> Failure:
     if isinstance(error, APIError):
         return classify_status(error.status) or Failure.REFUSED
     return Failure.LOST
+
+
+def _texts_of(fields: Mapping[str, Any]) -> bytes:
+    # All that a refusal is told from. Other fields may be nested so deep that they cannot be encoded again.
+    return json.dumps({name: text for name, text in fields.items() if isinstance(text, str)}).encode()

@@ -191,7 +191,7 @@ class CancelResult:
 class Quote:
     """The price of a spec as the service computes it (2026-09); asking for it costs nothing."""
 
-    model: str
+    model: str = field(repr=_shown)
     credits: int
     list_price_usd: float | None = None
     usd_per_credit: float | None = None
@@ -207,10 +207,10 @@ class Account:
 
     current_balance: int
     """Credits that can be spent now."""
-    supported_models: tuple[str, ...] = ()
+    supported_models: tuple[str, ...] = field(default=(), repr=_shown)
     daily_credit_limit: int | None = None
     generation_requests_per_minute: int | None = None
     credit_warning_at: int | None = None
-    api_version: str | None = None
-    skill_version: str | None = None
+    api_version: str | None = field(default=None, repr=_shown)
+    skill_version: str | None = field(default=None, repr=_shown)
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)

@@ -23,14 +23,13 @@ from yarl import URL
 
 from ._core.data_uri import Body
 from ._core.requests import Request, Sending
+from ._core.sizes import marks
 from .connections import check_session, current, header_value, open_session
 from .errors import BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
-from .secrecy import Secret, redact_url, shorten
+from .secrecy import Secret, one_line, redact_url, shorten
 
 __all__ = ["Answer", "Sink", "Transport", "open_session"]
 
-LARGEST_ANSWER: Final = 64 * 1024 * 1024
-"""Bytes (unpacked) beyond which an answer is refused; a list of 100,000 tasks is below."""
 
 _NEVER_SENT: Final = (
     aiohttp.ClientConnectorError,
@@ -58,6 +57,12 @@ AT_ONCE: Final = 64 * 1024
 SLICE: Final = 64 * 1024
 """Bytes of a long answer that are read without letting others run."""
 
+ERROR_BODY: Final = 64 * 1024
+"""Bytes of the body of an error that are read. The status says what it is; the body only why."""
+
+ERROR_PATIENCE: Final = 5.0
+"""Seconds in which they must arrive."""
+
 CHEAP_REST: Final = 128 * 1024
 """Bytes that are rather read and thrown away than that a connection is closed and made anew."""
 
@@ -75,6 +80,11 @@ class Sink(Protocol):
         """Whether the rest need not be read."""
         ...
 
+    @property
+    def behind(self) -> bool:
+        """Whether it has not yet dealt with all that it was fed: let others run, and feed it nothing."""
+        ...
+
     def feed(self, piece: bytes) -> None:
         """Here are the next bytes. It never raises."""
         ...
@@ -86,7 +96,8 @@ class Answer:
 
     status: int
     headers: CIMultiDictProxy[str] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes | bytearray = field(repr=False)
+    """Of an error no more than its beginning."""
 
 
 class Transport:
@@ -157,11 +168,15 @@ class Transport:
 
     async def _send(self, request: Request, timeout: float, sink: Sink | None) -> Answer:
         async with self._exchange(request, timeout) as response:
-            if sink is not None and response.status == 200:
+            body = bytearray()
+            if response.status < 200:
+                raise _error(BadResponse, "the answer is in another protocol, for which nobody has asked", request)
+            if response.status >= 300:
+                await _read_error(response, body)
+            elif sink is not None:
                 await _pour(response, sink, request)
-                body = b""
             else:
-                body = await _read(response, request)
+                await _read(response, body, request)
             return Answer(response.status, response.headers, body)
 
     def _exchange(self, request: Request, timeout: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
@@ -215,17 +230,32 @@ async def _stream(body: Body) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-async def _read(response: aiohttp.ClientResponse, request: Request) -> bytes:
-    pieces: list[bytes] = []
-    size = 0
+async def _read(response: aiohttp.ClientResponse, body: bytearray, request: Request) -> None:
+    counted = 0
     while not response.content.at_eof():
         piece = await response.content.readany()
-        size += len(piece)
-        if size > LARGEST_ANSWER:
-            response.close()
-            raise _error(BadResponse, f"the answer is larger than {LARGEST_ANSWER} bytes", request)
-        pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        _check_size(response, len(body) + len(piece), request)
+        for start in range(0, len(piece), SLICE):
+            part = piece[start : start + SLICE]
+            counted += marks(part)
+            if counted > request.size.marks:
+                response.close()
+                raise _error(BadResponse, f"the answer has more than {request.size.marks} values", request)
+            # A fast server never lets go of the loop, nor does aiohttp while it unpacks a body.
+            if body:
+                await asyncio.sleep(0)
+            body += part
+
+
+async def _read_error(response: aiohttp.ClientResponse, body: bytearray) -> None:
+    # Whatever else becomes of it: that the service has refused is known by the status, and must not be lost.
+    with suppress(TimeoutError, aiohttp.ClientError, OSError):
+        async with asyncio.timeout(ERROR_PATIENCE):
+            while not response.content.at_eof() and len(body) < ERROR_BODY:
+                body += await response.content.readany()
+    del body[ERROR_BODY:]
+    if not response.content.at_eof():
+        response.close()
 
 
 async def _pour(response: aiohttp.ClientResponse, sink: Sink, request: Request) -> None:
@@ -233,16 +263,23 @@ async def _pour(response: aiohttp.ClientResponse, sink: Sink, request: Request) 
     while not response.content.at_eof():
         piece = await response.content.readany()
         size += len(piece)
-        if size > LARGEST_ANSWER:
-            response.close()
-            raise _error(BadResponse, f"the answer is larger than {LARGEST_ANSWER} bytes", request)
+        _check_size(response, size, request)
         for start in range(0, len(piece), SLICE):
             sink.feed(piece[start : start + SLICE])
+            while sink.behind:
+                await asyncio.sleep(0)
+                sink.feed(b"")
             if sink.enough:
                 await _leave(response, size)
                 return
-            # A fast server never lets go of the loop.
+            # As above.
             await asyncio.sleep(0)
+
+
+def _check_size(response: aiohttp.ClientResponse, size: int, request: Request) -> None:
+    if size > request.size.bytes:
+        response.close()
+        raise _error(BadResponse, f"the answer is larger than {request.size.bytes} bytes", request)
 
 
 async def _leave(response: aiohttp.ClientResponse, read: int) -> None:
@@ -286,4 +323,4 @@ def _error(kind: type[TransportError], message: str, request: Request) -> Transp
 def _reason(error: Exception) -> str:
     # The texts of some errors quote what the server sent, or the whole address with its signature.
     text = " ".join(f"{type(error).__name__}: {error}".strip(": ").split())
-    return shorten(_ADDRESS.sub(lambda found: redact_url(found[0]), text))
+    return one_line(_ADDRESS.sub(lambda found: redact_url(found[0]), text))

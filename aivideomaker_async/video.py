@@ -35,6 +35,8 @@ logger: Final = logging.getLogger(__name__)
 LARGEST: Final = 8 * 1024**3
 """Bytes beyond which a video is taken for an endless answer."""
 
+LAST_DAY: Final = datetime.max.replace(tzinfo=UTC) - OUTPUT_KEPT_FOR
+
 
 @frozen(kw_only=True)
 class Way:
@@ -106,11 +108,13 @@ class Video:
                 is at one itself.
         """
         completed_at = details.completed_at or datetime.now(UTC)
+        # A clock may be years off, as far as the end of the calendar.
+        expires_at = min(completed_at, LAST_DAY) + OUTPUT_KEPT_FOR
         return cls(
             id=details.id,
             url=details.url or "",
             details=details,
-            expires_at=completed_at + OUTPUT_KEPT_FOR,
+            expires_at=expires_at,
             _allow_private=allow_private,
         )
 

@@ -11,6 +11,7 @@ from .cancelling import OnCancel, cancel_paid, check_on_cancel
 from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
 from .home import Home
 from .record import Record, Subscription
+from .secrecy import one_line, shorten
 from .tasks import CancelResult, Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
 from .video import Video
 from .waiting import CURRENT
@@ -36,7 +37,7 @@ class VideoTask:
         self._record = record
 
     def __repr__(self) -> str:
-        return f"<VideoTask {self.id!r} {self.last_status or 'not seen yet'}>"
+        return f"<VideoTask {shorten(repr(self.id))} {self.last_status or 'not seen yet'}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a handle cannot be copied or pickled: keep its id, and take the task up by client.task(id)")
@@ -128,7 +129,9 @@ class VideoTask:
         if details.status == TaskStatus.CANCEL:
             raise TaskCancelled(details)
         if not details.url:
-            raise BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=f"task {self.id}")
+            raise BadResponse(
+                "the task is COMPLETED, and its output has no URL", method="GET", path=f"task {one_line(self.id)}"
+            )
         return Video.of(details, allow_private=self._client._is_private)
 
     async def status(self, *, timeout: float | None = None) -> TaskStatus:

@@ -23,7 +23,7 @@ import anyio
 from . import _checks
 from ._core import webhook_body, webhook_tokens
 from .errors import ConfigurationError
-from .secrecy import Secret
+from .secrecy import Secret, one_line
 from .webhook_ledger import Ledger, WebhookStatistics
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class WebhookReceiver:
         if self._client._session.closed:
             return
         if task_id is not None:
-            logger.debug("a delivery for task %s", task_id)
+            logger.debug("a delivery for task %s", one_line(task_id))
             self._client._hint(task_id, urgent=urgent)
         elif not known:
             logger.debug("a delivery for a task that is not known here")

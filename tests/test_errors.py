@@ -236,3 +236,36 @@ def test_a_download_error_tells_what_is_known() -> None:
     assert errors.OutputExpired("gone", age=None).age is None
     cut = errors.IncompleteDownload("cut", received=5, expected=None)
     assert (cut.received, cut.expected, str(cut)) == (5, None, "cut")
+
+
+# --- texts of others ---------------------------------------------------------------------------------
+
+EVIL = "x\nERROR root: all is lost\x1b[2J\ud800"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.TaskFailed(TaskDetails(id=EVIL, status=TaskStatus.FAILED, output=TaskOutput(error=EVIL * 10**5))),
+        errors.TaskFailed(TaskDetails(id="x", status=TaskStatus.FAILED, output=TaskOutput(message=EVIL))),
+        errors.TaskCancelled(TaskDetails(id=EVIL * 10**4, status=TaskStatus.CANCEL)),
+        errors.WaitTimeout(cast("VideoTask", type("Odd", (), {"id": EVIL * 10**4})()), last_status=None, elapsed=1.0),
+        errors.ServerError(EVIL, **ANSWERED),
+        errors.BadResponse(EVIL, **CALLED),
+        errors.DownloadError(f"the video of task {EVIL} is gone"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_text_of_somebody_else_breaks_the_line(error: AIVideoMakerError) -> None:
+    """Ids and reasons come from the service; they make up no log lines, steer no terminal, and end somewhere."""
+    assert str(error).isprintable()
+    assert len(str(error)) < 2000
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
+
+
+def test_a_reason_shows_no_image() -> None:
+    """Some services quote what they do not like; the details have it all."""
+    reason = "bad image data:image/png;base64," + "iVBOR" * 10**5
+    error = errors.TaskFailed(TaskDetails(id="x", status=TaskStatus.FAILED, output=TaskOutput(error=reason)))
+    assert str(error) == "task x failed: bad image <data URI>"
+    assert error.details.failure == reason

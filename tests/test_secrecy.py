@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aivideomaker_async.secrecy import Secret, hide_data_uris, redact, redact_url, shorten
+from aivideomaker_async.secrecy import Secret, hide_data_uris, one_line, printable, redact, redact_url, shorten, told
 from tests.core.pictures import PNG, data_uri
 
 URI = data_uri(PNG)
@@ -161,3 +161,70 @@ def test_a_text_without_secrets_is_as_it_was() -> None:
     """Words that only sound like one are left alone."""
     for text in ("data: the new oil", "data:image", "metadata:a/b and more"):
         assert hide_data_uris(text) == text
+
+
+# --- texts of others ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("tv_1", "tv_1"),
+        ("ключ ⚡", "ключ ⚡"),
+        ("a\nERROR root: all is lost", "a\\nERROR root: all is lost"),
+        ("a\r\n\tb", "a\\r\\n\\tb"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("\u2028\u202e\u0085", "\\u2028\\u202e\\x85"),
+        ("\ud800\U000e0001", "\\ud800\\U000e0001"),
+        ("", ""),
+    ],
+)
+def test_a_text_of_somebody_else_is_one_line(text: str, shown: str) -> None:
+    """It adds no line to a log, and tells a terminal nothing."""
+    assert printable(text) == one_line(text) == shown
+
+
+@given(st.text(st.characters(), max_size=300), st.integers(0, 250))
+def test_any_text_of_somebody_else_can_be_printed(text: str, limit: int) -> None:
+    """In any log and on any terminal that knows UTF-8; it is cut before it is escaped."""
+    for shown in (printable(text), one_line(text, limit), told(text, limit)):
+        assert shown.isprintable()
+        shown.encode()
+    assert len(one_line(text, limit)) <= 10 * limit + 40
+
+
+def test_what_a_service_says_is_cut_and_shows_no_image() -> None:
+    """However long it is."""
+    assert told("  two\n  lines ") == "two lines"
+    assert told(f"bad: {data_uri(PNG * 1000)}, and more") == "bad: <data URI>"
+    assert len(told("word " * 10**6)) < 550
+    assert told(" \n ") == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[]] * 10**5,
+        {str(number): number for number in range(10**5)},
+        {"x" * 1000 + str(number): number for number in range(10**5)},
+        [["x" * 10**6] * 100] * 100,
+        [{"a": [{"b": ["c"] * 50}] * 50}] * 50,
+        {frozenset({1}): 5, (1, 2): 6},
+        set(range(10**5)),
+        [10**4000, -(10**4000)] * 1000,
+    ],
+    ids=range(8),
+)
+def test_a_copy_of_anything_is_small(value: object) -> None:
+    """And made at once: not all of what is shown in part is looked at."""
+    assert len(repr(redact(value))) < 60_000
+
+
+def test_what_is_left_out_is_counted() -> None:
+    """A reader knows that there was more."""
+    assert redact(list(range(1000))) == [*range(200), "… (800 more)"]
+    shown = redact({number: number for number in range(1000)})
+    assert isinstance(shown, dict)
+    assert len(shown) == 201
+    assert shown["…"] == "(800 more)"
+    assert redact([10**40, 10**39, -(10**40)]) == ["<a number of 133 bits>", 10**39, "<a number of 133 bits>"]

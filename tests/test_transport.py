@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import inspect
 import socket
 import ssl
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
+from attrs import evolve
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from aivideomaker_async._core import requests
 from aivideomaker_async._core.data_uri import Body
-from aivideomaker_async._core.requests import Sending
+from aivideomaker_async._core.requests import Request, Sending
+from aivideomaker_async._core.sizes import Size
+from aivideomaker_async._core.task_list import AllTasks
 from aivideomaker_async.errors import (
     BadResponse,
     ConfigurationError,
@@ -27,9 +33,9 @@ from aivideomaker_async.errors import (
     TransportError,
 )
 from aivideomaker_async.secrecy import Secret
-from aivideomaker_async.transport import Transport, _translate, open_session
+from aivideomaker_async.transport import ERROR_BODY, ERROR_PATIENCE, SLICE, Transport, _translate, open_session
 from tests.core.pictures import as_image
-from tests.support.scripted import Action, Drop, Hang, Raw, Reply, ScriptedService, one_by_one, scripted
+from tests.support.scripted import Action, Drop, Endless, Hang, Raw, Reply, ScriptedService, one_by_one, row, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -176,12 +182,182 @@ async def test_no_redirect_is_followed(status: int) -> None:
     assert elsewhere.arrivals == []
 
 
-async def test_an_endless_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded, whatever the service sends."""
-    monkeypatch.setattr("aivideomaker_async.transport.LARGEST_ANSWER", 10_000)
-    async with scripted(lambda _: Reply(body=b"x" * 10_001)) as service, transport_to(service) as transport:
-        with pytest.raises(BadResponse, match="larger than 10000 bytes"):
-            await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+# --- how much is read ------------------------------------------------------------------------------
+
+OK = b"HTTP/1.1 200 OK\r\n"
+SPACES = b" " * 65536
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+ENDLESS = [
+    Endless(OK + b"Content-Length: 2147483648\r\n\r\n", SPACES),
+    Endless(OK + CHUNKED, b"10000\r\n" + SPACES + b"\r\n"),
+    Endless(OK + b"\r\n", SPACES),
+]
+IN_FLIGHT = 12 << 20
+"""Bytes that a server can send before it notices that the client has hung up."""
+
+
+@pytest.mark.parametrize("answer", ENDLESS)
+@pytest.mark.parametrize("request_", [requests.task_status("x"), requests.account(), requests.task("x")])
+async def test_an_endless_answer_is_refused(answer: Endless, request_: Request) -> None:
+    """Memory is bounded, by what a good answer needs, whatever the service sends."""
+    async with scripted(lambda _: answer) as service, transport_to(service) as transport:
+        with pytest.raises(BadResponse, match=f"larger than {request_.size.bytes} bytes"):
+            await transport.send(request_, timeout=50, sending=Sending())
+    assert service.sent < request_.size.bytes + IN_FLIGHT
+
+
+@pytest.mark.parametrize("request_", [requests.task_status("x"), requests.list_tasks()])
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+async def test_a_bomb_is_refused_and_others_run_meanwhile(request_: Request, coding: str) -> None:
+    """60 kB that unpack to 60 MB: no more is unpacked than is taken, in pieces between which the loop goes on."""
+    packer = zlib.compressobj(9, wbits=31 if coding == "gzip" else 15)
+    bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(60)]) + packer.flush()
+    small = evolve(request_, size=Size(2 << 20, 1000))
+    rounds = 0
+
+    async def run_beside() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    async with scripted(lambda _: Reply(body=bomb, headers={"Content-Encoding": coding})) as service:
+        async with transport_to(service) as transport:
+            beside = asyncio.ensure_future(run_beside())
+            tracemalloc.start()
+            try:
+                with pytest.raises(BadResponse, match="larger than 2097152 bytes"):
+                    await transport.send(small, timeout=5, sending=Sending(), sink=_Nowhere())
+                _, peak = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+                beside.cancel()
+    assert rounds > (2 << 20) / SLICE
+    assert peak < 16 << 20
+
+
+class _Nowhere:
+    """A sink that wants everything, and is slow."""
+
+    enough = False
+    behind = False
+
+    def feed(self, piece: bytes) -> None:
+        self.behind = bool(piece)
+
+
+async def test_an_answer_of_too_many_values_is_refused() -> None:
+    """Its bytes are few, and decoding them would hold up everything else."""
+    body = b'{"status":"PROGRESS","x":[' + b"[]," * 100_000 + b"0]}"
+    async with scripted(lambda _: Reply(body=body)) as service, transport_to(service) as transport:
+        for request in (requests.task_status("x"), requests.task("x")):
+            with pytest.raises(BadResponse, match=f"more than {request.size.marks} values"):
+                await transport.send(request, timeout=5, sending=Sending())
+
+
+async def test_an_image_in_the_details_is_no_reason_to_refuse_them() -> None:
+    """It is large, and a single value."""
+    body = b'{"image":"' + b"A" * (4 << 20) + b'"}'
+    async with scripted(lambda _: Reply(body=body)) as service, transport_to(service) as transport:
+        answer = await transport.send(requests.task("x"), timeout=5, sending=Sending())
+        assert answer.body == body
+        with pytest.raises(BadResponse):
+            await transport.send(requests.task_status("x"), timeout=5, sending=Sending())
+
+
+def refusing(status: int, more: bytes) -> bytes:
+    return b"HTTP/1.1 %d X\r\n" % status + more
+
+
+GZIPPED = gzip.compress(bytes(1 << 20))
+
+
+@pytest.mark.parametrize("status", [302, 401, 402, 404, 429, 500, 503])
+@pytest.mark.parametrize(
+    ("more", "piece", "pause"),
+    [
+        (b"Content-Length: 1073741824\r\n\r\n", SPACES, 0.0),
+        (CHUNKED, b"10000\r\n" + SPACES + b"\r\n", 0.0),
+        (b"\r\n", SPACES, 0.0),
+        (b"\r\n", b"x", 1.0),
+        (CHUNKED, b"1\r\nx\r\n", 1.0),
+        (b"Content-Encoding: gzip\r\n\r\n", GZIPPED, 0.0),
+        (b"Content-Encoding: gzip\r\n\r\n", b"no gzip at all", 0.0),
+    ],
+)
+async def test_an_error_is_told_by_its_status_whatever_its_body(
+    status: int, more: bytes, piece: bytes, pause: float
+) -> None:
+    """Endless, dripping, packed or broken: of a refusal not more is read than may give a reason."""
+    refusal = Endless(refusing(status, more), piece, pause)
+    loop = asyncio.get_running_loop()
+    async with scripted(lambda _: refusal) as service, transport_to(service) as transport:
+        began = loop.time()
+        answer = await transport.send(requests.list_tasks(), timeout=50, sending=Sending(), sink=_Nowhere())
+        assert loop.time() - began <= ERROR_PATIENCE + 1
+    assert answer.status == status
+    assert len(answer.body) <= ERROR_BODY
+    assert service.sent < ERROR_BODY + IN_FLIGHT
+
+
+@pytest.mark.parametrize("cut", [0, 10, 30])
+async def test_an_error_whose_body_breaks_off_is_told_by_its_status(cut: int) -> None:
+    """What has come of the reason is kept."""
+    body = b'{"status":"FAILED","message":"no"}'
+    async with scripted(lambda _: Reply(402, body, cut=cut)) as service, transport_to(service) as transport:
+        answer = await transport.send(requests.account(), timeout=5, sending=Sending())
+    assert answer.status == 402
+    assert body.startswith(answer.body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Endless(OK + b"Content-Length: 100000\r\n\r\n", b" ", 1.0),
+        Endless(OK + CHUNKED, b"1\r\n \r\n", 1.0),
+        Endless(OK, b"X-More: 1\r\n", 1.0),
+        Endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.1),
+    ],
+)
+async def test_an_answer_that_drips_ends_with_the_attempt(answer: Endless) -> None:
+    """A byte a second is no sign of life."""
+    loop = asyncio.get_running_loop()
+    async with scripted(lambda _: answer) as service, transport_to(service) as transport:
+        for sink in (None, _Nowhere()):
+            began = loop.time()
+            with pytest.raises(RequestTimeout):
+                await transport.send(requests.list_tasks(), timeout=10, sending=Sending(), sink=sink)
+            assert loop.time() - began < 12
+
+
+@pytest.mark.parametrize("piece", [b"X-%d: " % 1 + b"y" * 1000 + b"\r\n", b"y" * 65536])
+async def test_endless_headers_are_refused(piece: bytes) -> None:
+    """Whether there are many, or one is long."""
+    async with scripted(lambda _: Endless(OK + b"X: ", piece)) as service, transport_to(service) as transport:
+        with pytest.raises(BadResponse, match="breaks the rules of HTTP"):
+            await transport.send(requests.account(), timeout=5, sending=Sending())
+    assert service.sent < IN_FLIGHT
+
+
+async def test_any_good_status_fills_the_sink() -> None:
+    """A proxy that has changed something on the way says 203."""
+    told = {"tasks": [row("a", "PROGRESS")]}
+    async with scripted(one_by_one([Reply(200, told), Reply(203, told)])) as service:
+        async with transport_to(service) as transport:
+            for status in (200, 203):
+                reader = AllTasks()
+                answer = await transport.send(requests.list_tasks(), timeout=5, sending=Sending(), sink=reader)
+                reader.finish()
+                assert (answer.status, len(reader.tasks)) == (status, 1)
+
+
+async def test_what_a_server_says_breaks_no_line() -> None:
+    """Its words are in the error, and in a log."""
+    async with scripted(lambda _: Raw(b"HTTP/1.1 200 OK\r\n\x1b[31m evil\x07: \r\n\r\n")) as service:
+        async with transport_to(service) as transport:
+            with pytest.raises(BadResponse) as caught:
+                await transport.send(requests.account(), timeout=5, sending=Sending())
+    assert str(caught.value).isprintable()
 
 
 async def test_a_closed_session_of_the_caller_is_named() -> None:

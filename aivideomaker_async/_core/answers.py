@@ -7,9 +7,9 @@ nothing from anybody. That is why these are tables of our own, where a converter
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from json import JSONDecoder
 from math import isfinite
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -17,11 +17,13 @@ from attrs import frozen
 
 from ..secrecy import redact
 from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
+from .requests import is_task_id
 
 __all__ = [
     "MalformedAnswer",
     "account",
     "cancelled",
+    "decoder",
     "json_object",
     "quote",
     "rows",
@@ -32,6 +34,17 @@ __all__ = [
     "task_row",
 ]
 
+LONGEST_ID: Final = 16_384
+"""Characters of an id: more fit into no request."""
+
+LONGEST_STATUS: Final = 100
+
+DEEPEST: Final = 100
+"""Levels of what is kept as it came. Deeper values can be decoded, and then be neither compared, copied nor encoded."""
+
+LONGEST_NUMBER: Final = 400
+"""Digits of a whole number. To read a long one takes time with the square of its length."""
+
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[Any], object]
 
@@ -40,14 +53,23 @@ class MalformedAnswer(ValueError):
     """An answer is not what it must be. The text names the place, and shows no more than a few words of it."""
 
 
-def json_object(body: bytes) -> dict[str, Any]:
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError("a number of too many digits")
+    return int(digits)
+
+
+decoder: Final = JSONDecoder(parse_int=_integer)
+
+
+def json_object(body: bytes | bytearray) -> dict[str, Any]:
     """The JSON object that `body` is.
 
     Raises:
         MalformedAnswer: it is something else.
     """
     try:
-        value = json.loads(body)
+        value = decoder.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         raise MalformedAnswer(f"the body is not JSON: {shown(body)}") from None
     return _object(value, "$")
@@ -103,8 +125,6 @@ def rows(answer: Mapping[str, Any]) -> list[Any]:
 
 def status(answer: Mapping[str, Any]) -> TaskStatus:
     """The status in an answer that has one."""
-    if type(found := answer.get("status")) is str and found:
-        return TaskStatus(found)
     return _required(_status, answer, "status")
 
 
@@ -136,7 +156,8 @@ def _identifier(value: Any) -> str:
     # Ids are opaque; a server that writes numbers means the same.
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str) or not value:
+    # What is no id here would be none in the next request.
+    if not is_task_id(value) or len(value) > LONGEST_ID:
         raise ValueError("expected an id")
     return value
 
@@ -147,7 +168,8 @@ def _new_id(value: Any) -> str:
 
 
 def _status(value: Any) -> TaskStatus:
-    if not isinstance(value, str) or not value:
+    # One that is not known may be any word, but it stands in log lines and is sent to other processes.
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_STATUS or not value.isprintable():
         raise ValueError("expected a status")
     return TaskStatus(value)
 
@@ -224,12 +246,21 @@ def _read(shape: _Shape[T], value: Any, path: str) -> T:
         if wire in shape.required:
             continue
         name, parse = shape.optional.get(wire, ("", _unknown))
+        if isinstance(item, dict | list) and _is_deep(item, DEEPEST):
+            raise MalformedAnswer(f"nested deeper than {DEEPEST} levels @ {path}[{shown(wire)}]: {shown(item)}")
         try:
             if item is not None or not name:
                 known[name] = parse(item)
         except (ValueError, OverflowError):
             extra[wire] = item
     return shape.make(**known, extra=extra)
+
+
+def _is_deep(value: dict[str, Any] | list[Any], levels: int) -> bool:
+    if not levels:
+        return True
+    items = value.values() if isinstance(value, dict) else value
+    return any(_is_deep(item, levels - 1) for item in items if isinstance(item, dict | list))
 
 
 def _unknown(_: Any) -> object:
@@ -247,7 +278,7 @@ def _required(parse: Callable[[Any], T], answer: Mapping[str, Any], wire: str, p
 
 def shown(value: object) -> str:
     """The first words of an answer, for an error."""
-    if isinstance(value, bytes):
+    if isinstance(value, bytes | bytearray):
         value = value[:60].decode("utf-8", "replace")
     return repr(redact(value))[:80]
 

@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from ..tasks import TaskDetails, TaskStatus
 from . import answers
+from .requests import is_task_id
 
 __all__ = [
     "AT_ONCE",
@@ -378,7 +379,7 @@ def _read_wants(wants: Mapping[str, object]) -> dict[str, Want | None]:
 
 def is_id(value: object) -> bool:
     """Whether `value` may be an id or a reference."""
-    return isinstance(value, str) and 0 < len(value) <= LONGEST_ID
+    return is_task_id(value) and len(value) <= LONGEST_ID
 
 
 def _parsed(text: str | bytes) -> object:

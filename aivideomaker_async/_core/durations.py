@@ -26,12 +26,22 @@ KEPT: Final = 50
 LONGEST: Final = 24 * 3600.0
 """Seconds beyond which a row tells of a task that was forgotten, not of one that worked."""
 
+SHORTEST_TOLD: Final = 0.1
+"""Seconds below which a row does not tell of the making of a video, but of a clock that was set, or of nothing at all;
+to believe it would be to ask as often as the limit allows."""
+
 SAME_CLOCK: Final = 2.0
 """The ratio between own time and the service's up to which both clocks are taken to run alike: a task is seen to end
 somewhat later than it ends."""
 
 FASTEST_CLOCK: Final = 1000.0
 """The ratio between two clocks beyond which a row is taken for nonsense."""
+
+MOST_KEYS: Final = 500
+"""Models and lengths that are remembered; a service has some dozens. The names of models come from its answers."""
+
+LONGEST_NAME: Final = 200
+"""Characters of the name of a model that is learned about."""
 
 RATIOS_KEPT: Final = 5
 """Tasks seen by both clocks that tell how these compare: their median, so that one odd row changes nothing."""
@@ -109,7 +119,7 @@ class Durations:
 
     def learn_told(self, model: str, length: int | None, seconds: float) -> None:
         """A row of a finished task: `seconds` from `createdAt` to `completedAt`. What makes no sense is ignored."""
-        if _is_sensible(seconds):
+        if _is_sensible(seconds, SHORTEST_TOLD) and len(model) <= LONGEST_NAME:
             self._of((model, length)).told.append(seconds)
             self._estimates.clear()
 
@@ -122,9 +132,9 @@ class Durations:
             seconds: from submit to end, by the own clock.
             told: the same by the service's clock, if it tells.
         """
-        if not _is_sensible(seconds):
+        if not _is_sensible(seconds) or len(model) > LONGEST_NAME:
             return
-        if told is not None and _is_sensible(told):
+        if told is not None and _is_sensible(told, SHORTEST_TOLD):
             ratio = seconds / told
             if 1 / SAME_CLOCK <= ratio <= SAME_CLOCK:
                 # More exact than what was seen: an end is seen at the next poll.
@@ -136,11 +146,13 @@ class Durations:
 
     def estimate(self, model: str | None, length: int | None) -> Estimate:
         """What is believed of a model; what is usual while nothing is known of it."""
-        if model is None:
+        if model is None or len(model) > LONGEST_NAME:
             return USUAL
         key = (model, length)
         found = self._estimates.get(key)
         if found is None:
+            if len(self._estimates) >= MOST_KEYS:
+                self._estimates.clear()
             found = self._estimates[key] = self._fit(key)
         return found
 
@@ -148,6 +160,8 @@ class Durations:
         found = self._samples.get(key)
         if found is None:
             found = self._samples[key] = _Samples()
+            if len(self._samples) > MOST_KEYS:
+                del self._samples[next(iter(self._samples))]
         return found
 
     def _fit(self, key: Key) -> Estimate:
@@ -174,8 +188,8 @@ class Durations:
         return Estimate(mu, sqrt(variance), count, bool(own) or bool(self._clock_ratios))
 
 
-def _is_sensible(seconds: float) -> bool:
-    return isfinite(seconds) and 0 < seconds <= LONGEST
+def _is_sensible(seconds: float, shortest: float = 0.0) -> bool:
+    return isfinite(seconds) and 0 < seconds <= LONGEST and seconds >= shortest
 
 
 SEGMENT: Final = 5

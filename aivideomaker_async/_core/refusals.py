@@ -25,7 +25,7 @@ from ..errors import (
     ServerError,
     TaskNotFound,
 )
-from ..secrecy import hide_data_uris, shorten
+from ..secrecy import shorten, told
 from .requests import Request
 
 __all__ = ["is_disguised_refusal", "refusal"]
@@ -68,7 +68,7 @@ def is_disguised_refusal(answer: Mapping[str, Any], *, expected: str) -> bool:
 def refusal(
     request: Request,
     status: int,
-    body: bytes,
+    body: bytes | bytearray,
     *,
     hide: Callable[[str], str] = str,
     retry_after: float | None = None,
@@ -86,7 +86,7 @@ def refusal(
     """
     answer = _fields(body)
     code = answer.get("errorCode")
-    code = _told(code, 100, hide) if isinstance(code, str) and code else None
+    code = told(hide(code), 100) if isinstance(code, str) and code else None
     message = _message(answer, status, body, hide) if location is None else _redirected(location, status, hide)
     kind = _kind(request, status, code, message)
     return kind(
@@ -107,7 +107,7 @@ def _kind(request: Request, status: int, code: str | None, message: str) -> type
     return _BY_STATUS.get(status, APIError)
 
 
-def _fields(body: bytes) -> Mapping[str, Any]:
+def _fields(body: bytes | bytearray) -> Mapping[str, Any]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -115,11 +115,11 @@ def _fields(body: bytes) -> Mapping[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _message(answer: Mapping[str, Any], status: int, body: bytes, hide: Callable[[str], str]) -> str:
+def _message(answer: Mapping[str, Any], status: int, body: bytes | bytearray, hide: Callable[[str], str]) -> str:
     for name in ("message", "error", "detail"):
         text = answer.get(name)
         if isinstance(text, str) and text.strip():
-            return _told(text, 500, hide)
+            return told(hide(text))
     if 300 <= status < 400:
         return f"the service answers with a redirect, {_NEVER_FOLLOWED}"
     if not body.strip():
@@ -128,7 +128,7 @@ def _message(answer: Mapping[str, Any], status: int, body: bytes, hide: Callable
 
 
 def _redirected(location: str, status: int, hide: Callable[[str], str]) -> str:
-    return f"the service redirects to {_told(_place(location), 100, hide)} ({status}), {_NEVER_FOLLOWED}"
+    return f"the service redirects to {told(hide(_place(location)), 100)} ({status}), {_NEVER_FOLLOWED}"
 
 
 def _place(location: str) -> str:
@@ -145,7 +145,3 @@ def _place(location: str) -> str:
     shown = f"[{host}]" if ":" in host else host
     shown = shown if port is None else f"{shown}:{port}"
     return f"{parts.scheme}://{shown}" if parts.scheme else shown
-
-
-def _told(text: str, limit: int, hide: Callable[[str], str]) -> str:
-    return shorten(hide_data_uris(hide(" ".join(text[:4000].split()))), limit)

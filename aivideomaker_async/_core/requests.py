@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from attrs import AttrsInstance, field, fields, frozen
@@ -20,6 +20,7 @@ from ..images import ImageInput
 from ..secrecy import Secret
 from ..specs import OtherModel, VideoSpec
 from .data_uri import Body, Image, Part, Text
+from .sizes import LIST, SMALL, TASK, Size
 
 __all__ = [
     "Kind",
@@ -30,6 +31,7 @@ __all__ = [
     "check_task_id",
     "generate",
     "image_of",
+    "is_task_id",
     "list_tasks",
     "outline",
     "quote_price",
@@ -70,6 +72,8 @@ class Request:
     body: Body | None = field(default=None, repr=False)
     about: str = "task"
     """What a 404 says does not exist: `task` or `endpoint`."""
+    size: Size = SMALL
+    """The most that a good answer may hold."""
 
     def hide_in(self, text: str) -> str:
         """`text` without what nobody may see of this request, for texts of others who may tell it."""
@@ -106,12 +110,12 @@ class Sending:
 
 def list_tasks() -> Request:
     """All tasks of this key, newest first."""
-    return Request(method="GET", path=f"{_API}/tasks", kind=Kind.QUERY, about="endpoint")
+    return Request(method="GET", path=f"{_API}/tasks", kind=Kind.QUERY, about="endpoint", size=LIST)
 
 
 def task(task_id: str) -> Request:
     """Full details of one task."""
-    return Request(method="GET", path=_task_path(task_id), kind=Kind.QUERY)
+    return Request(method="GET", path=_task_path(task_id), kind=Kind.QUERY, size=TASK)
 
 
 def task_status(task_id: str) -> Request:
@@ -164,14 +168,23 @@ def check_task_id(task_id: object) -> str:
     Raises:
         ConfigurationError: it cannot.
     """
-    # Quoting cannot save "." and "..": proxies take them for steps in the path, quoted or not.
-    if not isinstance(task_id, str) or not task_id or task_id in {".", ".."}:
-        raise ConfigurationError(f"task_id={task_id!r}: must be a text that is not empty, and not '.' or '..'")
-    try:
-        task_id.encode()
-    except UnicodeEncodeError:
-        raise ConfigurationError(f"task_id={task_id!r}: must be a text without lone surrogates") from None
+    if not is_task_id(task_id):
+        raise ConfigurationError(
+            f"task_id={task_id!r}: must be a text that is not empty, not '.' or '..', and without lone surrogates"
+        )
     return task_id
+
+
+def is_task_id(value: object) -> TypeGuard[str]:
+    """Whether `value` can be an id."""
+    # Quoting cannot save "." and "..": proxies take them for steps in the path, quoted or not.
+    if not isinstance(value, str) or not value or value in {".", ".."}:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _task_path(task_id: str) -> str:

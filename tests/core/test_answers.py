@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aivideomaker_async import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
-from aivideomaker_async._core import answers
+from aivideomaker_async import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus, Video
+from aivideomaker_async._core import answers, requests
 from aivideomaker_async._core.answers import MalformedAnswer
 from tests.core.pictures import PNG, data_uri
 
@@ -318,7 +320,12 @@ def test_what_a_value_cannot_do_without_is_named_by_its_path(
         b"\x80abc",
         b"[" * 100_000,
         b'{"a":' * 100_000,
+        b'{"n": ' + b"9" * 401 + b"}",
         b'{"n": ' + b"9" * 5000 + b"}",
+        '{"a": 1}'.encode("utf-16"),
+        '{"a": 1}'.encode("utf-32-le"),
+        b'{"a": "\xed\xa0\x80"}',
+        b'\x00{"a": 1}',
     ],
 )
 def test_a_body_that_is_no_json_is_named_and_not_repeated(body: bytes) -> None:
@@ -427,6 +434,151 @@ def test_any_bytes_are_an_object_or_malformed(body: bytes) -> None:
     """Whatever a proxy makes of an answer."""
     with suppress(MalformedAnswer):
         assert isinstance(answers.json_object(body), dict)
+
+
+# --- hostile answers ---------------------------------------------------------------------------------
+
+
+def nested(levels: int) -> object:
+    value: object = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+HOSTILE_TEXTS = [
+    "\ud800",
+    "a\nb",
+    "\x1b[31mred",
+    "\0",
+    "\u202e",
+    "..",
+    "",
+    "x" * 10_000,
+    f"see {data_uri(PNG * 9)}",
+    "9999-12-31T23:59:59-23:59",
+    "0001-01-01T00:00:00+23:59",
+    "9999-12-31T23:59:59Z",
+]
+anything = values | st.sampled_from([*HOSTILE_TEXTS, nested(90), nested(150), {"a": [[]] * 5000}, -(10**4000), 1e308])
+DOCUMENTED: list[tuple[Callable[[Answer], Any], Answer]] = [
+    (answers.submitted, SUBMITTED),
+    (answers.task, TASK),
+    (answers.status, {"status": "PROGRESS"}),
+    (answers.cancelled, {"status": "CANCEL", "taskId": "tv_1"}),
+    (answers.quote, QUOTE),
+    (answers.account, ACCOUNT),
+]
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> tuple[Callable[[Answer], Any], Answer]:
+    """A documented answer, of which some fields are something else, missing, or in a wrong place."""
+    parse, good = draw(st.sampled_from(DOCUMENTED))
+    answer = dict(good)
+    for name in draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3)):
+        match draw(st.sampled_from(["other", "gone", "inside", "listed"])):
+            case "other":
+                answer[name] = draw(anything)
+            case "gone":
+                answer.pop(name, None)
+            case "inside":
+                answer[name] = {name: answer.get(name)}
+            case "listed":
+                answer[name] = [answer.get(name)]
+    answer.update(draw(st.dictionaries(st.text(max_size=5) | st.sampled_from(HOSTILE_TEXTS), anything, max_size=2)))
+    return parse, answer
+
+
+@given(spoiled())
+@settings(max_examples=150, deadline=None)
+def test_a_spoiled_answer_is_a_value_or_malformed(case: tuple[Callable[[Answer], Any], Answer]) -> None:
+    """Whatever is wrong with it; and what comes of it can be shown, kept, compared and sent to another process."""
+    parse, answer = case
+    try:
+        value = parse(answer)
+    except MalformedAnswer as error:
+        assert len(str(error)) < 300
+        assert str(error).isprintable()
+        assert "iVBOR" not in str(error)
+        return
+    assert len(repr(value)) < 60_000
+    assert "iVBOR" not in repr(value)
+    assert repr(value).isprintable()
+    assert isinstance(hash(value), int)
+    for twin in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):  # noqa: S301
+        assert _same(twin, value)
+    if isinstance(value, TaskDetails):
+        json.dumps(answers.task_row(value))
+        Video.of(value)
+
+
+@pytest.mark.parametrize("value", ["", ".", "..", "\ud800", "a\ud800", "x" * 16_385, None, True, 1.5, ["x"], {"a": 1}])
+def test_an_id_that_fits_into_no_path_is_none(value: object) -> None:
+    """A handle that cannot be asked for would be worth nothing; that the answer is lost is known."""
+    for parse, name in ((answers.submitted, "taskId"), (answers.task, "id")):
+        with pytest.raises(MalformedAnswer, match=name):
+            parse({**SUBMITTED, **TASK, name: value})
+
+
+@pytest.mark.parametrize("value", ["a/b", "%2F", "a?b#c", "a\nb", "ключ", "x" * 10_000, 17, -1, "...", " "])
+def test_any_other_id_is_one(value: object) -> None:
+    """It is quoted where it stands in a path."""
+    assert answers.submitted({"taskId": value}).task_id == str(value)
+    assert requests.check_task_id(answers.task({**TASK, "id": value}).id) == str(value)
+
+
+@pytest.mark.parametrize("value", ["x" * 101, "A\nB", "\x1b[2J", "\ud800", "\u2028", "\0"])
+def test_a_status_is_a_word(value: str) -> None:
+    """One that is not known is told to people, logs and other processes."""
+    for parse in (answers.status, answers.cancelled):
+        with pytest.raises(MalformedAnswer, match=r"expected a status @ \$\.status"):
+            parse({"status": value})
+    with pytest.raises(MalformedAnswer, match="expected a status"):
+        answers.task({**TASK, "status": value})
+    assert answers.submitted({**SUBMITTED, "status": value}).status == TaskStatus.SUBMITTED
+    assert answers.status({"status": "WAITING FOR ⚡ " + "x" * 80}) == "WAITING FOR ⚡ " + "x" * 80
+
+
+@pytest.mark.parametrize("field", ["input", "output", "new"])
+def test_what_is_nested_too_deep_to_be_used_is_refused(field: str) -> None:
+    """It can be decoded, and then be neither compared nor encoded; at a lesser depth it is kept as it came."""
+    kept = answers.task({**TASK, field: nested(answers.DEEPEST) if field != "output" else {"new": nested(50)}})
+    assert answers.task(json.loads(json.dumps(answers.task_row(kept)))) == kept
+    for levels in (answers.DEEPEST + 1, 500, 900):
+        with pytest.raises(MalformedAnswer, match=f"nested deeper than 100 levels @ \\$\\['{field}'\\]"):
+            answers.task({**TASK, field: nested(levels)})
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        "9999-12-31T23:59:59-23:59",
+        "0001-01-01T00:00:00+23:59",
+        "2026-02-30T00:00:00Z",
+        "2026-09-01T25:00:00Z",
+        "99999-01-01T00:00:00Z",
+        "2026-09-01T12:00:00+24:00",
+        "now",
+        "",
+        "\ud800",
+        "2026-09-01T12:00:00Z" * 1000,
+    ],
+)
+def test_a_time_that_no_calendar_has_is_none(wire: str) -> None:
+    """It is kept in `extra`, and nothing is computed with it."""
+    task = answers.task({**TASK, "createdAt": wire, "completedAt": wire})
+    assert (task.created_at, task.completed_at) == (None, None)
+    assert task.extra == {"createdAt": wire, "completedAt": wire}
+
+
+@pytest.mark.parametrize("wire", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59+23:59"])
+def test_a_video_of_any_time_has_an_end(wire: str) -> None:
+    """Clocks may be years off."""
+    video = Video.of(answers.task({**TASK, "completedAt": wire}))
+    assert timedelta() < video.expires_at - (video.details.completed_at or video.expires_at) <= timedelta(hours=24) or (
+        video.expires_at == datetime.max.replace(tzinfo=UTC)
+    )
 
 
 # --- back to the wire --------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from aivideomaker_async._core.durations import (
     KEPT,
     LONGEST,
+    LONGEST_NAME,
+    MOST_KEYS,
     SAME_CLOCK,
     SEGMENT,
     USUAL,
@@ -262,3 +264,35 @@ def test_how_long_a_video_will_be_is_read_from_what_was_asked_for(
 ) -> None:
     """Numbers come as texts, and a list of prompts is as many segments; whatever else comes tells nothing."""
     assert video_length(body) == seconds
+
+
+# --- a service that tells nonsense -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seconds", [-1e9, -1.0, 0.0, 1e-6, 0.05, LONGEST + 1, 3e11, inf, -inf, nan])
+def test_rows_of_a_clock_that_is_wrong_teach_nothing(seconds: float) -> None:
+    """Neither alone nor beside what was measured here."""
+    durations = Durations()
+    durations.learn_told("t2v", 5, seconds)
+    assert durations.estimate("t2v", 5) is USUAL
+    durations.learn_own("t2v", 5, 60.0, told=seconds)
+    assert durations.estimate("t2v", 5) == learned(60.0).estimate("t2v", 5)
+
+
+def test_invented_models_take_no_room() -> None:
+    """Only so many are remembered, the latest; and no name that is none."""
+    durations = Durations()
+    for number in range(3 * MOST_KEYS):
+        durations.learn_told(f"m{number}", number, 60.0)
+        durations.estimate(f"e{number}", None)
+    assert len(durations._samples) == MOST_KEYS
+    durations.learn_own("m0", 5, 60.0)
+    for number in range(3 * MOST_KEYS):
+        durations.estimate(f"e{number}", None)
+    assert len(durations._estimates) <= MOST_KEYS
+    assert durations.estimate(f"m{3 * MOST_KEYS - 1}", 3 * MOST_KEYS - 1).samples == 1
+    assert durations.estimate("m1", 1) is USUAL
+    endless = "x" * (LONGEST_NAME + 1)
+    durations.learn_own(endless, 5, 60.0)
+    durations.learn_told(endless, 5, 60.0)
+    assert durations.estimate(endless, 5) is USUAL

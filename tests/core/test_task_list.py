@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -14,56 +13,12 @@ from aivideomaker_async import TaskDetails, TaskStatus
 from aivideomaker_async._core import task_list
 from aivideomaker_async._core.answers import MalformedAnswer
 from aivideomaker_async._core.ledger import Wanted
-from aivideomaker_async._core.task_list import (
-    LARGE,
-    AllTasks,
-    FinishedRow,
-    ListReader,
-    NewsOfTasks,
-    TasksOfSubmits,
-    told_seconds,
-)
+from aivideomaker_async._core.sizes import Size, marks
+from aivideomaker_async._core.task_list import AllTasks, FinishedRow, NewsOfTasks, TasksOfSubmits, told_seconds
+from tests.core.lists import all_of, body_of, cuts, read, row, sliced, values
 from tests.core.pictures import PNG, data_uri
 
-SLICE = 1 << 16
-
 NONE: Mapping[str, str | None] = {}
-
-
-class Rows(ListReader):
-    """Keeps each row as it came."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[object] = []
-
-    def take(self, row: object) -> None:
-        self.rows.append(row)
-
-
-def row(task_id: object = "a", status: object = "PROGRESS", **more: object) -> dict[str, object]:
-    return {"id": task_id, "status": status, **more}
-
-
-def body_of(*rows: object, **beside: object) -> bytes:
-    return json.dumps({"tasks": rows, **beside}, ensure_ascii=False).encode()
-
-
-def sliced(body: bytes, cuts: Iterable[int]) -> list[bytes]:
-    places = [0, *sorted({cut % (len(body) + 1) for cut in cuts}), len(body)]
-    return [body[start:end] for start, end in pairwise(places)]
-
-
-def read(reader: ListReader, *pieces: bytes) -> None:
-    for piece in pieces:
-        reader.feed(piece)
-    reader.finish()
-
-
-def all_of(body: bytes, *, size: int = 1 << 20) -> list[TaskDetails]:
-    reader = AllTasks()
-    read(reader, *(body[start : start + size] for start in range(0, len(body), size)))
-    return reader.tasks
 
 
 class News(NewsOfTasks):
@@ -83,211 +38,6 @@ def news_of(wanted: Mapping[str, str | None], *rows: object, **options: Any) -> 
     reader = News(wanted, **options)
     read(reader, body_of(*rows))
     return reader
-
-
-cuts = st.lists(st.integers(0, 5000), max_size=12)
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=12)
-    | st.sampled_from(['"\\', "\u2028", "⚡🎬", "]}", '","', "\\u00e9", data_uri(PNG), 10**300, -1e-300])
-)
-values = st.recursive(
-    leaves,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=10,
-)
-names = st.sampled_from(["status", "message", "total", "next", "é"]) | st.text(max_size=5).filter(
-    lambda name: name != "tasks"
-)
-fields = st.lists(st.tuples(names, values), max_size=4, unique_by=lambda item: item[0])
-layouts = st.sampled_from(
-    [{}, {"indent": 3}, {"separators": (",", ":")}, {"indent": "\t", "separators": (" ,", " : ")}]
-)
-
-
-def written(before: list[tuple[str, object]], rows: list[object], after: list[tuple[str, object]]) -> dict[str, object]:
-    return {**dict(before), "tasks": rows, **{name: item for name, item in after if name not in dict(before)}}
-
-
-# --- in pieces ---------------------------------------------------------------------------------------
-
-
-@given(fields, st.lists(values, max_size=5), fields, layouts, st.booleans(), cuts)
-@settings(max_examples=100, deadline=None)
-def test_however_it_is_cut_the_list_is_what_it_is_in_one_piece(
-    before: list[tuple[str, object]],
-    rows: list[object],
-    after: list[tuple[str, object]],
-    layout: dict[str, Any],
-    ascii_only: bool,
-    places: list[int],
-) -> None:
-    """In the middle of a character, an escape or a number, and with other fields before and behind the rows."""
-    body = json.dumps(written(before, rows, after), ensure_ascii=ascii_only, **layout).encode()
-    expected = json.loads(body)
-    reader = Rows()
-    read(reader, *sliced(body, places))
-    assert repr(reader.rows) == repr(expected["tasks"])
-    # NaN is not itself.
-    assert repr(reader.fields) == repr({**expected, "tasks": []})
-    assert (reader.rows_read, reader.bytes_read) == (len(rows), len(body))
-
-
-@pytest.mark.parametrize("number", ["12", "-1.25", "1e5", "1.5E+3", "-0", "true", "null", "NaN", "-Infinity"])
-def test_a_number_is_over_where_something_else_begins(number: str) -> None:
-    """It may arrive digit by digit, as a row or beside the rows."""
-    body = f'{{"a":{number},"tasks":[{number},{number}],"b":{number}}}'.encode()
-    reader = Rows()
-    read(reader, *sliced(body, range(len(body))))
-    expected = json.loads(body)
-    assert repr((reader.fields["a"], *reader.rows, reader.fields["b"])) == repr(
-        (expected["a"], *expected["tasks"], expected["b"])
-    )
-
-
-@given(st.text(alphabet='{}[]":,.eE+-0129 \\untaskslfr\n', max_size=60) | st.binary(max_size=40), cuts, st.booleans())
-@settings(max_examples=250, deadline=None)
-def test_however_it_is_cut_nonsense_is_the_same_nonsense(text: str | bytes, places: list[int], opened: bool) -> None:
-    """Feeding never raises; what is wrong is told at the end, in few words."""
-    body = text if isinstance(text, bytes) else text.encode()
-    body = b'{"tasks":[' + body if opened else body
-    told: list[object] = []
-    for pieces in ([body], sliced(body, places)):
-        reader = Rows()
-        for piece in pieces:
-            reader.feed(piece)
-        try:
-            reader.finish()
-        except MalformedAnswer as error:
-            assert len(str(error)) < 200
-            told.append(None)
-        else:
-            told.append(repr((reader.rows, reader.fields)))
-    assert told[0] == told[1]
-
-
-def test_a_list_that_ends_in_the_middle_is_malformed_wherever_it_ends() -> None:
-    """An answer that broke off tells nothing of the tasks that it would have shown."""
-    rows = [row("ä", input={"prompt": "⚡ \\u26a1", "n": [1, -2.5e3, None]}), row("b", output=None)]
-    body = body_of(*rows, total=2)
-    assert [task.id for task in all_of(body)] == ["ä", "b"]
-    for end in range(len(body)):
-        for pieces in ([body[:end]], sliced(body[:end], range(0, end, 3))):
-            with pytest.raises(MalformedAnswer):
-                read(AllTasks(), *pieces)
-
-
-def test_the_last_piece_may_be_a_small_one() -> None:
-    """Rows large and small are read at the end of the answer, however little of it came last."""
-    for size in (10, 1000, LARGE - 1, LARGE, 3 * LARGE):
-        body = body_of(row("a", input={"image": "x" * size}))
-        for last in (1, 2, 20):
-            reader = AllTasks()
-            read(reader, body[:-last], body[-last:])
-            assert [task.id for task in reader.tasks] == ["a"]
-
-
-def test_a_short_answer_is_read_before_its_end_is_known() -> None:
-    """Whether it is an error is seen from its fields."""
-    reader = AllTasks()
-    for piece in (b'{"status": "FAI', b'LED", "message": "insufficient cre', b'dits"}'):
-        reader.feed(piece)
-    assert reader.fields == {"status": "FAILED", "message": "insufficient credits"}
-    with pytest.raises(MalformedAnswer, match=r"expected a list of tasks @ \$\.tasks"):
-        reader.finish()
-
-
-@pytest.mark.parametrize("place", ["row", "field"])
-def test_a_huge_value_costs_no_more_than_a_few_times_its_reading(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not tried again before twice as much of it is there."""
-    decoded: list[int] = []
-    original = task_list._decode
-
-    def counted(text: str, position: int) -> tuple[Any, int]:
-        decoded.append(len(text) - position)
-        value, end = original(text, position)
-        decoded[-1] = end - position
-        return value, end
-
-    monkeypatch.setattr(task_list, "_decode", counted)
-    huge = "x" * (4 << 20)
-    body = body_of(row("a", input={"image": huge})) if place == "row" else body_of(row("a"), message=huge)
-    assert [task.id for task in all_of(body, size=SLICE)] == ["a"]
-    assert sum(size > LARGE for size in decoded) <= 10
-    assert sum(decoded) < 4 * len(body)
-
-
-def test_many_rows_cost_their_reading() -> None:
-    """Each is decoded once, but for the one at the edge of a piece."""
-    rows = [row(str(number), input={"prompt": "A cat " * 20}) for number in range(3000)]
-    assert [task.id for task in all_of(body_of(*rows), size=SLICE)] == [str(number) for number in range(3000)]
-
-
-# --- what is no list ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b"", "not JSON, or ends too early: ''"),
-        (b"  \n", "not JSON, or ends too early"),
-        (b"<html>502 Bad Gateway</html>", "the body is not JSON: '<"),
-        (b"[]", "the body is not JSON: '\\[\\]'"),
-        (b'[{"id": "a"}]', "the body is not JSON"),
-        (b"null", "the body is not JSON"),
-        (b"\xef\xbb\xbf", "ends too early"),
-        (b"\xff\xfe{\x00}\x00", "the body is not JSON"),
-        (b'{"tasks": []}'[:-1] + b"\xc3", "the body is not JSON"),
-        (b'{"tasks": []}\xc3', "the body is not JSON"),
-        (b'{"tasks": []} trailing', "the body is not JSON: ' t"),
-        (b'{"tasks": []}{"tasks": []}', "the body is not JSON"),
-        (b'{"tasks" []}', "the body is not JSON"),
-        (b"{tasks: []}", "not JSON, or ends too early: '{?tasks"),
-        (b"{5: []}", "the body is not JSON"),
-        (b'{"tasks": [}', "not JSON, or ends too early: '}'"),
-        (b'{"tasks": [' + b"9" * 5000 + b"]}", "the body is not JSON"),
-        (b'{"tasks": null}', r"expected a list of tasks @ \$\.tasks: None"),
-        (b'{"tasks": {}}', r"expected a list of tasks @ \$\.tasks: {}"),
-        (b'{"tasks": "none"}', r"expected a list of tasks @ \$\.tasks: 'none'"),
-        (b"{}", r"expected a list of tasks @ \$\.tasks: None"),
-        (b'{"status": "FAILED", "message": "no"}', r"expected a list of tasks @ \$\.tasks"),
-        (b"[" * 100_000, "the body is not JSON"),
-        (b'{"a":' * 100_000, 'the body is not JSON: \'"a":'),
-        (b'{"tasks": [' + b"[" * 100_000, "the body is not JSON: '\\[\\["),
-        (b'{"tasks": [{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "the body is not JSON"),
-    ],
-    ids=lambda value: repr(value)[:30],
-)
-@pytest.mark.parametrize("size", [1 << 20, 1000, 3])
-def test_what_is_no_list_is_named_at_the_end(body: bytes, reason: str, size: int) -> None:
-    """Feeding it is no mistake, and what is told of it is short, also where a proxy answers."""
-    for reader in (AllTasks(), News({"a": None})):
-        for start in range(0, len(body), size):
-            reader.feed(body[start : start + size])
-        with pytest.raises(MalformedAnswer, match=reason) as caught:
-            reader.finish()
-        assert len(str(caught.value)) < 200
-
-
-def test_a_mark_of_the_byte_order_is_passed_over() -> None:
-    """Some proxies put one before what they pass on; as in any other answer, it means nothing."""
-    assert [task.id for task in all_of(b"\xef\xbb\xbf" + body_of(row("a")), size=1)] == ["a"]
-
-
-def test_nothing_more_is_read_after_a_mistake() -> None:
-    """What is wrong in the middle is wrong at the end, and the rest need not come."""
-    reader = AllTasks()
-    assert not reader.enough
-    reader.feed(b"<html>")
-    assert reader.enough
-    reader.feed(body_of(row("a")))
-    assert (reader.tasks, reader.bytes_read) == ([], 6 + len(body_of(row("a"))))
-    for _ in range(2):
-        with pytest.raises(MalformedAnswer):
-            reader.finish()
 
 
 # --- every task --------------------------------------------------------------------------------------
@@ -328,6 +78,22 @@ def test_no_error_shows_an_image(rows: list[object]) -> None:
             all_of(body)
         assert "iVBOR" not in str(caught.value)
         assert len(str(caught.value)) < 200
+
+
+def test_all_that_is_kept_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of more values than the largest account has would fill the memory; who drops rows need not count."""
+    body = body_of(*(row(str(number), input={"a": [[]] * 50}) for number in range(100)))
+    monkeypatch.setattr(task_list, "LIST", Size(1 << 20, marks(body)))
+    assert len(all_of(body)) == 100
+    monkeypatch.setattr(task_list, "LIST", Size(1 << 20, marks(body) - 1))
+    with pytest.raises(MalformedAnswer, match="the list has more than"):
+        all_of(body)
+    reader = AllTasks()
+    for start in range(0, len(body), 1000):
+        reader.feed(body[start : start + 1000])
+    assert reader.enough
+    assert len(reader.tasks) < 100
+    assert news_of({"99": None}, *(row(str(number), input={"a": [[]] * 50}) for number in range(100))).news
 
 
 odd_rows = values | st.fixed_dictionaries(

@@ -56,7 +56,17 @@ class Raw:
     data: bytes
 
 
-Action: TypeAlias = Reply | Drop | Hang | Raw
+@dataclass(frozen=True)
+class Endless:
+    """Send the head, and then the piece again and again until the other side hangs up."""
+
+    head: bytes
+    piece: bytes
+    pause: float = 0.0
+    """Seconds between two pieces."""
+
+
+Action: TypeAlias = Reply | Drop | Hang | Raw | Endless
 Handler: TypeAlias = Callable[[Arrival], Action | Awaitable[Action]]
 
 
@@ -68,6 +78,8 @@ class ScriptedService:
         self.arrivals: list[Arrival] = []
         self.connections: set[asyncio.StreamWriter] = set()
         self.opened = 0
+        self.sent = 0
+        """Bytes of endless bodies."""
         self.url = ""
         self.server: asyncio.Server | None = None
 
@@ -125,6 +137,13 @@ class ScriptedService:
             writer.write(action.data)
             await writer.drain()
             return False
+        if isinstance(action, Endless):
+            writer.write(action.head)
+            while True:
+                writer.write(action.piece)
+                self.sent += len(action.piece)
+                await writer.drain()
+                await asyncio.sleep(action.pause)
         assert isinstance(action, Reply)
         if action.delay:
             await asyncio.sleep(action.delay)
