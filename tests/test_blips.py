@@ -409,7 +409,7 @@ async def test_a_name_that_does_not_resolve_for_a_while(
         # By this clock names are remembered for ten seconds.
         monkeypatch.setattr("aiohttp.connector.monotonic", loop_of_test().time)
         url = server.url.replace("127.0.0.1", "service.example")
-        async with AIVideoMaker("ak_test", base_url=url, limiter=RateLimiter()) as client:
+        async with AIVideoMaker("ak_test", base_url=url, limiter=RateLimiter(), allow_http=True) as client:
             assert TROUBLE[1] < await waits(way, client, waiters) < TROUBLE[1] + SOON
     assert 5 < sum(TROUBLE[0] <= at < TROUBLE[1] for at in asked) < 60
 
@@ -423,7 +423,9 @@ async def test_a_name_that_does_not_resolve_in_a_session_of_the_caller() -> None
         connector = aiohttp.TCPConnector(resolver=down, use_dns_cache=False, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as http:
             url = server.url.replace("127.0.0.1", "service.example")
-            async with AIVideoMaker("ak_test", base_url=url, limiter=RateLimiter(), http=http) as client:
+            async with AIVideoMaker(
+                "ak_test", base_url=url, limiter=RateLimiter(), allow_http=True, http=http
+            ) as client:
                 assert TROUBLE[1] < await waits(all_ways, client) < TROUBLE[1] + SOON
     assert most_in_a_minute(server) <= 60
 

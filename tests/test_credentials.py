@@ -36,6 +36,7 @@ from aivideomaker_async import (
     TextToVideo,
     WaitTimeout,
     connections,
+    transport,
 )
 from aivideomaker_async.secrecy import HiddenText, Secret
 from aivideomaker_async.webhooks import WebhookReceiver
@@ -235,7 +236,8 @@ async def test_no_error_shows_a_secret(name: str, http: aiohttp.ClientSession | 
 
 async def test_no_answer_that_is_refused_while_it_comes_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been read until then is as good an echo as any."""
-    monkeypatch.setattr("aivideomaker_async.transport.LARGEST_ANSWER", 100)
+    check = transport._check_size
+    monkeypatch.setattr(transport, "_check_size", lambda response, _, request: check(response, 10**12, request))
     async with talking_to(BREAKS["no JSON, but an echo"]) as (_, client):
         for name in ("get_status", "list_tasks", "submit"):
             error = await failure_of(CALLS[name](client))

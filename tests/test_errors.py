@@ -21,7 +21,10 @@ DETAILS = TaskDetails(id="tv_1", status=TaskStatus.FAILED, output=TaskOutput(err
 ANSWERED: dict[str, Any] = {"status": 418, "method": "GET", "path": "/p", "code": "TEAPOT", "retry_after": 1.5}
 CALLED: dict[str, Any] = {"method": "GET", "path": "/p"}
 ANSWERS: list[type[APIError]] = [APIError, *APIError.__subclasses__()]
-TRANSPORTS: list[type[TransportError]] = [TransportError, *TransportError.__subclasses__()]
+TRANSPORTS: list[type[TransportError]] = [
+    TransportError,
+    *(kind for kind in TransportError.__subclasses__() if kind.__module__ == errors.__name__),
+]
 
 
 class Handle:

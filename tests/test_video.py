@@ -775,7 +775,7 @@ async def test_a_private_address_is_refused_unless_allowed(tmp_path: Path) -> No
 async def test_the_address_of_the_service_decides(base_url: str, private: bool) -> None:
     """A service in one's own network may have its files there."""
     details = video_at("http://127.0.0.1:9/v").details
-    async with AIVideoMaker("ak_test", base_url=base_url) as client:
+    async with AIVideoMaker("ak_test", base_url=base_url, allow_http=True) as client:
         video = client.task("ck1")._video(details)
     with pytest.raises(DownloadError) as caught:
         await first_piece(evolve(video, url="http://127.0.0.1:9/v"))

@@ -137,7 +137,7 @@ def test_without_an_event_loop_of_asyncio_every_call_says_what_is_missing() -> N
     WebhookReceiver(client, "https://me.example")
     by_hand(client.aclose())
     video = Video.of(TaskDetails(id="ck1", status="COMPLETED", output=None))  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="no http"):
+    with pytest.raises(RuntimeError, match="no running event loop"):
         by_hand(video.stream().__aenter__())
 
 
