@@ -60,18 +60,16 @@ def open_file_session(source: Source) -> aiohttp.ClientSession:
         connector = source.http.connector
         if source.http.closed or connector is None:
             raise ConfigurationError("the aiohttp session that was passed as `http` is closed")
-    try:
-        session = aiohttp.ClientSession(
-            connector=connector,
-            connector_owner=source.http is None,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # Else aiohttp would look for a password in ~/.netrc.
-            trust_env=False,
-        )
-    except RuntimeError as error:
-        raise ConfigurationError(
-            f"the aiohttp session that was passed as `http` cannot be used here: {error}"
-        ) from None
+        # No public name for this either, and aiohttp's own error leaves half a session behind.
+        if getattr(connector, "_loop", None) not in {None, asyncio.get_running_loop()}:
+            raise ConfigurationError("the aiohttp session that was passed as `http` belongs to another event loop")
+    session = aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=source.http is None,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # Else aiohttp would look for a password in ~/.netrc.
+        trust_env=False,
+    )
     # aiohttp would ask a second time by itself, which nobody counts. There is no public switch.
     session._retry_connection = False
     return session
@@ -145,6 +143,8 @@ async def check_host(source: Source, url: URL, *, direct: bool) -> None:
 async def _check_name(source: Source, host: str) -> None:
     # The caller's connector may resolve it in another way, or to something else; a proxy does it elsewhere.
     with suppress(OSError, UnicodeError):
-        for found in await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM):
-            if not is_public_address(str(found[4][0])):
-                raise source.private(f"{host} ({found[4][0]})")
+        async with asyncio.timeout(source.timeout):
+            answers = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        for address in (str(answer[4][0]) for answer in answers):
+            if not is_public_address(address):
+                raise source.private(f"{host} ({address})")

@@ -172,10 +172,10 @@ def _head(response: aiohttp.ClientResponse) -> Head:
 
 
 def _translate(error: Exception, source: Source) -> TransportError | DownloadError:
-    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, NotPublic):
-        return source.private(f"{error.host} ({error.os_error})")
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
         return source.failed(f"its server cannot be trusted: {_reason(error)}")
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, NotPublic):
+        return source.private(f"{error.host} ({error.os_error})")
     if isinstance(error, ValueError):
         return source.failed(f"its URL cannot be used: {_reason(error)}")
     if isinstance(error, TimeoutError):

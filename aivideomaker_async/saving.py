@@ -68,6 +68,8 @@ async def save(part: PartFile, begin: Callable[[Transfer], Fetch], *, most: int,
 async def _fill(part: PartFile, fetch: Fetch, progress: Progress | None) -> None:
     transfer = fetch.transfer
     buffer = bytearray()
+    if progress is not None and transfer.position:
+        progress(transfer.position, transfer.total)
     while (piece := await fetch.read()) is not None:
         if piece.start == 0 and transfer.version is not None:
             buffer = bytearray()

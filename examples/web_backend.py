@@ -32,6 +32,7 @@ from aivideomaker_async import (
     TaskFailed,
     TaskNotFound,
     TextToVideo,
+    VideoStream,
     WaitTimeout,
 )
 
@@ -104,7 +105,7 @@ async def _events(watch: StatusWatch) -> AsyncIterator[str]:
         await watch.aclose()
 
 
-async def opened(request: Request, task_id: str) -> AsyncIterator[AsyncIterator[bytes]]:
+async def opened(request: Request, task_id: str) -> AsyncIterator[VideoStream]:
     """The finished video as it arrives; waits a little for one that is not finished. Closed after the answer."""
     client: AIVideoMaker = request.app.state.client
     video = await client.task(task_id).result(timeout=25)
@@ -113,6 +114,7 @@ async def opened(request: Request, task_id: str) -> AsyncIterator[AsyncIterator[
 
 
 @app.get("/videos/{task_id}/video")
-async def download(pieces: Annotated[AsyncIterator[bytes], Depends(opened)]) -> StreamingResponse:
-    """The bytes of the video, passed on without being kept."""
-    return StreamingResponse(pieces, media_type="video/mp4")
+async def download(pieces: Annotated[VideoStream, Depends(opened)]) -> StreamingResponse:
+    """The bytes of the video, passed on without being kept. A browser that knows the length notices what is missing."""
+    headers = {} if pieces.length is None else {"Content-Length": str(pieces.length)}
+    return StreamingResponse(pieces, media_type=pieces.content_type or "video/mp4", headers=headers)

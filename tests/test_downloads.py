@@ -29,7 +29,7 @@ from aivideomaker_async.simulator import Simulator
 from tests.support.cancelling import cancel_everywhere
 from tests.support.files import CLIP, FileHost, files, open_files, video_at
 from tests.support.leaks import our_tasks, settle
-from tests.support.scripted import Action, Arrival, Reply, row, scripted
+from tests.support.scripted import Action, Arrival, Drop, Reply, row, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -137,7 +137,7 @@ async def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
         (5, Reply(206, b"1"), None),
         (5, Reply(410), None),
         (5, Reply(500), None),
-        (5, Reply(body=b"", cut=0), None),
+        (5, Drop(), None),
         (4, Reply(200, b"12345"), "with 4 bytes, and the video has 5"),
         (6, Reply(206, b"1", {"Content-Range": "bytes 0-0/5"}), "with 6 bytes, and the video has 5"),
         (0, Reply(410), "with 0 bytes, and the video has more"),
@@ -383,5 +383,6 @@ async def test_a_client_lists_once_and_leaves_out_what_is_gone(tmp_path: Path) -
             outcomes = await client.download_all(tmp_path, name=lambda video: video.id)
     assert [(outcome.video.id, outcome.path) for outcome in outcomes] == [("new", tmp_path / "new")]
     assert service.paths() == ["GET /api/v1/tasks", "GET /new"]
+    assert {arrival.connection for arrival in service.arrivals} == {1}, "both came through the same session"
     assert service.arrivals[0].headers["key"] == "ak_test"
     assert "key" not in service.arrivals[1].headers

@@ -146,7 +146,9 @@ async def test_the_proxy_of_a_callers_session_is_used(way: str, monkeypatch: pyt
                 with warnings.catch_warnings(action="ignore"):
                     http._default_proxy_auth = aiohttp.BasicAuth("me", "pw")
             # No name is looked up here: the proxy does that.
+            asked = resolve_to(monkeypatch, "127.0.0.1")
             assert await get("http://cdn.example/v", http=http, private=False) == b"x"
+            assert asked == []
             assert len(proxy.arrivals) == 1
             with pytest.raises(DownloadError, match="not of the public internet"):
                 await get("http://10.1.2.3/v", http=http, private=False)
@@ -173,6 +175,19 @@ async def test_a_session_of_the_caller_is_left_open_and_must_be_of_use() -> None
         assert not http.closed
     with pytest.raises(ConfigurationError, match="closed"):
         await get("http://127.0.0.1:9", http=http)
+
+
+def test_a_session_of_another_event_loop_is_named() -> None:
+    """Each loop needs one of its own."""
+
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        http = one.run(make())
+        with pytest.raises(ConfigurationError, match="belongs to another event loop"):
+            other.run(get("http://127.0.0.1:9", http=http))
+        one.run(http.close())
 
 
 # --- redirects ---------------------------------------------------------------------------------------

@@ -233,10 +233,12 @@ def test_a_disk_that_is_full_is_an_error_of_the_system(identity: str | None, tar
 
 def test_what_the_disk_may_have_lost_is_not_kept(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an error of fsync the system may say that all is well, though it is not."""
+    monkeypatch.setattr("aivideomaker_async.part_file.SAFE_EVERY", 5)
     part = PartFile(target, overwrite=False, identity="me")
     part.open()
     part.begin(V1)
     part.write(NEW)
+    assert part._safe == len(NEW)
 
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")

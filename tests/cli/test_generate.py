@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from attrs import evolve, frozen
 
 from aivideomaker_async import AIVideoMaker, ImageInput, InsufficientCredits, TextToVideo, VideoSpec, VideoTask
+from aivideomaker_async._core.file_version import Version, identify
 from aivideomaker_async.cli.demo import picture
+from aivideomaker_async.part_file import PartFile
 from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
@@ -78,6 +81,26 @@ def test_output_saves_the_video(cli: Command, service: ThreadedSimulator, tmp_pa
     assert (ran.code, ran.out) == (0, f"{target}\n")
     assert target.read_bytes() == BUNDLED_CLIP.read_bytes()
     assert f"saved, {BUNDLED_CLIP.stat().st_size / 1000:.0f} kB" in ran.err
+
+
+def test_a_download_that_broke_off_is_taken_up_by_the_command_that_is_told(
+    cli: Command, service: ThreadedSimulator, tmp_path: Path
+) -> None:
+    """Only what is missing is asked for."""
+    assert cli(*T2V).code == 0
+    (task,) = service.tasks.values()
+    clip = BUNDLED_CLIP.read_bytes()
+    url, target = f"{service.url}/videos/{task.id}.mp4", tmp_path / "sunset.mp4"
+    part = PartFile(target, overwrite=False, identity=identify(url, task.id))
+    part.open()
+    part.begin(Version(etag=f'"{hashlib.sha256(clip).hexdigest()[:32]}"', total=len(clip)))
+    part.write(clip[:1000])
+    part.give_up()
+    result = cli("watch", task.id, "--output", str(target), "--json").events[-1]
+    assert (result["path"], result["bytes"]) == (str(target), len(clip))
+    assert target.read_bytes() == clip
+    assert [arrival.status for arrival in service.requests if arrival.path.endswith(".mp4")] == [206]
+    assert [path.name for path in tmp_path.iterdir()] == ["sunset.mp4"]
 
 
 def test_json_tells_the_path_and_the_size(cli: Command, service: ThreadedSimulator, tmp_path: Path) -> None:

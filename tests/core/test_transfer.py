@@ -106,6 +106,8 @@ def test_a_part_may_be_shorter_than_what_was_asked_for() -> None:
         part(39, 100),
         part(41, 100),
         part(0, 100),
+        part(39, 100, length=None),
+        part(41, 100, length=None),
         part(40, 101, 101),
         part(40, 100, etag='"v2"'),
         part(40, 100, etag='W/"v1"'),
