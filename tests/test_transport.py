@@ -213,6 +213,7 @@ async def test_a_bomb_is_refused_and_others_run_meanwhile(request_: Request, cod
     packer = zlib.compressobj(9, wbits=31 if coding == "gzip" else 15)
     bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(60)]) + packer.flush()
     small = evolve(request_, size=Size(2 << 20, 1000))
+    sink = _Nowhere() if request_.about == "endpoint" else None
     rounds = 0
 
     async def run_beside() -> None:
@@ -227,12 +228,12 @@ async def test_a_bomb_is_refused_and_others_run_meanwhile(request_: Request, cod
             tracemalloc.start()
             try:
                 with pytest.raises(BadResponse, match="larger than 2097152 bytes"):
-                    await transport.send(small, timeout=5, sending=Sending(), sink=_Nowhere())
+                    await transport.send(small, timeout=5, sending=Sending(), sink=sink)
                 _, peak = tracemalloc.get_traced_memory()
             finally:
                 tracemalloc.stop()
                 beside.cancel()
-    assert rounds > (2 << 20) / SLICE
+    assert rounds > (1 << 20) / SLICE
     assert peak < 16 << 20
 
 

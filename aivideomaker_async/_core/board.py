@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import chain
 from math import inf, isfinite
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -47,6 +48,12 @@ Step: TypeAlias = "tuple[str, Want | None]"
 
 LONGEST_ID: Final = 1000
 """Characters of an id or reference that is taken seriously."""
+
+LARGEST_NEWS: Final = 100_000
+"""Characters of what is told of one task. With an image in its input it is more: who waits for it asks the service."""
+
+LARGEST_MESSAGE: Final = 1 << 24
+"""Characters of a message that is looked at: more than a hundred of the largest news."""
 
 AT_ONCE: Final = 100
 """Wants in one message, or in one step of anything: one or two milliseconds of work."""
@@ -383,6 +390,8 @@ def is_id(value: object) -> bool:
 
 
 def _parsed(text: str | bytes) -> object:
+    if len(text) > LARGEST_MESSAGE:
+        return None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -395,11 +404,12 @@ def _parsed(text: str | bytes) -> object:
 def write_news(task_id: str, news: News) -> str:
     """An observation as the row of JSON that the service might have sent, for `read_news`."""
     if isinstance(news, TaskDetails):
-        try:
-            return json.dumps({**answers.task_row(news), "id": task_id}, separators=(",", ":"))
-        except (TypeError, ValueError, RecursionError):
-            # Nothing that came from the service; its status can be told all the same.
-            news = news.status
+        with suppress(TypeError, ValueError, RecursionError):
+            row = json.dumps({**answers.task_row(news), "id": task_id}, separators=(",", ":"))
+            if len(row) <= LARGEST_NEWS:
+                return row
+        # Too long, or nothing that came from the service; its status can be told all the same.
+        news = news.status
     return json.dumps({"id": task_id, "status": str(news)}, separators=(",", ":"))
 
 

@@ -367,6 +367,29 @@ def test_news_that_cannot_be_written_is_told_by_its_status() -> None:
     assert read_news(board.write_news("a", evolve(DETAILS, extra={"x": object()}))) == ("a", COMPLETED)
 
 
+def test_news_that_is_very_long_is_told_by_its_status() -> None:
+    """An image in the input of a task is not sent to every process."""
+    image = {"image": "x" * board.LARGEST_NEWS}
+    assert read_news(board.write_news("a", evolve(DETAILS, input=image))) == ("a", COMPLETED)
+    image = {"image": "x" * (board.LARGEST_NEWS // 2)}
+    assert read_news(board.write_news("a", evolve(DETAILS, input=image))) == ("a", evolve(DETAILS, input=image))
+
+
+def test_a_message_that_is_very_long_is_not_looked_at() -> None:
+    """Whoever reaches the place where members meet may write there."""
+    beat = board.write_message("lead", "m")
+    assert read_message(beat + " " * 1000) is not None
+    assert read_message(beat + " " * board.LARGEST_MESSAGE) is None
+    assert read_news(board.write_news("a", PROGRESS) + " " * board.LARGEST_MESSAGE) is None
+
+
+@pytest.mark.parametrize("task_id", [".", "..", "", "\ud800", "x" * 1001, 5, None])
+def test_what_others_want_can_be_asked_for(task_id: object) -> None:
+    """An id that fits into no path is none, also when another process says so."""
+    assert not board.is_id(task_id)
+    assert board.is_id("../x")
+
+
 @pytest.mark.parametrize(
     "row", [5, None, "", "[]", b"{", {}, {"id": 5, "status": "PROGRESS"}, {"id": "a"}, {"id": "a", "status": 5}]
 )
