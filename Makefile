@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
+# Some tests instead of all: make test TESTS=tests/core
+TESTS ?=
 # One process a core; the pages of the docs and what shares a server stay together.
 IN_PARALLEL := -n auto --dist loadfile
 
@@ -35,7 +37,7 @@ demo: $(VENV)/.demo
 	$(BIN)/aivideomaker demo --output-dir $(DEMO_OUTPUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(IN_PARALLEL)
+	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

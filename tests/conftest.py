@@ -16,7 +16,7 @@ from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures
 from tests.support.virtual_clock import VirtualClockLoop
 
 # A loaded machine is slow, and that is no fault.
-for profile, examples in (("usual", 50), ("brief", 10), ("thorough", 1000)):
+for profile, examples in (("usual", 30), ("brief", 10), ("thorough", 1000)):
     settings.register_profile(
         profile, max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )

@@ -50,6 +50,7 @@ class Shop:
         self.override: Callable[[Arrival], Action | None] = lambda _: None
         self.answer_after = 0.0
         self.lasts = 60.0
+        self.videos_at = "https://cdn.example"
 
     async def __call__(self, arrival: Arrival) -> Action:
         if (action := self.override(arrival)) is not None:
@@ -120,7 +121,7 @@ class Shop:
             "createdAt": self.clock(task.at).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "model": task.model,
             "input": shown,
-            "output": {"url": f"https://cdn.example/{task.id}.mp4"} if status == "COMPLETED" else None,
+            "output": {"url": f"{self.videos_at}/{task.id}.mp4"} if status == "COMPLETED" else None,
             "status": status,
             "completedAt": None,
         }
