@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from anyio import CancelScope, fail_after
 
-from .errors import AIVideoMakerError, ConfigurationError
+from .errors import AIVideoMakerError, ConfigurationError, SubmitOutcomeUnknown
 from .secrecy import shorten
 
 if TYPE_CHECKING:
@@ -40,12 +40,17 @@ def check_on_cancel(value: OnCancel) -> None:
         raise ConfigurationError(f"on_cancel={value!r}: must be 'leave' or 'cancel'")
 
 
-async def submit_or_cancel(submit: Coroutine[Any, Any, VideoTask], is_under_way: Callable[[], bool]) -> VideoTask:
+async def submit_or_cancel(
+    submit: Coroutine[Any, Any, VideoTask],
+    is_under_way: Callable[[], bool],
+    on_unknown: Callable[[SubmitOutcomeUnknown], object],
+) -> VideoTask:
     """Submit; when that is cancelled on its way, see it through and cancel its task.
 
     Args:
         submit: the call.
         is_under_way: whether the service may have got any of it.
+        on_unknown: is told that it is not known what became of it, since nobody else is.
     """
     # In a task of its own, since a coroutine that was cancelled cannot go on.
     own = asyncio.get_running_loop().create_task(submit, name="aivideomaker_async.submit")
@@ -55,8 +60,11 @@ async def submit_or_cancel(submit: Coroutine[Any, Any, VideoTask], is_under_way:
         with CancelScope(shield=True):
             if is_under_way():
                 await asyncio.wait([own], timeout=PATIENCE)
-            if own.done() and not own.cancelled() and own.exception() is None:
-                await cancel_paid(own.result())
+            if own.done() and not own.cancelled():
+                if own.exception() is None:
+                    await cancel_paid(own.result())
+                elif isinstance(unknown := own.exception(), SubmitOutcomeUnknown):
+                    on_unknown(unknown)
         raise
     finally:
         if not own.done():

@@ -252,7 +252,7 @@ class AIVideoMaker:
             spec: what to generate; or the name of a model, with the fields of the request in `body`.
             body: the fields of the request under their wire names, when `spec` is a name.
             webhook_url: where the service shall tell of changes.
-            idempotency_key: 8 to 128 characters that name this submit; by default a fresh one. Within one client the
+            idempotency_key: 8 to 128 characters that name this submit; by default a fresh one. Within one process the
                 same key gives the same task, whatever the service does with keys.
             max_credits: refuse when the price is higher (2026-09).
             timeout: seconds for the call with all its attempts; None for the client's `call_timeout`.
@@ -298,6 +298,23 @@ class AIVideoMaker:
         loop = self._session.check_usable()
         limit = None if timeout is None else _checks.seconds("timeout", timeout)
         bought = await self._submitter.reconcile(error, timeout=limit)
+        return None if bought is None else self._handle(bought, error.model, None, None, loop.time())
+
+    def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
+        """Tell what became of a submit, when you have found out by other means. No request is made.
+
+        Args:
+            error: from `submit`, `unsettled` or `on_unsettled`.
+            task_id: the id of its task, for example of one of the `candidates`; None when there is none.
+
+        Returns:
+            The handle of the task, or None.
+
+        Raises:
+            ConfigurationError: the client cannot be used, or `task_id` can be no id.
+        """
+        loop = self._session.check_usable()
+        bought = self._submitter.settle(error, None if task_id is None else requests.check_task_id(task_id))
         return None if bought is None else self._handle(bought, error.model, None, None, loop.time())
 
     async def generate(
@@ -569,7 +586,9 @@ class AIVideoMaker:
     ) -> VideoTask:
         if on_cancel == "leave":
             return await submit
-        return await submit_or_cancel(submit, lambda: self._submitter.is_under_way(key.text))
+        return await submit_or_cancel(
+            submit, lambda: self._submitter.is_under_way(key.text), on_unknown=self._submitter.tell
+        )
 
     # --- for the handles -----------------------------------------------------------------------------
 

@@ -8,8 +8,10 @@ somebody asks again.
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import logging
+import random
 import time
 import uuid
 from collections import OrderedDict
@@ -19,7 +21,6 @@ from datetime import UTC, datetime
 from math import inf
 from threading import Lock
 from typing import Final, Self
-from weakref import WeakValueDictionary
 
 from attrs import define, field, frozen
 
@@ -30,7 +31,14 @@ from ._core.requests import Request, Sending
 from ._core.retry import Failure
 from ._core.task_list import TasksOfSubmits
 from .admission import too_late
-from .errors import AIVideoMakerError, APIError, IdempotencyConflict, SubmitOutcomeUnknown, TransportError
+from .errors import (
+    AIVideoMakerError,
+    APIError,
+    IdempotencyConflict,
+    RequestTimeout,
+    SubmitOutcomeUnknown,
+    TransportError,
+)
 from .secrecy import shorten
 from .session import Session, Settings, failure_of
 from .tasks import SubmittedTask, TaskDetails
@@ -41,6 +49,18 @@ logger: Final = logging.getLogger(__name__)
 
 KEYS_KNOWN: Final = 10_000
 """Idempotency keys of callers that are remembered with their tasks."""
+
+ACCOUNTS_KNOWN: Final = 64
+"""Accounts of which a process remembers what it has bought, though no client is open."""
+
+BUSY: Final = 0.25
+"""Seconds between two looks whether another client is still at work on a submit."""
+
+LEAST_TIME: Final = 5.0
+"""Seconds that must be left for a submit to be sent again: with less, its answer would only be lost as well."""
+
+PERHAPS_DONE: Final = frozenset({409, 425, 444, 499})
+"""Statuses of proxies, which say nothing of what the service has done, unless it is the service that says them."""
 
 SPACING: Final = 2
 """Looks at the list are no closer than this many requests that the limit sustains: others need it as well."""
@@ -82,16 +102,34 @@ class _Account:
     ledger: Ledger = field(factory=Ledger)
     lock: Lock = field(factory=Lock)
     """Clients may live in several threads. It is held for moments, and never while anything is awaited."""
+    _known: OrderedDict[str, tuple[str, Order]] = field(factory=OrderedDict[str, tuple[str, Order]])
+
+    def remember(self, key: str, task_id: str, order: Order) -> None:
+        """The task of a submit whose key may come again."""
+        with self.lock:
+            self._known[key] = task_id, order
+            if len(self._known) > KEYS_KNOWN:
+                self._known.popitem(last=False)
+
+    def known(self, key: str) -> tuple[str, Order] | None:
+        """The task of the submit with this key, and what was ordered, if that is remembered."""
+        with self.lock:
+            return self._known.get(key) or self.ledger.claimed_with(key)
 
 
-_accounts: Final[WeakValueDictionary[tuple[str, bytes], _Account]] = WeakValueDictionary()
+# They outlive their clients: a program may open one for each job.
+_accounts: Final[OrderedDict[tuple[str, bytes], _Account]] = OrderedDict()
 _accounts_lock: Final = Lock()
 
 
 def _account(settings: Settings) -> _Account:
     digest = hashlib.sha256(settings.key.reveal().encode()).digest()
     with _accounts_lock:
-        return _accounts.setdefault((settings.base_url, digest), _Account())
+        account = _accounts.setdefault((settings.base_url, digest), _Account())
+        _accounts.move_to_end((settings.base_url, digest))
+        if len(_accounts) > ACCOUNTS_KNOWN:
+            _accounts.popitem(last=False)
+        return account
 
 
 @define(eq=False)
@@ -128,8 +166,8 @@ class Submitter:
         self._account = _account(session.settings)
         self._looking = asyncio.Lock()
         self._asked_at = -inf
+        self._failed: tuple[float, APIError | TransportError] | None = None
         self._turns: dict[str, _Turn] = {}
-        self._known: OrderedDict[str, tuple[Order, SubmittedTask]] = OrderedDict()
         self._at_work: dict[str, tuple[Submit, Sending]] = {}
         self._unsettled: dict[str, _Unsettled] = {}
 
@@ -164,17 +202,15 @@ class Submitter:
         if not is_callers_key:
             return await self._see_through(Submit(key, order, self._grace), request, deadline)
         async with self._turn(request, key, deadline):
-            if (known := self._known.get(key)) is not None:
-                self._check_same(request, known[0], order)
-                return Bought(known[1])
-            earlier = self._unsettled.get(key)
+            earlier = await self._not_at_work(request, key, deadline)
+            if (known := self._account.known(key)) is not None:
+                self._check_same(request, known[1], order)
+                return Bought(SubmittedTask(task_id=known[0]))
             if earlier is not None:
-                self._check_same(request, earlier.submit.order, order)
-            submit = Submit(key, order, self._grace) if earlier is None else earlier.submit
+                self._check_same(request, earlier.order, order)
+            submit = Submit(key, order, self._grace) if earlier is None else earlier
             bought = await self._see_through(submit, request, deadline)
-            self._known[key] = order, bought.answer
-            if len(self._known) > KEYS_KNOWN:
-                self._known.popitem(last=False)
+            self._account.remember(key, bought.answer.task_id, order)
             return bought
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
@@ -188,21 +224,60 @@ class Submitter:
         key = error.idempotency_key
         request = requests.list_tasks()
         async with self._turn(request, key, deadline):
-            with self._account.lock:
-                task_id = self._account.ledger.claimed_with(key)
-            if task_id is not None:
+            submit = await self._not_at_work(request, key, deadline)
+            if (known := self._account.known(key)) is not None:
                 self._unsettled.pop(key, None)
-                return Bought(SubmittedTask(task_id=task_id))
-            earlier = self._unsettled.get(key)
-            submit = self._restore(error) if earlier is None else earlier.submit
+                return Bought(SubmittedTask(task_id=known[0]))
+            story = str(error.args[0]).partition("; the outcome")[0]
+            is_known = submit is not None
+            submit = submit or self._restore(error)
             async with self._accounted_for(submit, Sending()):
-                details = await self._settle(submit, deadline, str(error.args[0]).partition("; the outcome")[0])
-            return None if details is None else _adopted(details)
+                await self._look_anew(submit, story, deadline)
+                if not is_known:
+                    # Now the service has told its time.
+                    submit.sent = self._restore(error).sent
+                details = await self._settle(submit, deadline, story)
+            if details is None:
+                return None
+            self._account.remember(key, details.id, submit.order)
+            return _adopted(details)
+
+    async def _look_anew(self, submit: Submit, story: str, deadline: float) -> None:
+        """Look at the list as it is now: what is remembered may be of another day."""
+        asked_after = asyncio.get_running_loop().time()
+        try:
+            await self._look(asked_after, deadline)
+        except (APIError, TransportError) as failed:
+            raise self._unknown(submit, f"{story}; and the task list cannot be had ({failed})") from failed
+
+    def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> Bought | None:
+        """Somebody has found out: it is this task, or there is none."""
+        key = error.idempotency_key
+        with self._account.lock:
+            submit = self._account.ledger.open_with(key) or self._restore(error)
+            self._account.ledger.settle(submit, task_id, _moment())
+        self._unsettled.pop(key, None)
+        if task_id is None:
+            return None
+        self._account.remember(key, task_id, submit.order)
+        return Bought(SubmittedTask(task_id=task_id))
+
+    async def _not_at_work(self, request: Request, key: str, deadline: float) -> Submit | None:
+        """The unsettled submit with this key, once no other client of this process is at work on it."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with self._account.lock:
+                submit = self._account.ledger.open_with(key)
+            if submit is None or submit.state is State.GIVEN_UP:
+                return submit
+            if loop.time() >= deadline:
+                raise _busy(request)
+            await self._session.rest(request, BUSY, deadline)
 
     # --- one submit ----------------------------------------------------------------------------------
 
     async def _see_through(self, submit: Submit, request: Request, deadline: float) -> Bought:
-        sending = Sending(lambda: self._sent(submit))
+        sending = Sending(lambda sent: self._sent(submit, sent=sent))
         async with self._accounted_for(submit, sending):
             attempt = 1
             if submit.state is State.GIVEN_UP:
@@ -225,7 +300,7 @@ class Submitter:
             request, answers.submitted, expected="taskId", timeout=max(left, 0.0), sending=sending
         )
         with self._account.lock:
-            self._account.ledger.answered(submit, answer.task_id, _moment(), replayed=answer.idempotent_replay is True)
+            self._account.ledger.answered(submit, answer.task_id, _moment())
         return Bought(answer)
 
     async def _after(self, submit: Submit, error: APIError | TransportError, deadline: float) -> TaskDetails | None:
@@ -235,7 +310,7 @@ class Submitter:
             APIError, TransportError: there is no task, and another attempt would not help.
             SubmitOutcomeUnknown: that cannot be known.
         """
-        is_lost = failure_of(error) is Failure.LOST
+        is_lost = failure_of(error) is Failure.LOST or _says_nothing(error)
         # A refusal may be the echo of an earlier attempt, which came through late: its key is used, its credits spent.
         if not is_lost and not submit.was_lost:
             with self._account.lock:
@@ -251,8 +326,9 @@ class Submitter:
 
     async def _rest_before(self, request: Request, error: AIVideoMakerError, attempt: int, deadline: float) -> None:
         policy = self._session.settings.policy
-        pause = policy.backoff(attempt, 0.5)
-        if attempt >= policy.max_attempts or asyncio.get_running_loop().time() + pause >= deadline:
+        # Hundreds that were lost together do not come back together.
+        pause = policy.backoff(attempt, random.random())
+        if attempt >= policy.max_attempts or asyncio.get_running_loop().time() + pause + LEAST_TIME >= deadline:
             raise error
         logger.info("nothing was created; attempt %d in %.2f s", attempt + 1, pause)
         await self._session.rest(request, pause, deadline)
@@ -273,7 +349,7 @@ class Submitter:
             unknown = error if isinstance(error, SubmitOutcomeUnknown) else self._unknown(submit, _cause(error))
             self._remember(submit, unknown)
             if not isinstance(error, Exception):
-                self._tell(unknown)
+                self.tell(unknown)
                 raise
             if unknown is error:
                 raise
@@ -283,14 +359,17 @@ class Submitter:
         finally:
             del self._at_work[submit.key]
 
-    def _sent(self, submit: Submit) -> None:
+    def _sent(self, submit: Submit, *, sent: bool) -> None:
         with self._account.lock:
-            self._account.ledger.sent(submit, _moment())
+            if sent:
+                self._account.ledger.sent(submit, _moment())
+            elif submit.state is State.UNDER_WAY:
+                self._account.ledger.refused(submit)
 
     def _remember(self, submit: Submit, unknown: SubmitOutcomeUnknown) -> None:
         with self._account.lock:
             if submit.state is State.UNDER_WAY:
-                self._account.ledger.lost(submit, asyncio.get_running_loop().time())
+                self._account.ledger.lost(submit, _moment().loop)
             self._account.ledger.give_up(submit)
         self._unsettled[submit.key] = _Unsettled(submit, unknown)
 
@@ -299,7 +378,8 @@ class Submitter:
             self._account.ledger.close(submit)
         self._unsettled.pop(submit.key, None)
 
-    def _tell(self, unknown: SubmitOutcomeUnknown) -> None:
+    def tell(self, unknown: SubmitOutcomeUnknown) -> None:
+        """Nobody gets this error but `unsettled` and the callback."""
         logger.warning("%s", unknown)
         if self._on_unsettled is None:
             return
@@ -315,7 +395,9 @@ class Submitter:
     ) -> TaskDetails | None:
         """The task of a lost submit; None when it was not created."""
         loop = asyncio.get_running_loop()
-        submit.state = State.LOST
+        if submit.state is State.GIVEN_UP:
+            with self._account.lock:
+                self._account.ledger.resume(submit)
         pause = LOOK_FAILED
         while True:
             with self._account.lock:
@@ -349,13 +431,20 @@ class Submitter:
         except TimeoutError:
             raise too_late(request) from None
         try:
-            if self._asked_at < at:
+            if self._failed is not None and self._failed[0] > at:
+                # It was another's look, and says enough.
+                raise copy.copy(self._failed[1])
+            if self._asked_at < at or self._account.ledger.is_blank:
                 asked_at = loop.time()
                 with self._account.lock:
                     wanted = self._account.ledger.wanted()
-                reader = await self._session.read_list(
-                    request, lambda: TasksOfSubmits(wanted), timeout=max(deadline - loop.time(), 0.0)
-                )
+                try:
+                    reader = await self._session.read_list(
+                        request, lambda: TasksOfSubmits(wanted), timeout=max(deadline - loop.time(), 0.0)
+                    )
+                except (APIError, TransportError) as error:
+                    self._failed = loop.time(), error
+                    raise
                 self._take(reader, asked_at)
         finally:
             self._looking.release()
@@ -405,7 +494,7 @@ class Submitter:
     def _restore(self, error: SubmitOutcomeUnknown) -> Submit:
         """A submit of another client, perhaps of another process."""
         now, service_now = _moment(), self._session.service_time()
-        age = service_now - error.began_at.timestamp()
+        age = max(0.0, service_now - error.began_at.timestamp())
         order = error._order if isinstance(error._order, Order) else Order(error.model, {})
         submit = Submit(
             error.idempotency_key, order, self._grace, State.GIVEN_UP, Moment(now.loop - age, now.wall - age)
@@ -434,7 +523,7 @@ class Submitter:
                 async with asyncio.timeout_at(deadline):
                     await turn.lock.acquire()
             except TimeoutError:
-                raise too_late(request) from None
+                raise _busy(request) from None
             try:
                 self._session.check_usable()
                 yield
@@ -447,7 +536,22 @@ class Submitter:
 
 
 def _moment() -> Moment:
-    return Moment(asyncio.get_running_loop().time(), time.time())
+    try:
+        now = asyncio.get_running_loop().time()
+    except RuntimeError:
+        # The loop has gone, and with it a submit under way, which is not to be forgotten.
+        now = time.monotonic()
+    return Moment(now, time.time())
+
+
+def _busy(request: Request) -> RequestTimeout:
+    message = "another submit with this idempotency key was under way until the deadline; this one was not sent"
+    return RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False)
+
+
+def _says_nothing(error: APIError | TransportError) -> bool:
+    """Whether a refusal is that of a proxy, and the service may have acted."""
+    return isinstance(error, APIError) and error.status in PERHAPS_DONE and error.message.startswith("no reason given")
 
 
 def _adopted(details: TaskDetails) -> Bought:

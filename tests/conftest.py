@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from weakref import WeakValueDictionary
 
 import pytest
 from blockbuster import BlockBuster
@@ -46,7 +46,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def accounts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process knows of submits belongs to an address, and ports of loopback are used again."""
-    monkeypatch.setattr(submitting, "_accounts", WeakValueDictionary())
+    monkeypatch.setattr(submitting, "_accounts", OrderedDict())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,7 +29,7 @@ from aivideomaker_async import (
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
 from tests.support.scripted import Action, Drop, Hang, Raw, Reply, scripted
-from tests.support.shop import Lost, Shop, buying, ids, posts
+from tests.support.shop import START, Lost, Shop, buying, ids, posts
 
 pytestmark = pytest.mark.anyio
 
@@ -195,7 +195,15 @@ async def test_an_older_identical_task_is_not_adopted(age: timedelta, status: st
         old = shop.clock(asyncio.get_running_loop().time()) - age
         order = {"prompt": SPEC.prompt, "aspectRatio": "16:9", "duration": "5"}
         shop.old_rows = [
-            {"id": "old", "model": "t2v", "input": order, "createdAt": old.isoformat(), "status": status, "output": {}}
+            {
+                "id": "old",
+                "model": "t2v",
+                "input": order,
+                "createdAt": old.isoformat(),
+                "completedAt": (old + timedelta(seconds=90)).isoformat(),
+                "status": status,
+                "output": {},
+            }
         ]
         first, second = await client.submit(SPEC), await client.submit(SPEC)
     assert ids([first, second]) == ["ck1", "ck2"]
@@ -206,6 +214,8 @@ async def test_an_older_task_that_still_runs_may_be_ours() -> None:
     """By a clock that was never compared with the other: nobody guesses."""
     shop = Shop(Lost(acted=False))
     shop.date_is_skewed = False
+    behind = timedelta(seconds=asyncio.get_running_loop().time() + 600)
+    shop.skew = datetime.now(UTC) - START - behind
     async with buying(shop) as (service, client):
         shop.sold.append(_sold_before(shop))
         with pytest.raises(SubmitOutcomeUnknown) as caught:
@@ -230,14 +240,13 @@ async def test_the_key_decides_where_the_service_keeps_it() -> None:
     assert task.id == "ck2"
 
 
-async def test_on_a_service_that_keeps_keys_the_repeat_does_not_wait() -> None:
-    shop = Shop(Lost(acted=True), Lost(acted=False), keeps_keys=True)
-    async with buying(shop) as (_, client):
-        await client.submit(SPEC)
-        began = asyncio.get_running_loop().time()
-        await client.submit(SPEC)
-        assert asyncio.get_running_loop().time() - began < 5.0
-    assert len(shop.sold) == 2
+async def test_also_a_service_that_keeps_keys_may_create_late() -> None:
+    """And show keys without looking at them."""
+    shop = Shop(None, Lost(acted=True, late=9.0), keeps_keys=True)
+    async with buying(shop) as (service, client):
+        tasks = [await client.submit(SPEC) for _ in range(2)]
+    assert ids(tasks) == ["ck1", "ck2"]
+    assert len(posts(service)) == 2
 
 
 @pytest.mark.parametrize(("fault", "kind"), [(Lost(False, Reply(500)), ServerError), (Lost(False), TransportError)])
@@ -405,18 +414,17 @@ async def test_a_submit_cancelled_anywhere_is_neither_lost_nor_repeated() -> Non
     assert handles
 
 
-async def test_a_search_cancelled_anywhere_is_neither_lost_nor_repeated() -> None:
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_search_cancelled_anywhere_is_neither_lost_nor_repeated(acted: bool) -> None:
     shop = Shop()
     handles: list[VideoTask] = []
-    rounds = 0
 
     async def submit() -> None:
-        nonlocal rounds
-        rounds += 1
-        shop.faults = [Lost(acted=rounds % 2 == 0)]
+        shop.faults = [Lost(acted=acted)]
         handles.append(await client.submit(SPEC))
 
-    async with buying(shop, limiter=RateLimiter(100_000)) as (_, client):
+    retries = RetryPolicy(grace=0.5)
+    async with buying(shop, limiter=RateLimiter(100_000), retries=retries) as (_, client):
 
         async def check() -> None:
             await assert_nothing_held(client)
@@ -426,7 +434,7 @@ async def test_a_search_cancelled_anywhere_is_neither_lost_nor_repeated() -> Non
             assert client.unsettled() == []
             assert ids(handles) == ids(shop.sold)
 
-        await cancel_everywhere(submit, check, at_least=20)
+        await cancel_everywhere(submit, check, at_least=10 if acted else 20)
 
 
 async def test_a_submit_that_is_cancelled_before_it_is_sent_is_forgotten() -> None:
@@ -467,3 +475,86 @@ async def test_a_callback_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixtu
                 await client.submit(SPEC)
         assert len(client.unsettled()) == 1
     assert "on_unsettled failed" in caplog.text
+
+
+# --- several clients, several days -------------------------------------------------------------------
+
+
+async def test_the_same_key_in_two_clients_of_a_process() -> None:
+    """One is cut off, the other one finds what became of it."""
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with scripted(shop) as service:
+        options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
+        async with AIVideoMaker("ak_test", **options) as one, AIVideoMaker("ak_test", **options) as two:
+            first = asyncio.ensure_future(one.submit(SPEC, idempotency_key="order-42"))
+            await service.arrival()
+            second = asyncio.ensure_future(two.submit(SPEC, idempotency_key="order-42"))
+            await asyncio.sleep(1.0)
+            first.cancel()
+            assert (await second).id == "ck1"
+            found = await one.reconcile(one.unsettled()[0])
+            assert found is not None
+            assert found.id == "ck1"
+            assert one.unsettled() == []
+    assert len(posts(service)) == 1
+
+
+async def test_a_key_that_was_reconciled_is_the_same_task() -> None:
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with buying(shop) as (service, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await client.submit(SPEC, idempotency_key="order-42")
+        assert await client.reconcile(client.unsettled()[0]) is not None
+        assert (await client.submit(SPEC, idempotency_key="order-42")).id == "ck1"
+    assert len(posts(service)) == 1
+
+
+async def test_a_client_that_is_gone_has_bought_what_it_has_bought() -> None:
+    """A program may open a client for each job."""
+    shop = Shop(None, Lost(acted=False))
+    async with scripted(shop) as service:
+        for number in ("ck1", "ck2"):
+            async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+                assert (await client.submit(SPEC)).id == number
+            del client
+
+
+async def test_one_who_knows_can_settle() -> None:
+    """Two that cannot be told apart, and somebody who has looked at the videos."""
+    shop = Shop(Lost(acted=True), Lost(acted=True))
+    specs = [ImageToVideo(image=picture(color), prompt="it moves", duration=5) for color in ("red", "blue")]
+    async with buying(shop) as (_, client):
+        await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
+        one, other = client.unsettled()
+        task = client.settle(one, "ck2")
+        assert task is not None
+        assert task.id == "ck2"
+        found = await client.reconcile(other)
+        assert found is not None
+        assert found.id == "ck1"
+        assert client.unsettled() == []
+    shop = Shop(Lost(acted=True), Lost(acted=True))
+    async with buying(shop) as (_, client):
+        await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
+        assert [client.settle(error, None) for error in client.unsettled()] == [None, None]
+        assert client.unsettled() == []
+
+
+async def test_the_answer_of_a_proxy_is_none_of_the_service() -> None:
+    shop = Shop(Lost(acted=True, action=Reply(499, "<html>client closed request</html>")))
+    async with buying(shop) as (service, client):
+        assert (await client.submit(SPEC)).id == "ck1"
+    assert len(posts(service)) == 1
+
+
+async def test_looks_that_fail_are_shared_as_well() -> None:
+    """The query limit is small, and others need it."""
+    shop = Shop(*[Lost(acted=True)] * 20)
+    shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
+    specs = [TextToVideo(prompt=f"fox number {number}", aspect_ratio="1:1", duration=5) for number in range(20)]
+    async with buying(shop) as (service, client):
+        submits = [client.submit(spec, timeout=120) for spec in specs]
+        outcomes = await asyncio.gather(*submits, return_exceptions=True)
+        assert all(isinstance(outcome, SubmitOutcomeUnknown) for outcome in outcomes)
+    assert len(service.arrivals) - 20 <= 60

@@ -3,7 +3,7 @@
 A submit is *under way* from the moment when any of it may have arrived. When it is answered, its task is *claimed*: no
 other submit of this process can be it. When its answer is lost, the task list tells what became of it:
 
-- a task with its idempotency key is its own, whatever else is true;
+- a task with its idempotency key is its own, whatever else is true; one with a key of somebody else is not;
 - else the candidates are the tasks of the same order that nobody has claimed and that were created since it was sent.
   One candidate that no other submit could own is adopted. Submits of equal orders are interchangeable: when all of them
   are lost, and there are no more candidates than submits, each takes one;
@@ -52,14 +52,20 @@ second, and those of two machines of one service differ."""
 SURELY: Final = 30.0
 """Seconds before a submit at which a task is surely older, by a clock that is known."""
 
-SOONEST: Final = 45.0
-"""Seconds after a submit in which no task has ended yet: one that has is older."""
+RUNNING: Final = 2 * 3600.0
+"""Seconds after which no task is still under way: a clock that says so of one cannot be compared with ours."""
 
-ZONES: Final = 26 * 3600.0
-"""Seconds by which a clock that tells the wrong time zone can be off."""
+RECENT: Final = 300.0
+"""Seconds before a submit in which tasks were given to us that a list must show, if it is to prove anything."""
+
+WITNESSES: Final = 5
+"""How many of these, the newest."""
 
 CREDIBLE: Final = 3
 """How many times the grace time a list that hides known tasks is asked for again, before it is given up."""
+
+MANY_CLAIMS: Final = 256
+"""Claims that are not worth tidying up."""
 
 MOST_CLAIMS: Final = 100_000
 """Claims that are remembered while a submit is open, so that one that is never settled does not fill the memory."""
@@ -125,6 +131,12 @@ class Submit:
     _met: set[str] = field(factory=set[str])
     _looks: int = 0
 
+    def needs(self, at: float) -> bool:
+        """Whether it must be known which tasks were given to others at this moment."""
+        if self.sent is None or at < self.sent.loop - RECENT:
+            return False
+        return self.state is not State.GIVEN_UP or at <= self.lost_at + KEPT
+
 
 @frozen
 class Adopted:
@@ -174,6 +186,7 @@ class Wanted:
 @define(eq=False)
 class _Claim:
     key: str
+    order: Order
     sent: Moment
     answered: Moment
     created: float | None = None
@@ -199,10 +212,24 @@ class _Row:
     first_seen: float
     had_ended: bool
     """Whether it had ended when it was first seen."""
+    likes: dict[Submit, Likeness] = field(factory=dict[Submit, Likeness])
 
     @property
     def created(self) -> float | None:
         return None if self.details.created_at is None else self.details.created_at.timestamp()
+
+    @property
+    def took(self) -> float:
+        """Seconds from its creation to its end, by the service's clock; 0 where that is not told."""
+        if self.details.created_at is None or self.details.completed_at is None:
+            return 0.0
+        return (self.details.completed_at - self.details.created_at).total_seconds()
+
+    def like(self, submit: Submit) -> Likeness:
+        """How it compares with what was ordered. Many are asked again and again."""
+        if submit not in self.likes:
+            self.likes[submit] = likeness(submit.order, self.details)
+        return self.likes[submit]
 
 
 class _Age(Enum):
@@ -220,7 +247,10 @@ class Ledger:
         self._handled: frozenset[str] = frozenset()
         self._rows: dict[str, _Row] = {}
         self._stamps: list[_Stamp] = []
+        self._in_order: list[_Row] = []
         self._keeping: set[str] = set()
+        self._unfaithful: set[str] = set()
+        self._enough_claims = MANY_CLAIMS
         self._asked_at = -inf
         self._unreadable = 0
 
@@ -236,11 +266,9 @@ class Ledger:
         if not submit.was_lost:
             submit.sent = now
 
-    def answered(self, submit: Submit, task_id: str, now: Moment, *, replayed: bool = False) -> None:
+    def answered(self, submit: Submit, task_id: str, now: Moment) -> None:
         """The service has told its task."""
         self._claim(submit, task_id, now)
-        if replayed:
-            self._keeping.add(submit.order.model)
 
     def refused(self, submit: Submit) -> None:
         """The last attempt has created nothing, and is over."""
@@ -254,29 +282,47 @@ class Ledger:
     def give_up(self, submit: Submit) -> None:
         """Nobody looks for it any more; it may own a task all the same."""
         submit.state = State.GIVEN_UP
+        self._forget_rows()
+
+    def resume(self, submit: Submit) -> None:
+        """It is looked for again. What appeared meanwhile need not be its own."""
+        submit.state, submit._met, submit._looks = State.LOST, set(), 0
 
     def close(self, submit: Submit) -> None:
         """It is settled: it owns its task, or none."""
         submit.state = State.DONE
         self._open.discard(submit)
-        if not any(item.was_lost for item in self._open):
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        if not any(item.was_lost and item.state is not State.GIVEN_UP for item in self._open):
             self._rows.clear()
+            self._in_order.clear()
+            # What is forgotten proves no absence.
+            self._asked_at = -inf
 
     def _claim(self, submit: Submit, task_id: str, now: Moment) -> None:
         submit.task_id = task_id
         self._rows.pop(task_id, None)
         self.close(submit)
-        needed = min((item.sent.loop for item in self._open if item.sent is not None), default=inf)
-        oldest = min(needed, now.loop - KEPT)
-        while self._claims:
-            known, claim = next(iter(self._claims.items()))
-            if len(self._claims) < MOST_CLAIMS and claim.answered.loop >= oldest:
-                break
-            del self._claims[known]
         self._claims.pop(task_id, None)
-        self._claims[task_id] = _Claim(submit.key, submit.sent or now, now)
+        self._claims[task_id] = _Claim(submit.key, submit.order, submit.sent or now, now)
+        if len(self._claims) > self._enough_claims:
+            needed = [item for item in self._claims.items() if self._is_needed(item[1], now.loop)]
+            self._claims = dict(needed[-MOST_CLAIMS:])
+            self._enough_claims = 2 * len(self._claims) + MANY_CLAIMS
+
+    def _is_needed(self, claim: _Claim, now: float) -> bool:
+        if claim.answered.loop >= now - KEPT:
+            return True
+        return any(item.needs(claim.answered.loop) for item in self._open)
 
     # --- the list ------------------------------------------------------------------------------------
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether no list is remembered."""
+        return self._asked_at == -inf
 
     def wanted(self) -> Wanted:
         """Which rows of the list can tell anything now."""
@@ -317,6 +363,7 @@ class Ledger:
                 row.details = details
             else:
                 self._rows[details.id] = _Row(details, now, details.status.is_terminal)
+        self._in_order = sorted(self._rows.values(), key=_first)
         self._compare_clocks()
         for submit in self._open:
             # What was there at the first look since the loss may be old; what comes later is new.
@@ -337,8 +384,14 @@ class Ledger:
     def _take_claimed(self, claim: _Claim, details: TaskDetails) -> None:
         claim.listed_at = self._asked_at
         claim.created = None if details.created_at is None else details.created_at.timestamp()
-        if details.idempotency_key == claim.key and details.model is not None:
-            self._keeping.add(details.model)
+        model = claim.order.model
+        if details.idempotency_key == claim.key:
+            self._keeping.add(model)
+        if likeness(claim.order, details) is Likeness.SAME:
+            self._unfaithful.discard(model)
+        else:
+            # What this service shows of an order is not what was ordered: that a row looks different proves nothing.
+            self._unfaithful.add(model)
 
     # --- what became of it ---------------------------------------------------------------------------
 
@@ -359,9 +412,21 @@ class Ledger:
             return Undecided(tuple(row.details for row in (*possible, *doubtful)))
         return LookAgain(self._next_look(submit, clock.now.loop))
 
-    def claimed_with(self, key: str) -> str | None:
-        """The task that was claimed by a submit with this key, if that is remembered."""
-        return next((task_id for task_id, claim in self._claims.items() if claim.key == key), None)
+    def claimed_with(self, key: str) -> tuple[str, Order] | None:
+        """The task that was claimed by a submit with this key, and what was ordered, if that is remembered."""
+        found = ((task_id, claim.order) for task_id, claim in self._claims.items() if claim.key == key)
+        return next(found, None)
+
+    def open_with(self, key: str) -> Submit | None:
+        """The submit with this key that is not settled."""
+        return next((item for item in self._open if item.key == key), None)
+
+    def settle(self, submit: Submit, task_id: str | None, now: Moment) -> None:
+        """Somebody who knows has told: it is this task, or none."""
+        if task_id is None:
+            self.close(submit)
+        else:
+            self._claim(submit, task_id, now)
 
     def candidates(self, submit: Submit, clock: Clock) -> tuple[TaskDetails, ...]:
         """The tasks that may be it, as far as the lists have told."""
@@ -370,8 +435,8 @@ class Ledger:
 
     def _nothing_found(self, submit: Submit, asked_after: float, now: float) -> Verdict:
         if self._can_prove_absence(submit):
-            # With a key that the service knows, a repeat is the same submit.
-            if submit.order.model in self._keeping or asked_after >= submit.grace:
+            # Also where the service is known to keep keys: a task may be created late, and a repeat may be refused.
+            if asked_after >= submit.grace:
                 return NotCreated()
         elif asked_after >= CREDIBLE * submit.grace:
             return Undecided(())
@@ -381,11 +446,11 @@ class Ledger:
         """Whether the last list shows what it must: the tasks that were given to us while this one was lost."""
         assert submit.sent is not None  # noqa: S101  (it was lost)
         since, until = submit.sent.loop, submit.lost_at
-        return not self._unreadable and all(
-            claim.listed_at == self._asked_at
-            for claim in self._claims.values()
-            if claim.sent.loop >= since and claim.answered.loop <= until
-        )
+        claims = self._claims.values()
+        must = [claim for claim in claims if claim.sent.loop >= since and claim.answered.loop <= until]
+        before = [claim for claim in claims if since - RECENT <= claim.answered.loop < since]
+        witnesses = [*must, *sorted(before, key=lambda claim: claim.answered.loop)[-WITNESSES:]]
+        return not self._unreadable and all(claim.listed_at == self._asked_at for claim in witnesses)
 
     def _next_look(self, submit: Submit, now: float) -> float:
         looked = self._asked_at - submit.lost_at
@@ -393,12 +458,16 @@ class Ledger:
         return max(now, submit.lost_at + later[0] if later else self._asked_at + _LOOKS_AFTER)
 
     def _with_key(self, submit: Submit) -> _Row | None:
-        own = [row for row in self._rows.values() if row.details.idempotency_key == submit.key]
-        return min(own, key=_first, default=None)
+        return next((row for row in self._in_order if row.details.idempotency_key == submit.key), None)
 
     def _adopt(self, submit: Submit, row: _Row, now: Moment) -> Adopted:
         if row.details.idempotency_key == submit.key:
             self._keeping.add(submit.order.model)
+        for rival in self._open:
+            if rival.order == submit.order and rival.state in {State.LOST, State.GIVEN_UP}:
+                # It may have been the rival's: what this one has ordered may still be created, for the other to take.
+                rival.lost_at = max(rival.lost_at, submit.lost_at)
+        self._in_order = [known for known in self._in_order if known is not row]
         self._claim(submit, row.details.id, now)
         return Adopted(row.details)
 
@@ -406,28 +475,44 @@ class Ledger:
         """The tasks that are as ordered and new, and those of which that is not sure; the oldest first."""
         possible: list[_Row] = []
         doubtful: list[_Row] = []
-        if submit.order.model in self._keeping:
-            # The service would show the key.
-            return possible, doubtful
-        for row in sorted(self._rows.values(), key=_first):
-            if row.details.idempotency_key is not None or row.details.id in self._claims:
+        for row in self._in_order:
+            if row.details.id in self._claims or (age := self._age(row, submit, clock)) is _Age.OLD:
                 continue
-            like, age = likeness(submit.order, row.details), self._age(row, submit, clock)
-            if like is Likeness.OTHER or age is _Age.OLD:
+            like = self._like(row, submit)
+            if like is Likeness.OTHER:
                 continue
             sure = like is Likeness.SAME and age is _Age.NEW and row.details.id not in self._handled
             (possible if sure else doubtful).append(row)
         return possible, doubtful
 
+    def _like(self, row: _Row, submit: Submit) -> Likeness:
+        key = row.details.idempotency_key
+        if key and not _may_be(key, submit.key):
+            return Likeness.OTHER
+        like = row.like(submit)
+        model = submit.order.model
+        if like is Likeness.OTHER:
+            is_same_model = row.details.model in {None, model}
+            return Likeness.MAYBE if model in self._unfaithful and is_same_model else Likeness.OTHER
+        # The service would show the key, or shows it in another form.
+        return Likeness.MAYBE if key or model in self._keeping else like
+
     def _can_own_any(self, submit: Submit, rows: Sequence[_Row], clock: Clock) -> bool:
         return any(self._can_own(submit, row, clock) for row in rows)
 
     def _can_own(self, submit: Submit, row: _Row, clock: Clock) -> bool:
-        if submit.sent is None or submit.state is State.IDLE:
+        if submit.sent is None or submit.state is State.IDLE or self._age(row, submit, clock) is _Age.OLD:
             return False
-        if self._age(row, submit, clock) is _Age.OLD:
+        # Whose order is shown to the letter goes before one that it may be in another form.
+        given_up = submit.state is State.GIVEN_UP and self._is_later(row, submit, clock)
+        return self._like(row, submit) is Likeness.SAME and not given_up
+
+    def _is_later(self, row: _Row, submit: Submit, clock: Clock) -> bool:
+        """Whether a task was created when nothing can have come of a lost submit any more, as far as clocks tell."""
+        if row.created is None or submit.sent is None or not self._stamps:
             return False
-        return likeness(submit.order, row.details) is not Likeness.OTHER
+        until = self._expected(submit.sent, clock) + (submit.lost_at - submit.sent.loop) + CREDIBLE * submit.grace
+        return row.created > until + SURELY
 
     def _age(self, row: _Row, submit: Submit, clock: Clock) -> _Age:
         assert submit.sent is not None  # noqa: S101  (only what was sent is compared)
@@ -437,27 +522,41 @@ class Ledger:
         created = row.created
         if created is None:
             return _Age.NEW if met_later else _Age.UNSURE
-        later = bisect_left(self._stamps, submit.sent.loop, key=lambda stamp: stamp.answered.loop)
+        later = self._stamps_before(submit.sent)
+        expected = self._expected(submit.sent, clock)
         # A clock that runs at any speed, and has never been compared with ours, still runs forwards.
-        if later and created < self._stamps[later - 1].newest - SURELY:
-            return _Age.OLD
+        is_old = later > 0 and (created < self._stamps[later - 1].newest - SURELY or created < expected - SURELY)
+        if not is_old and not later:
+            is_old = created < expected - SURELY and row.took > row.first_seen - submit.sent.loop + SURELY
+        if is_old:
+            # Another server of the same service may have a clock of its own.
+            return _Age.UNSURE if met_later else _Age.OLD
+        if created >= expected - LIKELY:
+            if clock.now.loop - submit.lost_at > KEPT and self._is_later(row, submit, clock):
+                return _Age.UNSURE
+            # Finished, and by an unknown clock not even begun: it says nothing.
+            unknown = not later and row.had_ended and created > clock.service_now + LIKELY
+            return _Age.UNSURE if unknown and not met_later else _Age.NEW
+        # Under way since hours, by a clock that was never compared with ours: it cannot be, and was just created.
+        just_created = not later and not row.had_ended and created < expected - RUNNING
+        return _Age.NEW if met_later or just_created else _Age.UNSURE
+
+    def _stamps_before(self, moment: Moment) -> int:
+        return bisect_left(self._stamps, moment.loop, key=lambda stamp: stamp.answered.loop)
+
+    def _expected(self, moment: Moment, clock: Clock) -> float:
+        """What the clock that stamps tasks showed at a moment, at the earliest."""
+        later = self._stamps_before(moment)
         # The tasks given to us just before and just after: in between, the clock may have drifted either way.
         nearest = self._stamps[max(0, later - 1) : later + 1]
         offsets = [stamp.created - clock.at_service(stamp.answered) for stamp in nearest]
-        expected = clock.at_service(submit.sent) + min(offsets if later else [0.0, *offsets])
-        if created >= expected - LIKELY:
-            return _Age.NEW
-        if created < expected - SURELY and (later or _had_ended(row, submit.sent, expected)):
-            return _Age.OLD
-        return _Age.NEW if met_later else _Age.UNSURE
+        return clock.at_service(moment) + min(offsets if later else [0.0, *offsets])
 
 
-def _had_ended(row: _Row, sent: Moment, expected: float) -> bool:
-    """Whether a task had ended before the submit was sent, as far as that can be told without a clock."""
-    assert row.created is not None  # noqa: S101  (only what is stamped is compared)
-    if not row.had_ended:
-        return False
-    return row.first_seen - sent.loop < SOONEST or row.created < expected - ZONES
+def _may_be(shown: str, key: str) -> bool:
+    """Whether a key that is shown may be ours in another form: cut off, prefixed, in other letters."""
+    one, other = shown.casefold(), key.casefold()
+    return one in other or other in one
 
 
 def _is_clear(submit: Submit, possible: Sequence[_Row], rivals: Sequence[Submit]) -> bool:

@@ -8,10 +8,12 @@ third answer between "the same" and "another": what cannot be told apart must ne
 from __future__ import annotations
 
 import hashlib
+import html
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Final
+from urllib.parse import unquote
 
 from attrs import field, frozen
 
@@ -21,8 +23,8 @@ from .data_uri import Image, Text
 
 __all__ = ["Likeness", "Order", "likeness", "order"]
 
-TOLD_APART: Final = 16
-"""Characters at the start of two texts that say that one is the other, cut off."""
+TELLING: Final = 6
+"""Letters and digits that are enough to see in them the beginning of a text that was cut off."""
 
 _PROMPTS: Final = frozenset({"prompt", "content"})
 _DEEPEST: Final = 20
@@ -65,16 +67,20 @@ def order(model: str, wire: Mapping[str, object]) -> Order:
 
 def likeness(order: Order, task: TaskDetails) -> Likeness:
     """How a task of the list compares with `order`, their idempotency keys left aside."""
-    if task.model is not None and task.model != order.model:
+    if task.model is not None and _loose(task.model) != _loose(order.model):
         return Likeness.OTHER
-    grades = {name: _compare(name, value, task.input.get(name)) for name, value in order.fields.items()}
-    unasked = [_unasked(name, value) for name, value in task.input.items() if _is_unasked(name, order)]
-    if Likeness.OTHER in grades.values() or Likeness.OTHER in unasked:
+    grades = {name: _field(name, value, task.input) for name, value in order.fields.items()}
+    words = {grade for name, grade in grades.items() if name in _PROMPTS}
+    if Likeness.OTHER in words and not order.fields.get("promptExtend"):
         return Likeness.OTHER
-    if any(grades.get(name) is Likeness.SAME for name in _PROMPTS):
-        # A setting that is not shown leaves the words to tell, and those say that it is.
+    if Likeness.OTHER in grades.values():
+        # The words say that it is, and a setting is shown in a form that nobody has thought of; or it is another.
+        return Likeness.MAYBE if words else Likeness.OTHER
+    if Likeness.SAME in words:
+        # A setting that is not shown leaves the words to tell.
         grades = {name: grade for name, grade in grades.items() if _is_content(name, order) or name in task.input}
-    if task.model is None or not task.input or Likeness.MAYBE in grades.values():
+    unasked = [_unasked(name, value) for name, value in task.input.items() if _is_unasked(name, order)]
+    if task.model is None or not task.input or Likeness.MAYBE in (*grades.values(), *unasked):
         return Likeness.MAYBE
     return Likeness.SAME
 
@@ -84,22 +90,41 @@ def _is_content(name: str, order: Order) -> bool:
     return name in _PROMPTS or (isinstance(value, str) and _is_url(value))
 
 
-def _compare(name: str, sent: object, shown: object) -> Likeness:
-    if shown is None:
+def _field(name: str, sent: object, shown: Mapping[str, object]) -> Likeness:
+    if shown.get(name) is None:
         return Likeness.SAME if sent is None else Likeness.MAYBE
-    plain = _plain(shown)
-    if plain == sent:
+    return _compare(sent, _plain(shown[name]))
+
+
+def _compare(sent: object, shown: object) -> Likeness:
+    """How a value that was sent compares with what is shown in its place, both in plain form."""
+    if shown == sent:
         return Likeness.SAME
-    if type(plain) is not type(sent):
-        # In another form, perhaps.
+    if isinstance(sent, list) and isinstance(shown, list) and len(sent) == len(shown):
+        return _together([_compare(one, other) for one, other in zip(sent, shown, strict=True)])
+    if isinstance(sent, dict) and isinstance(shown, dict):
+        return _together([_compare(sent.get(name), shown.get(name)) for name in {*sent, *shown}])
+    if not isinstance(sent, str) or not isinstance(shown, str):
+        # Another value of the same kind, or the same one in another form.
+        return Likeness.OTHER if type(sent) is type(shown) else Likeness.MAYBE
+    if _is_url(sent):
+        # A copy of its own, perhaps, or a place in its storage.
         return Likeness.MAYBE
-    if not isinstance(sent, str) or not isinstance(plain, str):
-        return Likeness.OTHER
-    if name not in _PROMPTS and _is_url(sent) and _is_url(plain):
-        # A copy of its own, perhaps.
-        return Likeness.MAYBE
-    shorter = min(len(sent), len(plain))
-    return Likeness.MAYBE if shorter >= TOLD_APART and sent[:shorter] == plain[:shorter] else Likeness.OTHER
+    one, other = _loose(sent), _loose(shown)
+    cut_off = len(other) >= TELLING and one.startswith(other)
+    added_to = len(one) >= 2 * TELLING and one in other
+    return Likeness.MAYBE if one == other or cut_off or added_to else Likeness.OTHER
+
+
+def _together(grades: Sequence[Likeness]) -> Likeness:
+    if set(grades) <= {Likeness.SAME}:
+        return Likeness.SAME
+    return Likeness.OTHER if set(grades) == {Likeness.OTHER} else Likeness.MAYBE
+
+
+def _loose(text: str) -> str:
+    """The letters and digits of a text: what is left of it however it was escaped, quoted, cleaned or cut off."""
+    return "".join(filter(str.isalnum, unquote(html.unescape(text)).casefold()))
 
 
 def _is_unasked(name: str, order: Order) -> bool:
@@ -108,10 +133,10 @@ def _is_unasked(name: str, order: Order) -> bool:
 
 def _unasked(name: str, shown: object) -> Likeness:
     """What a field says that was not sent: a default that the service fills in, unless it is what a person writes."""
-    if shown is None or shown == "" or shown == []:
+    if not shown:
         return Likeness.SAME
-    is_content = name in _PROMPTS or (isinstance(shown, str) and _is_url(shown)) or isinstance(shown, list)
-    return Likeness.OTHER if is_content else Likeness.SAME
+    is_content = name in _PROMPTS or (isinstance(shown, str) and _is_url(shown)) or isinstance(shown, list | dict)
+    return Likeness.MAYBE if is_content else Likeness.SAME
 
 
 def _is_url(text: str) -> bool:

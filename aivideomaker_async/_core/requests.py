@@ -87,13 +87,13 @@ class Sending:
     """How far a request has got on its way; who sends it keeps this up to date.
 
     Args:
-        left: called when any of it may leave, just before it does.
+        changed: called with whether any of it may have left, just before it does, and when nothing came of it.
     """
 
-    __slots__ = ("_left", "_sent")
+    __slots__ = ("_changed", "_sent")
 
-    def __init__(self, left: Callable[[], None] | None = None) -> None:
-        self._left = left
+    def __init__(self, changed: Callable[[bool], None] | None = None) -> None:
+        self._changed = changed
         self._sent = False
 
     @property
@@ -103,8 +103,8 @@ class Sending:
 
     @sent.setter
     def sent(self, value: bool) -> None:
-        if value and not self._sent and self._left is not None:
-            self._left()
+        if value is not self._sent and self._changed is not None:
+            self._changed(value)
         self._sent = value
 
 

@@ -42,29 +42,45 @@ def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
         # Settings that it does not show; the words tell.
         (TEXT, {"prompt": TEXT["prompt"]}, SAME),
         # Other orders.
-        (TEXT, TEXT | {"duration": "8"}, OTHER),
         (TEXT, TEXT | {"prompt": "a blue whale"}, OTHER),
         (TEXT, TEXT | {"prompt": "a red"}, OTHER),
-        ({"duration": "5"}, {"duration": "5", "prompt": "words"}, OTHER),
-        ({"prompt": "x"}, {"prompt": "x", "image": URL}, OTHER),
-        ({"prompt": "x"}, {"prompt": "x", "referenceImageUrls": [URL]}, OTHER),
+        ({"prompt": "fox number 1"}, {"prompt": "fox number 12"}, OTHER),
+        ({"duration": "5"}, {"duration": "8"}, OTHER),
         # What cannot be told.
         (TEXT, {}, MAYBE),
         (TEXT, {"duration": "5"}, MAYBE),
         ({"duration": "5"}, {"resolution": "720p"}, MAYBE),
         (TEXT, TEXT | {"prompt": "a red fox in the s"}, MAYBE),
         ({"prompt": ["one", "two"]}, {"prompt": '["one", "two"]'}, MAYBE),
+        # The same words, and a setting in another form; or another order.
+        (TEXT, TEXT | {"duration": "8"}, MAYBE),
+        (TEXT, TEXT | {"duration": "5s", "aspectRatio": "landscape"}, MAYBE),
+        # The same words in another form.
+        (TEXT, TEXT | {"prompt": "A Red Fox in the Snow"}, MAYBE),
+        (TEXT, TEXT | {"prompt": "a red fox..."}, MAYBE),
+        (TEXT, TEXT | {"prompt": "a%20red%20fox%20in%20the%20snow"}, MAYBE),
+        (TEXT, TEXT | {"prompt": "cinematic: a red fox in the snow"}, MAYBE),
+        ({"prompt": "cats & dogs"}, {"prompt": "cats &amp; dogs"}, MAYBE),
+        (TEXT | {"promptExtend": True}, TEXT | {"prompt": "words of a machine", "promptExtend": True}, MAYBE),
+        # What was not sent, and is no setting.
+        ({"duration": "5"}, {"duration": "5", "prompt": "words"}, MAYBE),
+        ({"prompt": "x"}, {"prompt": "x", "image": URL}, MAYBE),
+        ({"prompt": "x"}, {"prompt": "x", "referenceImageUrls": [URL]}, MAYBE),
+        ({"prompt": "x", "referenceImageUrls": [URL]}, {"prompt": "x", "referenceImageUrls": [URL + "2"]}, MAYBE),
         # Lists and nested things.
         ({"prompt": ["one", "two"]}, {"prompt": ["one", "two "]}, SAME),
         ({"prompt": ["one", "two"]}, {"prompt": ["two", "one"]}, OTHER),
+        ({"prompt": ["one", "two"]}, {"prompt": ["one", "three"]}, MAYBE),
+        ({"prompt": ["one", "two"]}, {"prompt": ["one"]}, OTHER),
         ({"prompt": "x", "more": {"a": 1}}, {"prompt": "x", "more": {"a": "1"}}, SAME),
         ({"prompt": "x", "seed": None}, {"prompt": "x"}, SAME),
-        ({"prompt": "x", "on": True}, {"prompt": "x", "on": False}, OTHER),
+        ({"duration": "5", "on": True}, {"duration": "5", "on": False}, OTHER),
+        ({"duration": "5", "more": {"a": 1}}, {"duration": "5", "more": {"a": 2}}, OTHER),
         # Images: at a URL, of which the service may keep a copy; and as data, which it shows as a URL.
         ({"prompt": "x", "image": URL}, {"prompt": "x", "image": URL}, SAME),
         ({"prompt": "x", "image": URL}, {"prompt": "x", "image": "https://copies.example/1.png"}, MAYBE),
         ({"prompt": "x", "image": URL}, {"prompt": "x"}, MAYBE),
-        ({"prompt": "x", "image": URL}, {"prompt": "x", "image": "no address"}, OTHER),
+        ({"prompt": "x", "image": URL}, {"prompt": "x", "image": "storage/1.png"}, MAYBE),
         ({"prompt": "x", "image": PICTURE}, {"prompt": "x", "image": "https://copies.example/1.png"}, SAME),
         ({"prompt": "x", "image": "data:image/png;base64,AAAA"}, {"prompt": "x", "image": URL}, SAME),
         ({"prompt": "x", "image": ["data:image/png;base64,AAAA", URL]}, {"prompt": "x", "image": [URL, URL]}, SAME),
@@ -83,6 +99,7 @@ def test_orders_and_what_is_shown(sent: dict[str, Any], shown: dict[str, Any], e
 
 def test_the_model_counts() -> None:
     assert likeness(order("t2v", TEXT), task(TEXT, "t2v_v3")) is OTHER
+    assert likeness(order("t2v", TEXT), task(TEXT, "T2V")) is SAME
     assert likeness(order("t2v", TEXT), task(TEXT, None)) is MAYBE
 
 
