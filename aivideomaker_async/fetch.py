@@ -39,11 +39,12 @@ class Piece:
     data: bytes
 
 
-class _Busy(TransportError):
+class _Busy(Exception):
     """The server has no answer now, and may have one later."""
 
-    def __init__(self, status: int, *, path: str, retry_after: float | None) -> None:
-        super().__init__(f"status {status}", method="GET", path=path)
+    def __init__(self, status: int, retry_after: float | None) -> None:
+        self.message = f"status {status}"
+        super().__init__(self.message)
         self.status = status
         self.retry_after = retry_after
 
@@ -93,7 +94,7 @@ class Fetch:
         while self._stream is None and not self.transfer.is_whole:
             try:
                 await self._connect()
-            except TransportError as error:
+            except (TransportError, _Busy) as error:
                 await self._pause(error)
 
     async def read(self) -> Piece | None:
@@ -133,7 +134,7 @@ class Fetch:
 
     def _judge(self, head: Head) -> Step:
         if head.status in {408, 429} or head.status >= 500:
-            raise _Busy(head.status, path=self._source.name, retry_after=head.retry_after)
+            raise _Busy(head.status, head.retry_after)
         if head.status not in {200, 206, 416}:
             raise self._refused(head.status)
         try:
@@ -160,7 +161,7 @@ class Fetch:
         if self._parts > MOST_PARTS or self._reached == before:
             await self._pause(Disconnected("the answer is incomplete", method="GET", path=self._source.name))
 
-    async def _pause(self, error: TransportError) -> None:
+    async def _pause(self, error: TransportError | _Busy) -> None:
         """Wait before another attempt.
 
         Raises:
@@ -182,7 +183,7 @@ class Fetch:
         if stream is not None:
             await stream.aclose()
 
-    def _gave_up(self, error: TransportError) -> DownloadError:
+    def _gave_up(self, error: TransportError | _Busy) -> DownloadError:
         if self.transfer.reached:
             return self._incomplete(error.message)
         return self._refused(error.status) if isinstance(error, _Busy) else self._source.failed(error.message)

@@ -20,7 +20,7 @@ from .errors import DownloadError, OutputExpired
 from .fetch import Fetch, ask_length
 from .part_file import PartFile
 from .saving import Progress, save, turn
-from .secrecy import redact_url
+from .secrecy import printable, redact_url
 from .tasks import OUTPUT_KEPT_FOR, TaskDetails
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Video:
     """
 
     id: str
-    url: str = field(repr=redact_url)
+    url: str = field(repr=lambda url: printable(redact_url(url)))
     """Public address of the file."""
     details: TaskDetails = field(repr=False)
     """Everything that the service told about the task."""

@@ -476,7 +476,7 @@ mischief: st.SearchStrategy[Action | None] = st.one_of(
 
 
 @given(st.lists(mischief, max_size=25), st.integers(1, 200), st.integers(0, 100))
-@settings(max_examples=max(10, settings().max_examples // 2), deadline=None)
+@settings(max_examples=max(10, settings().max_examples // 3), deadline=None)
 def test_in_the_end_everybody_is_served(plan: list[Action | None], short: int, leaves: int) -> None:
     """Whatever comes first, in whatever order, for whatever was asked; and nothing is left behind."""
     with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:

@@ -45,6 +45,8 @@ DEEPEST: Final = 100
 LONGEST_NUMBER: Final = 400
 """Digits of a whole number. To read a long one takes time with the square of its length."""
 
+_CONTAINERS: Final = frozenset({dict, list})
+
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[Any], object]
 
@@ -246,7 +248,7 @@ def _read(shape: _Shape[T], value: Any, path: str) -> T:
         if wire in shape.required:
             continue
         name, parse = shape.optional.get(wire, ("", _unknown))
-        if isinstance(item, dict | list) and _is_deep(item, DEEPEST):
+        if type(item) in _CONTAINERS and _is_deep(item, DEEPEST - 1):
             raise MalformedAnswer(f"nested deeper than {DEEPEST} levels @ {path}[{shown(wire)}]: {shown(item)}")
         try:
             if item is not None or not name:
@@ -256,11 +258,12 @@ def _read(shape: _Shape[T], value: Any, path: str) -> T:
     return shape.make(**known, extra=extra)
 
 
-def _is_deep(value: dict[str, Any] | list[Any], levels: int) -> bool:
-    if not levels:
-        return True
-    items = value.values() if isinstance(value, dict) else value
-    return any(_is_deep(item, levels - 1) for item in items if isinstance(item, dict | list))
+def _is_deep(value: Any, levels: int) -> bool:
+    # Of each row that somebody waits for: as fast as can be.
+    for item in value.values() if type(value) is dict else value:
+        if type(item) in _CONTAINERS and (not levels or _is_deep(item, levels - 1)):
+            return True
+    return False
 
 
 def _unknown(_: Any) -> object:

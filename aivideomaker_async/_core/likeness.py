@@ -117,8 +117,7 @@ def _compare(sent: object, shown: object) -> Likeness:
 
 
 def _together(grades: Sequence[Likeness]) -> Likeness:
-    if set(grades) <= {Likeness.SAME}:
-        return Likeness.SAME
+    # Of a whole that is not the same.
     return Likeness.OTHER if set(grades) == {Likeness.OTHER} else Likeness.MAYBE
 
 

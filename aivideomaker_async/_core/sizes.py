@@ -4,9 +4,9 @@ Bytes bound the memory. They do not bound the time for which the JSON decoder ke
 cannot be interrupted: a MB of one long text, such as an image in base64, takes it 1 ms; a MB of empty lists or of small
 numbers, 60. So the values are counted as well, while the bytes arrive.
 
-What the largest answers take then, of one core of a small server: one text of 31 MB 25 ms, or 60 where it is full of
-escapes; 20,000 values, however they are nested, 16; and any step in which a part of a list is read, apart from such a
-row, 11. Reading a MB of a usual list takes 15.
+The longest that the largest answers then hold the loop, by a heartbeat that shows 2 ms when nothing happens: a text of
+31 MB 60 ms, or 90 where it is full of escapes; 20,000 values, however they are nested, 16; any step in which a part of
+a list is read, apart from such a row, 30. Where all of 250,000 tasks are kept, Python's garbage collector takes 110.
 """
 
 from __future__ import annotations

@@ -510,7 +510,7 @@ def test_a_spoiled_answer_is_a_value_or_malformed(case: tuple[Callable[[Answer],
         assert _same(twin, value)
     if isinstance(value, TaskDetails):
         json.dumps(answers.task_row(value))
-        Video.of(value)
+        assert repr(Video.of(value)).isprintable()
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "\ud800", "a\ud800", "x" * 16_385, None, True, 1.5, ["x"], {"a": 1}])

@@ -224,7 +224,7 @@ def test_the_clocks_are_compared_by_the_last_tasks(ratio: float) -> None:
     for _ in range(2):
         durations.learn_own("lv", 5, 60.0 * ratio, told=60.0)
     assert durations.estimate("t2v", 5).mu == pytest.approx(log(60.0), rel=0.05)
-    durations.learn_own("lv", 5, 60.0, told=0.001)
+    durations.learn_own("lv", 5, 1000.0, told=0.2)
     assert durations.estimate("t2v", 5).mu == pytest.approx(log(60.0), rel=0.05)
 
 

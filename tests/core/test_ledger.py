@@ -507,6 +507,37 @@ def test_one_that_is_taken_up_again_much_later_does_not_take_what_came_meanwhile
     assert kinds(ledger, submit, 5000.2) == "Undecided"
 
 
+def test_who_was_given_up_needs_the_claims_of_its_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aivideomaker_async._core.ledger.MANY_CLAIMS", 0)
+    ledger = Ledger()
+    bought(ledger, "long before", -5000.0, -4999.0, key="a")
+    submit = lost(ledger)
+    bought(ledger, "then", 10.0, 11.0, key="b")
+    ledger.give_up(submit)
+    for number in range(20):
+        bought(ledger, f"later{number}", 3000.0 + number, 3000.0 + number, key=f"c{number}")
+    for number in range(40):
+        bought(ledger, f"now{number}", 9000.0, 9000.0, key=f"d{number}")
+    known = ledger.wanted().task_ids
+    assert "then" in known
+    assert "long before" not in known
+    assert "later0" not in known
+
+
+def test_a_ledger_that_has_forgotten_its_list_says_so() -> None:
+    """What is forgotten proves no absence."""
+    ledger = Ledger()
+    assert ledger.is_blank
+    submit, other = lost(ledger), lost(ledger, key="key-2")
+    look(ledger, 100.0)
+    assert not ledger.is_blank
+    ledger.close(other)
+    assert kinds(ledger, submit, 100.2) == "NotCreated"
+    ledger.close(submit)
+    assert ledger.is_blank
+    assert kinds(ledger, lost(ledger, key="key-3"), 200.0) == "LookAgain"
+
+
 def test_somebody_who_knows_can_tell() -> None:
     ledger = Ledger()
     one, other = lost(ledger), lost(ledger, key="key-2")

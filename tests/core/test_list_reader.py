@@ -293,6 +293,8 @@ def test_a_value_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         b'{"a":' + b" " * (1 << 22) + b"1}",
         b'{"a":1.' + b"0" * (1 << 22) + b"}",
         b'{"a":-' + b"x" * (1 << 22) + b"}",
+        b'{"tasks":[[' + b"x" * (1 << 16) + b"]" + b"0," * (1 << 20),
+        b'{"tasks":[{"' + b"x" * (1 << 16) + b'"}' + b"0," * (1 << 20),
         b"x" * (1 << 22),
     ],
     ids=lambda body: body[:16].decode(),
