@@ -401,7 +401,9 @@ class Ledger:
             return self._adopt(submit, own, clock.now)
         possible, doubtful = self._candidates(submit, clock)
         rivals = [item for item in self._open if item is not submit and self._can_own_any(item, possible, clock)]
-        if possible and _is_clear(submit, possible, rivals):
+        # One of which it is only unsure how old it is may be its own, and what is new that of a rival.
+        is_unsure = any(self._like(row, submit) is Likeness.SAME for row in doubtful)
+        if possible and _is_clear(submit, possible, rivals) and not (rivals and is_unsure):
             return self._adopt(submit, possible[0], clock.now)
         asked_after = self._asked_at - submit.lost_at
         if asked_after < 0:
@@ -504,8 +506,7 @@ class Ledger:
         if submit.sent is None or submit.state is State.IDLE or self._age(row, submit, clock) is _Age.OLD:
             return False
         # Whose order is shown to the letter goes before one that it may be in another form.
-        given_up = submit.state is State.GIVEN_UP and self._is_later(row, submit, clock)
-        return self._like(row, submit) is Likeness.SAME and not given_up
+        return self._like(row, submit) is Likeness.SAME
 
     def _is_later(self, row: _Row, submit: Submit, clock: Clock) -> bool:
         """Whether a task was created when nothing can have come of a lost submit any more, as far as clocks tell."""
