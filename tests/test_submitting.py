@@ -499,6 +499,20 @@ async def test_the_same_key_in_two_clients_of_a_process() -> None:
     assert len(posts(service)) == 1
 
 
+async def test_two_clients_settle_one_submit_at_once() -> None:
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with scripted(shop) as service:
+        options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
+        async with AIVideoMaker("ak_test", **options) as one, AIVideoMaker("ak_test", **options) as two:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await one.submit(SPEC)
+            (error,) = one.unsettled()
+            found = await asyncio.gather(one.reconcile(error), two.reconcile(error))
+            assert ids(task for task in found if task is not None) == ["ck1", "ck1"]
+            assert one.unsettled() == two.unsettled() == []
+
+
 async def test_a_key_that_was_reconciled_is_the_same_task() -> None:
     shop = Shop(Lost(acted=True, action=Hang()))
     async with buying(shop) as (service, client):

@@ -25,7 +25,7 @@ from typing import Final, TypeAlias
 
 from attrs import define, field, frozen
 
-from ..tasks import TaskDetails
+from ..tasks import TaskDetails, TaskStatus
 from .likeness import Likeness, Order, likeness
 
 __all__ = [
@@ -49,8 +49,11 @@ LIKELY: Final = 5.0
 """Seconds before a submit at which a task can have been stamped and be its own all the same: clocks are read by the
 second, and those of two machines of one service differ."""
 
-SURELY: Final = 30.0
-"""Seconds before a submit at which a task is surely older, by a clock that is known."""
+SURELY: Final = 90.0
+"""Seconds before a submit at which a task is surely older, by a clock that is known. Servers of one service differ."""
+
+LONGER: Final = 30.0
+"""Seconds by which a finished task took longer than the submit is ago, which is then surely none of it."""
 
 RUNNING: Final = 2 * 3600.0
 """Seconds after which no task is still under way: a clock that says so of one cannot be compared with ours."""
@@ -126,6 +129,8 @@ class Submit:
     """When the first attempt that may have arrived went out."""
     lost_at: float = -inf
     task_id: str | None = None
+    found: TaskDetails | None = None
+    """What the list told of it, where it was adopted."""
     was_lost: bool = False
     """Whether an earlier attempt was lost, so that `sent` stays that of the first."""
     _met: set[str] = field(factory=set[str])
@@ -397,6 +402,9 @@ class Ledger:
 
     def decide(self, submit: Submit, clock: Clock) -> Verdict:
         """What the lists that have come tell of a lost submit. One that is adopted is claimed, and closed."""
+        if submit.task_id is not None:
+            # Another client of this process was at it, too.
+            return Adopted(submit.found or TaskDetails(id=submit.task_id, status=TaskStatus.SUBMITTED))
         if (own := self._with_key(submit)) is not None:
             return self._adopt(submit, own, clock.now)
         possible, doubtful = self._candidates(submit, clock)
@@ -470,6 +478,7 @@ class Ledger:
                 # It may have been the rival's: what this one has ordered may still be created, for the other to take.
                 rival.lost_at = max(rival.lost_at, submit.lost_at)
         self._in_order = [known for known in self._in_order if known is not row]
+        submit.found = row.details
         self._claim(submit, row.details.id, now)
         return Adopted(row.details)
 
@@ -528,7 +537,7 @@ class Ledger:
         # A clock that runs at any speed, and has never been compared with ours, still runs forwards.
         is_old = later > 0 and (created < self._stamps[later - 1].newest - SURELY or created < expected - SURELY)
         if not is_old and not later:
-            is_old = created < expected - SURELY and row.took > row.first_seen - submit.sent.loop + SURELY
+            is_old = created < expected - SURELY and row.took > row.first_seen - submit.sent.loop + LONGER
         if is_old:
             # Another server of the same service may have a clock of its own.
             return _Age.UNSURE if met_later else _Age.OLD

@@ -538,6 +538,20 @@ def test_a_ledger_that_has_forgotten_its_list_says_so() -> None:
     assert kinds(ledger, lost(ledger, key="key-3"), 200.0) == "LookAgain"
 
 
+def test_what_was_settled_meanwhile_stays_settled() -> None:
+    """Two clients may be at it."""
+    ledger = Ledger()
+    submit, other = lost(ledger), Submit("key-2", ORDERS[2])
+    look(ledger, 30.0, row())
+    assert ledger.decide(submit, clock(30.2)) == ledger.decide(submit, clock(31.0)) == Adopted(row())
+    ledger.open(other)
+    ledger.sent(other, moment(40.0))
+    ledger.answered(other, "ck2", moment(41.0))
+    verdict = ledger.decide(other, clock(42.0))
+    assert isinstance(verdict, Adopted)
+    assert verdict.details.id == "ck2"
+
+
 def test_somebody_who_knows_can_tell() -> None:
     ledger = Ledger()
     one, other = lost(ledger), lost(ledger, key="key-2")
