@@ -180,7 +180,9 @@ async def test_an_error_is_told_whatever_stands_in_its_body(status: int) -> None
             service.override = lambda _, body=body: Reply(status, body)  # type: ignore[misc]
             with pytest.raises((APIError, SubmitOutcomeUnknown)) as caught:
                 await client.submit(SPEC)
-            assert isinstance(caught.value, SubmitOutcomeUnknown) is (status >= 500)
+            # A 409 without a word may be a proxy's, and says nothing of what the service has done.
+            is_unknown = status >= 500 or (status == 409 and body is not bodies[0])
+            assert isinstance(caught.value, SubmitOutcomeUnknown) is is_unknown
             with pytest.raises(APIError) as error:
                 await client.cancel("ck1")
             assert error.value.status == status
