@@ -387,7 +387,11 @@ class Ledger:
         self._stamps = stamps
 
     def _take_claimed(self, claim: _Claim, details: TaskDetails) -> None:
+        is_known = claim.listed_at > -inf
         claim.listed_at = self._asked_at
+        if is_known:
+            # Thousands are listed again and again.
+            return
         claim.created = None if details.created_at is None else details.created_at.timestamp()
         model = claim.order.model
         if details.idempotency_key == claim.key:

@@ -474,7 +474,8 @@ def test_a_service_that_shows_no_order_as_it_was_sent_proves_nothing() -> None:
     translated = {"prompt": "ein roter Fuchs", "duration": "5"}
     look(ledger, 30.0, row("ck1", 0.5, input=translated), row("ck0", -9.5, input=translated))
     assert kinds(ledger, submit, 30.2) == "Undecided"
-    look(ledger, 31.0, row("ck1", 0.5, input=translated), row("ck0", -9.5))
+    bought(ledger, "ck2", 30.3, 30.4, key="key-3")
+    look(ledger, 31.0, row("ck2", 30.35), row("ck1", 0.5, input=translated), row("ck0", -9.5))
     assert kinds(ledger, submit, 31.2) == "NotCreated"
 
 
