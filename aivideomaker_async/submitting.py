@@ -25,10 +25,11 @@ from typing import Final, Self
 from attrs import define, field, frozen
 
 from ._core import answers, requests
-from ._core.ledger import Adopted, Clock, Ledger, LookAgain, Moment, NotCreated, State, Submit
+from ._core.ledger import MOST_UNSETTLED, Adopted, Ledger, LookAgain, NotCreated
 from ._core.likeness import Order
 from ._core.requests import Request, Sending
 from ._core.retry import Failure
+from ._core.submits import Clock, Moment, State, Submit
 from ._core.task_list import TasksOfSubmits
 from .admission import too_late
 from .errors import (
@@ -46,9 +47,6 @@ from .tasks import SubmittedTask, TaskDetails
 __all__ = ["Bought", "IdempotencyKey", "Submitter"]
 
 logger: Final = logging.getLogger(__name__)
-
-KEYS_KNOWN: Final = 10_000
-"""Idempotency keys of callers that are remembered with their tasks."""
 
 ACCOUNTS_KNOWN: Final = 64
 """Accounts of which a process remembers what it has bought, though no client is open."""
@@ -102,19 +100,11 @@ class _Account:
     ledger: Ledger = field(factory=Ledger)
     lock: Lock = field(factory=Lock)
     """Clients may live in several threads. It is held for moments, and never while anything is awaited."""
-    _known: OrderedDict[str, tuple[str, Order]] = field(factory=OrderedDict[str, tuple[str, Order]])
 
-    def remember(self, key: str, task_id: str, order: Order) -> None:
-        """The task of a submit whose key may come again."""
+    def bought_with(self, key: str) -> tuple[str, Order] | None:
+        """The task of a submit whose key has come again, and what was ordered, if that is remembered."""
         with self.lock:
-            self._known[key] = task_id, order
-            if len(self._known) > KEYS_KNOWN:
-                self._known.popitem(last=False)
-
-    def known(self, key: str) -> tuple[str, Order] | None:
-        """The task of the submit with this key, and what was ordered, if that is remembered."""
-        with self.lock:
-            return self._known.get(key) or self.ledger.claimed_with(key)
+            return self.ledger.bought_with(key)
 
 
 # They outlive their clients: a program may open one for each job.
@@ -203,15 +193,13 @@ class Submitter:
             return await self._see_through(Submit(key, order, self._grace), request, deadline)
         async with self._turn(request, key, deadline):
             earlier = await self._not_at_work(request, key, deadline)
-            if (known := self._account.known(key)) is not None:
+            if (known := self._account.bought_with(key)) is not None:
                 self._check_same(request, known[1], order)
                 return Bought(SubmittedTask(task_id=known[0]))
             if earlier is not None:
                 self._check_same(request, earlier.order, order)
-            submit = Submit(key, order, self._grace) if earlier is None else earlier
-            bought = await self._see_through(submit, request, deadline)
-            self._account.remember(key, bought.answer.task_id, order)
-            return bought
+            submit = Submit(key, order, self._grace, recurs=True) if earlier is None else earlier
+            return await self._see_through(submit, request, deadline)
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
         """Look again what became of a submit; None when it was surely not created.
@@ -225,7 +213,7 @@ class Submitter:
         request = requests.list_tasks()
         async with self._turn(request, key, deadline):
             submit = await self._not_at_work(request, key, deadline)
-            if (known := self._account.known(key)) is not None:
+            if (known := self._account.bought_with(key)) is not None:
                 self._unsettled.pop(key, None)
                 return Bought(SubmittedTask(task_id=known[0]))
             story = str(error.args[0]).partition("; the outcome")[0]
@@ -237,10 +225,7 @@ class Submitter:
                     # Now the service has told its time.
                     submit.sent = self._restore(error).sent
                 details = await self._settle(submit, deadline, story)
-            if details is None:
-                return None
-            self._account.remember(key, details.id, submit.order)
-            return _adopted(details)
+            return None if details is None else _adopted(details)
 
     async def _look_anew(self, submit: Submit, story: str, deadline: float) -> None:
         """Look at the list as it is now: what is remembered may be of another day."""
@@ -257,10 +242,7 @@ class Submitter:
             submit = self._account.ledger.open_with(key) or self._restore(error)
             self._account.ledger.settle(submit, task_id, _moment())
         self._unsettled.pop(key, None)
-        if task_id is None:
-            return None
-        self._account.remember(key, task_id, submit.order)
-        return Bought(SubmittedTask(task_id=task_id))
+        return None if task_id is None else Bought(SubmittedTask(task_id=task_id))
 
     async def _not_at_work(self, request: Request, key: str, deadline: float) -> Submit | None:
         """The unsettled submit with this key, once no other client of this process is at work on it."""
@@ -372,6 +354,9 @@ class Submitter:
                 self._account.ledger.lost(submit, _moment().loop)
             self._account.ledger.give_up(submit)
         self._unsettled[submit.key] = _Unsettled(submit, unknown)
+        if len(self._unsettled) > MOST_UNSETTLED:
+            forgotten = self._unsettled.pop(next(iter(self._unsettled)))
+            logger.error("too many submits are unsettled; one is forgotten: %s", forgotten.error)
 
     def _forget(self, submit: Submit) -> None:
         with self._account.lock:
@@ -497,7 +482,7 @@ class Submitter:
         age = max(0.0, service_now - error.began_at.timestamp())
         order = error._order if isinstance(error._order, Order) else Order(error.model, {})
         submit = Submit(
-            error.idempotency_key, order, self._grace, State.GIVEN_UP, Moment(now.loop - age, now.wall - age)
+            error.idempotency_key, order, self._grace, state=State.GIVEN_UP, sent=Moment(now.loop - age, now.wall - age)
         )
         # When it was lost is not known, but it was: the search begins anew.
         submit.was_lost, submit.lost_at = True, now.loop

@@ -1,17 +1,15 @@
 """The cheapest server that a client cannot tell from a real one: it answers every GET with a status.
 
-It runs in a process of its own, so that its work does not count as the client's. It prints its port, and ends when its
-standard input does.
+It runs in a process of its own, so that its work does not count as the client's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
+
+from .child_server import child_server, serve
 
 BODY: Final = b'{"status":"PROGRESS"}'
 ANSWER: Final = (
@@ -40,28 +38,10 @@ class StatusServer(asyncio.Protocol):
             self._transport.write(ANSWER * len(requests))
 
 
-async def serve() -> None:
-    """Serve until standard input ends."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(StatusServer, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
-    server.close()
-
-
-@contextmanager
-def status_server() -> Iterator[str]:
-    """A server in a process of its own; gives its URL."""
-    command = [sys.executable, "-m", "benchmarks.status_server"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
-            process.wait(10)
+def status_server() -> AbstractContextManager[str]:
+    """One in a process of its own; gives its URL."""
+    return child_server(__name__)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(StatusServer))

@@ -1,18 +1,16 @@
 """The cheapest service that takes a submit: it reads a body of any size, keeps nothing of it, and answers.
 
-It runs in a process of its own, so that its work stalls nobody else. It prints its port, and ends when its standard
-input does.
+It runs in a process of its own, so that its work stalls nobody else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Final
+
+from .child_server import child_server, serve
 
 BODY: Final = (
     b'{"status":"SUBMITTED","taskId":"ck1","responseUrl":"http://x/ck1","statusUrl":"http://x/ck1/status",'
@@ -51,28 +49,10 @@ class UploadServer(asyncio.Protocol):
             self._transport.write(ANSWER)
 
 
-async def serve() -> None:
-    """Serve until standard input ends."""
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(UploadServer, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await loop.run_in_executor(None, sys.stdin.read)
-    server.close()
-
-
-@contextmanager
-def upload_server() -> Iterator[str]:
-    """A server in a process of its own; gives its URL."""
-    command = [sys.executable, "-m", "benchmarks.upload_server"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        assert process.stdin is not None
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.stdin.close()
-            process.wait(10)
+def upload_server() -> AbstractContextManager[str]:
+    """One in a process of its own; gives its URL."""
+    return child_server(__name__)
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(UploadServer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,12 @@ for profile, examples in (("usual", 30), ("brief", 10), ("thorough", 1000)):
     )
 # A search for more: HYPOTHESIS_PROFILE=thorough make test
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests are not searched by each test that looks for garbage of its own."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from aivideomaker_async.simulator import Simulator
 from tests.support.cancelling import cancel_everywhere
 from tests.support.files import CLIP, FileHost, files, open_files, video_at
 from tests.support.leaks import our_tasks, settle
-from tests.support.scripted import Action, Arrival, Drop, Reply, row, scripted
+from tests.support.scripted import Action, Arrival, Crowd, Drop, Reply, row, scripted
 
 pytestmark = pytest.mark.anyio
 
@@ -193,19 +193,9 @@ async def test_names_may_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize("concurrency", [1, 3, AT_ONCE + 4])
 async def test_so_many_are_downloaded_at_once(concurrency: int, tmp_path: Path) -> None:
     """No more, and no fewer; the limit of single downloads is another one."""
-    running = most = 0
-
-    async def handle(_: object) -> Action:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(1)
-        running -= 1
-        return Reply(body=b"x")
-
-    async with scripted(handle) as service:
+    async with scripted(crowd := Crowd()) as service:
         await download_all(videos_at(service.url, *map(str, range(20))), tmp_path, concurrency=concurrency)
-    assert most == concurrency
+    assert crowd.most == concurrency
     assert len(await names(tmp_path)) == 20
 
 

@@ -28,7 +28,7 @@ from aivideomaker_async import (
 )
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Action, Drop, Hang, Raw, Reply, scripted
+from tests.support.scripted import LOST_ANSWERS, Action, Drop, Hang, Reply, scripted
 from tests.support.shop import START, Lost, Shop, buying, ids, posts
 
 pytestmark = pytest.mark.anyio
@@ -48,24 +48,6 @@ def picture(color: str = "teal") -> bytes:
     return file.getvalue()
 
 
-ANSWERS: list[Action] = [
-    Drop(),
-    Hang(),
-    Reply(500),
-    Reply(502, "<html>Bad gateway</html>", {"Content-Type": "text/html"}),
-    Reply(408),
-    Reply(503, {"status": "FAILED", "message": "later"}),
-    Reply(200, "<html>Welcome</html>"),
-    Reply(200, b""),
-    Reply(200, b'{"status":'),
-    Reply(200, b"[]"),
-    Reply(200, {"state": "?"}),
-    Reply(200, {"status": "SUBMITTED", "taskId": None}),
-    Reply(200, {"status": "SUBMITTED", "taskId": "ck1"}, cut=10),
-    Raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"),
-    Raw(b"\x00\x01\x02 nonsense"),
-]
-
 SPECS = {
     "text": SPEC,
     "image": ImageToVideo(image=picture(), prompt="it moves", duration=5),
@@ -77,7 +59,7 @@ SPECS = {
 
 @pytest.mark.parametrize("keeps_keys", [True, False])
 @pytest.mark.parametrize("acted", [True, False])
-@pytest.mark.parametrize("action", ANSWERS, ids=repr)
+@pytest.mark.parametrize("action", LOST_ANSWERS, ids=repr)
 async def test_a_lost_answer_is_looked_up(action: Action, acted: bool, keeps_keys: bool) -> None:
     """One task is created, and its handle returned."""
     shop = Shop(Lost(acted, action), keeps_keys=keeps_keys)

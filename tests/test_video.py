@@ -42,7 +42,7 @@ from aivideomaker_async.simulator import Simulator
 from tests.support.cancelling import cancel_everywhere
 from tests.support.files import CLIP, FileHost, files, open_files, serving, video_at
 from tests.support.leaks import settle
-from tests.support.scripted import Action, Drop, Hang, Raw, Reply, one_by_one, scripted
+from tests.support.scripted import Action, Crowd, Drop, Hang, Raw, Reply, one_by_one, scripted
 from tests.support.virtual_clock import VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
@@ -628,21 +628,11 @@ async def test_a_download_that_is_cancelled_anywhere_leaves_nothing(resume: bool
 
 async def test_only_so_many_downloads_run_at_once(tmp_path: Path) -> None:
     """A gather over hundreds opens no hundreds of connections; streams are not counted."""
-    running = most = 0
-
-    async def handle(_: object) -> Action:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(1)
-        running -= 1
-        return Reply(body=b"x")
-
-    async with serving(handle) as (_, video):
+    async with serving(crowd := Crowd()) as (_, video):
         await asyncio.gather(*(video.download(tmp_path / f"{number}.mp4") for number in range(30)))
-        assert most == AT_ONCE
+        assert crowd.most == AT_ONCE
         await asyncio.gather(*(first_piece(video) for _ in range(30)))
-        assert most == 30
+        assert crowd.most == 30
     assert len(await names(tmp_path)) == 30
 
 

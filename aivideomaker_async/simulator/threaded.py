@@ -11,8 +11,8 @@ from typing import Self, TypedDict, TypeVar, Unpack
 
 from attrs import frozen
 
-from .fault_kinds import FaultDetails, FaultKind
-from .faults import Fault, On, Times
+from .fault_kinds import FaultKind
+from .faults import Fault, FaultArguments
 from .history import History
 from .quota import Counting
 from .server import RetryAfter
@@ -157,34 +157,12 @@ class ThreadedSimulator:
         """Put a task into any status. See `Simulator.set_status`."""
         self._call(lambda simulator: simulator.set_status(task_id, status))
 
-    def fault(
-        self,
-        kind: FaultKind,
-        *,
-        on: On = None,
-        task_id: str | None = None,
-        model: str | None = None,
-        after: int = 0,
-        times: Times = ...,
-        probability: float = 1.0,
-        **details: Unpack[FaultDetails],
-    ) -> Fault:
+    def fault(self, kind: FaultKind, **arguments: Unpack[FaultArguments]) -> Fault:
         """Let requests go wrong from now on. See `Simulator.fault`.
 
         The fault that is returned may be used from any thread. A function given as `on` is called in the simulator's.
         """
-        return self._call(
-            lambda simulator: simulator.fault(
-                kind,
-                on=on,
-                task_id=task_id,
-                model=model,
-                after=after,
-                times=times,
-                probability=probability,
-                **details,
-            )
-        )
+        return self._call(lambda simulator: simulator.fault(kind, **arguments))
 
     def clear_faults(self) -> None:
         """Remove all faults."""

@@ -17,17 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aivideomaker_async._core.ledger import (
-    GRACE,
-    Adopted,
-    Clock,
-    Ledger,
-    LookAgain,
-    Moment,
-    NotCreated,
-    Submit,
-)
+from aivideomaker_async._core import ledger as rules
+from aivideomaker_async._core.ledger import Adopted, Ledger, LookAgain, NotCreated
 from aivideomaker_async._core.likeness import Order
+from aivideomaker_async._core.submits import GRACE, Clock, Moment, Submit
 from aivideomaker_async.tasks import TaskDetails, TaskStatus
 
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
@@ -508,23 +501,6 @@ def test_one_that_is_taken_up_again_much_later_does_not_take_what_came_meanwhile
     assert kinds(ledger, submit, 5000.2) == "Undecided"
 
 
-def test_who_was_given_up_needs_the_claims_of_its_time_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aivideomaker_async._core.ledger.MANY_CLAIMS", 0)
-    ledger = Ledger()
-    bought(ledger, "long before", -5000.0, -4999.0, key="a")
-    submit = lost(ledger)
-    bought(ledger, "then", 10.0, 11.0, key="b")
-    ledger.give_up(submit)
-    for number in range(20):
-        bought(ledger, f"later{number}", 3000.0 + number, 3000.0 + number, key=f"c{number}")
-    for number in range(40):
-        bought(ledger, f"now{number}", 9000.0, 9000.0, key=f"d{number}")
-    known = ledger.wanted().task_ids
-    assert "then" in known
-    assert "long before" not in known
-    assert "later0" not in known
-
-
 def test_a_ledger_that_has_forgotten_its_list_says_so() -> None:
     """What is forgotten proves no absence."""
     ledger = Ledger()
@@ -558,35 +534,61 @@ def test_somebody_who_knows_can_tell() -> None:
     one, other = lost(ledger), lost(ledger, key="key-2")
     ledger.settle(one, "ck1", moment(5.0))
     ledger.settle(other, None, moment(5.0))
-    assert ledger.claimed_with("key-1") == ("ck1", ORDER)
-    assert ledger.claimed_with("key-2") is None
+    assert ledger.bought_with("key-1") == ("ck1", ORDER)
+    assert ledger.bought_with("key-2") is None
     assert ledger.open_with("key-2") is None
 
 
-def test_claims_are_forgotten_when_nobody_needs_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aivideomaker_async._core.ledger.MANY_CLAIMS", 0)
+def test_a_submit_that_was_given_up_owns_nothing_that_comes_hours_later() -> None:
+    """So those that look alike can be told apart again."""
     ledger = Ledger()
+    bought(ledger, "ck0", -20.0, -19.0)
+    given_up = Submit("key-0", ORDERS[3])
+    ledger.open(given_up)
+    ledger.sent(given_up, moment(0.0))
+    ledger.lost(given_up, 1.0)
+    ledger.give_up(given_up)
+    shown = {"prompt": "it moves", "duration": "5", "image": "https://service.example/1.png"}
 
-    def buy(number: int, at: float) -> None:
-        submit = Submit(f"key-{number}", ORDER)
+    def lose(at: float) -> str:
+        submit = Submit(f"key-{at}", ORDERS[2])
         ledger.open(submit)
         ledger.sent(submit, moment(at))
-        ledger.answered(submit, f"ck{number}", moment(at + 1.0))
+        ledger.lost(submit, at + 1.0)
+        task = row(f"ck-{at}", at + 0.5, model="i2v", input=shown)
+        look(ledger, at + 30.0, task, row("ck0", -19.5))
+        kind = kinds(ledger, submit, at + 30.2)
+        ledger.close(submit)
+        return kind
 
-    buy(1, 0.0)
-    waiting = lost(ledger, sent=10.0, at=11.0, key="waiting")
-    buy(2, 20.0)
-    buy(3, 5000.0)
-    assert ledger.claimed_with("key-1") == ("ck1", ORDER), "shortly before the one that waits"
-    assert ledger.claimed_with("key-2") == ("ck2", ORDER)
-    ledger.close(waiting)
-    for number in range(4, 30):
-        buy(number, 5001.0)
-    assert ledger.claimed_with("key-2") is None
-    monkeypatch.setattr("aivideomaker_async._core.ledger.MOST_CLAIMS", 10)
-    for number in range(30, 100):
-        buy(number, 5002.0)
-    assert 10 <= len(ledger.wanted().task_ids) <= 20
+    assert lose(3000.0) == "Undecided"
+    assert lose(3000.0 + 1000.0) == "Adopted"
+
+
+@pytest.mark.parametrize("settle", [True, False])
+def test_of_those_that_were_given_up_the_oldest_is_forgotten(settle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MOST_UNSETTLED", 3)
+    ledger = Ledger()
+    for number in range(5):
+        submit = lost(ledger, sent=10.0 * number, at=10.0 * number + 1.0, key=f"key-{number}")
+        ledger.give_up(submit)
+        if settle and number == 2:
+            ledger.settle(submit, None, moment(25.0))
+    kept = [number for number in range(5) if ledger.open_with(f"key-{number}") is not None]
+    assert kept == ([1, 3, 4] if settle else [2, 3, 4])
+
+
+def test_keys_that_may_come_again_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "KEYS_KNOWN", 2)
+    ledger = Ledger()
+    for number in range(4):
+        submit = Submit(f"key-{number}", ORDER, recurs=True)
+        ledger.open(submit)
+        ledger.sent(submit, moment(number))
+        ledger.answered(submit, f"ck{number}", moment(number))
+    bought(ledger, "ck9", 5.0, 6.0, key="a fresh one")
+    assert [ledger.bought_with(f"key-{number}") for number in range(4)] == [None, None, ("ck2", ORDER), ("ck3", ORDER)]
+    assert ledger.bought_with("a fresh one") is None
 
 
 def test_what_can_tell_nothing_is_not_deciphered() -> None:

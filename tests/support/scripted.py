@@ -192,6 +192,41 @@ def one_by_one(actions: Iterable[Action]) -> Handler:
     return lambda _: queue.pop(0) if len(queue) > 1 else queue[0]
 
 
+LOST_ANSWERS: list[Action] = [
+    Drop(),
+    Hang(),
+    Reply(500),
+    Reply(502, "<html>Bad gateway</html>", {"Content-Type": "text/html"}),
+    Reply(408),
+    Reply(503, {"status": "FAILED", "message": "later"}),
+    Reply(200, "<html>Welcome</html>"),
+    Reply(200, b""),
+    Reply(200, b'{"status":'),
+    Reply(200, b"[]"),
+    Reply(200, {"state": "?"}),
+    Reply(200, {"status": "SUBMITTED", "taskId": None}),
+    Reply(200, {"status": "SUBMITTED", "taskId": "ck1"}, cut=10),
+    Raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"),
+    Raw(b"\x00\x01\x02 nonsense"),
+]
+"""What says nothing of what the service has done."""
+
+
+class Crowd:
+    """A handler that takes a second for each request, and counts how many there are at once."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._now = 0
+
+    async def __call__(self, arrival: Arrival) -> Action:
+        self._now += 1
+        self.most = max(self.most, self._now)
+        await asyncio.sleep(1)
+        self._now -= 1
+        return Reply(body=b"x")
+
+
 def submitted(task_id: str = "ck1") -> Reply:
     """The answer to a submit, of the 2026-03 revision."""
     base = f"https://aivideomaker.ai/api/v1/tasks/{task_id}"
