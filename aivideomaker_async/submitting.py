@@ -1,37 +1,29 @@
 """Submits that are made exactly once.
 
 A submit whose answer is lost is looked up in the task list, adopted when its task is found, and sent again only when it
-was surely not created. `_core.ledger` decides; here the list is fetched, and what cannot be decided is kept until
+was surely not created. `_core.ledger` decides and `lookup` fetches the list; what cannot be decided is kept until
 somebody asks again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import copy
-import hashlib
 import logging
 import random
-import time
 import uuid
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from math import inf
-from threading import Lock
 from typing import Final, Self
 
 from attrs import define, field, frozen
 
 from ._core import answers, requests
-from ._core.ledger import MOST_UNSETTLED, Adopted, Ledger, LookAgain, NotCreated
+from ._core.ledger import MOST_UNSETTLED
 from ._core.likeness import Order
 from ._core.requests import Request, Sending
 from ._core.retry import Failure
-from ._core.submits import Clock, Moment, State, Submit
-from ._core.task_list import TasksOfSubmits
-from .admission import too_late
+from ._core.submits import Moment, State, Submit
+from .accounts import account_of
 from .errors import (
     AIVideoMakerError,
     APIError,
@@ -40,16 +32,14 @@ from .errors import (
     SubmitOutcomeUnknown,
     TransportError,
 )
+from .lookup import Lookup, moment
 from .secrecy import shorten
-from .session import Session, Settings, failure_of
+from .session import Session, failure_of
 from .tasks import SubmittedTask, TaskDetails
 
 __all__ = ["Bought", "IdempotencyKey", "Submitter"]
 
 logger: Final = logging.getLogger(__name__)
-
-ACCOUNTS_KNOWN: Final = 64
-"""Accounts of which a process remembers what it has bought, though no client is open."""
 
 BUSY: Final = 0.25
 """Seconds between two looks whether another client is still at work on a submit."""
@@ -59,15 +49,6 @@ LEAST_TIME: Final = 5.0
 
 PERHAPS_DONE: Final = frozenset({409, 425, 444, 499})
 """Statuses of proxies, which say nothing of what the service has done, unless it is the service that says them."""
-
-SPACING: Final = 2
-"""Looks at the list are no closer than this many requests that the limit sustains: others need it as well."""
-
-LOOK_FAILED: Final = 2.0
-"""Seconds until the next look, after one that failed with all its attempts; longer each time."""
-
-LOOK_AT_LEAST: Final = 30.0
-"""Seconds between looks, however many failed."""
 
 
 @frozen
@@ -91,35 +72,6 @@ class Bought:
     answer: SubmittedTask
     details: TaskDetails | None = None
     """What the list told of it, where the answer was lost."""
-
-
-@define(eq=False)
-class _Account:
-    """What all clients of this process with one key at one service share."""
-
-    ledger: Ledger = field(factory=Ledger)
-    lock: Lock = field(factory=Lock)
-    """Clients may live in several threads. It is held for moments, and never while anything is awaited."""
-
-    def bought_with(self, key: str) -> tuple[str, Order] | None:
-        """The task of a submit whose key has come again, and what was ordered, if that is remembered."""
-        with self.lock:
-            return self.ledger.bought_with(key)
-
-
-# They outlive their clients: a program may open one for each job.
-_accounts: Final[OrderedDict[tuple[str, bytes], _Account]] = OrderedDict()
-_accounts_lock: Final = Lock()
-
-
-def _account(settings: Settings) -> _Account:
-    digest = hashlib.sha256(settings.key.reveal().encode()).digest()
-    with _accounts_lock:
-        account = _accounts.setdefault((settings.base_url, digest), _Account())
-        _accounts.move_to_end((settings.base_url, digest))
-        if len(_accounts) > ACCOUNTS_KNOWN:
-            _accounts.popitem(last=False)
-        return account
 
 
 @define(eq=False)
@@ -151,12 +103,9 @@ class Submitter:
         on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
     ) -> None:
         self._session = session
-        self._handled = handled
         self._on_unsettled = on_unsettled
-        self._account = _account(session.settings)
-        self._looking = asyncio.Lock()
-        self._asked_at = -inf
-        self._failed: tuple[float, APIError | TransportError] | None = None
+        self._account = account_of(session.settings.base_url, session.settings.key)
+        self._lookup = Lookup(session, self._account, handled)
         self._turns: dict[str, _Turn] = {}
         self._at_work: dict[str, tuple[Submit, Sending]] = {}
         self._unsettled: dict[str, _Unsettled] = {}
@@ -220,27 +169,19 @@ class Submitter:
             is_known = submit is not None
             submit = submit or self._restore(error)
             async with self._accounted_for(submit, Sending()):
-                await self._look_anew(submit, story, deadline)
+                await self._lookup.look_anew(submit, story, deadline)
                 if not is_known:
                     # Now the service has told its time.
                     submit.sent = self._restore(error).sent
-                details = await self._settle(submit, deadline, story)
+                details = await self._lookup.settle(submit, deadline, story)
             return None if details is None else _adopted(details)
-
-    async def _look_anew(self, submit: Submit, story: str, deadline: float) -> None:
-        """Look at the list as it is now: what is remembered may be of another day."""
-        asked_after = asyncio.get_running_loop().time()
-        try:
-            await self._look(asked_after, deadline)
-        except (APIError, TransportError) as failed:
-            raise self._unknown(submit, f"{story}; and the task list cannot be had ({failed})") from failed
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> Bought | None:
         """Somebody has found out: it is this task, or there is none."""
         key = error.idempotency_key
         with self._account.lock:
             submit = self._account.ledger.open_with(key) or self._restore(error)
-            self._account.ledger.settle(submit, task_id, _moment())
+            self._account.ledger.settle(submit, task_id, moment())
         self._unsettled.pop(key, None)
         return None if task_id is None else Bought(SubmittedTask(task_id=task_id))
 
@@ -263,7 +204,7 @@ class Submitter:
         async with self._accounted_for(submit, sending):
             attempt = 1
             if submit.state is State.GIVEN_UP:
-                details = await self._settle(submit, deadline, "an earlier submit with this key was lost")
+                details = await self._lookup.settle(submit, deadline, "an earlier submit with this key was lost")
                 if details is not None:
                     return _adopted(details)
             while True:
@@ -282,7 +223,7 @@ class Submitter:
             request, answers.submitted, expected="taskId", timeout=max(left, 0.0), sending=sending
         )
         with self._account.lock:
-            self._account.ledger.answered(submit, answer.task_id, _moment())
+            self._account.ledger.answered(submit, answer.task_id, moment())
         return Bought(answer)
 
     async def _after(self, submit: Submit, error: APIError | TransportError, deadline: float) -> TaskDetails | None:
@@ -301,7 +242,7 @@ class Submitter:
         logger.warning("%s; looking for its task (idempotency key %s)", error, submit.key)
         with self._account.lock:
             self._account.ledger.lost(submit, asyncio.get_running_loop().time())
-        details = await self._settle(submit, deadline, str(error), error)
+        details = await self._lookup.settle(submit, deadline, str(error), error)
         if details is None and not is_lost:
             raise error
         return details
@@ -328,7 +269,7 @@ class Submitter:
             if not is_open and not (submit.state is State.UNDER_WAY and sending.sent):
                 self._forget(submit)
                 raise
-            unknown = error if isinstance(error, SubmitOutcomeUnknown) else self._unknown(submit, _cause(error))
+            unknown = error if isinstance(error, SubmitOutcomeUnknown) else self._lookup.unknown(submit, _cause(error))
             self._remember(submit, unknown)
             if not isinstance(error, Exception):
                 self.tell(unknown)
@@ -344,14 +285,14 @@ class Submitter:
     def _sent(self, submit: Submit, *, sent: bool) -> None:
         with self._account.lock:
             if sent:
-                self._account.ledger.sent(submit, _moment())
+                self._account.ledger.sent(submit, moment())
             elif submit.state is State.UNDER_WAY:
                 self._account.ledger.refused(submit)
 
     def _remember(self, submit: Submit, unknown: SubmitOutcomeUnknown) -> None:
         with self._account.lock:
             if submit.state is State.UNDER_WAY:
-                self._account.ledger.lost(submit, _moment().loop)
+                self._account.ledger.lost(submit, moment().loop)
             self._account.ledger.give_up(submit)
         self._unsettled[submit.key] = _Unsettled(submit, unknown)
         if len(self._unsettled) > MOST_UNSETTLED:
@@ -373,83 +314,6 @@ class Submitter:
         except Exception:
             logger.exception("on_unsettled failed")
 
-    # --- the look at the list ------------------------------------------------------------------------
-
-    async def _settle(
-        self, submit: Submit, deadline: float, story: str, error: AIVideoMakerError | None = None
-    ) -> TaskDetails | None:
-        """The task of a lost submit; None when it was not created."""
-        loop = asyncio.get_running_loop()
-        if submit.state is State.GIVEN_UP:
-            with self._account.lock:
-                self._account.ledger.resume(submit)
-        pause = LOOK_FAILED
-        while True:
-            with self._account.lock:
-                verdict = self._account.ledger.decide(submit, self._clock())
-            if isinstance(verdict, Adopted):
-                logger.info("the submit with idempotency key %s is task %s", submit.key, shorten(verdict.details.id))
-                return verdict.details
-            if isinstance(verdict, NotCreated):
-                with self._account.lock:
-                    self._account.ledger.refused(submit)
-                return None
-            if not isinstance(verdict, LookAgain) or max(verdict.at, loop.time()) >= deadline:
-                raise self._unknown(submit, story) from error
-            try:
-                await self._look(verdict.at, deadline)
-            except (APIError, TransportError) as failed:
-                if failure_of(failed) is Failure.REFUSED:
-                    raise self._unknown(submit, f"{story}; and the task list cannot be had ({failed})") from error
-                logger.info("%s; the look for the lost submit goes on", failed)
-                await self._rest_until(min(loop.time() + pause, deadline))
-                pause = min(2 * pause, LOOK_AT_LEAST)
-
-    async def _look(self, at: float, deadline: float) -> None:
-        """Let a list be asked for at this moment or later; all who need one share it."""
-        loop = asyncio.get_running_loop()
-        await self._rest_until(max(at, self._asked_at + SPACING * self._session.limiter.pace))
-        request = requests.list_tasks()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await self._looking.acquire()
-        except TimeoutError:
-            raise too_late(request) from None
-        try:
-            if self._failed is not None and self._failed[0] > at:
-                # It was another's look, and says enough.
-                raise copy.copy(self._failed[1])
-            if self._asked_at < at or self._account.ledger.is_blank:
-                asked_at = loop.time()
-                with self._account.lock:
-                    wanted = self._account.ledger.wanted()
-                try:
-                    reader = await self._session.read_list(
-                        request, lambda: TasksOfSubmits(wanted), timeout=max(deadline - loop.time(), 0.0)
-                    )
-                except (APIError, TransportError) as error:
-                    self._failed = loop.time(), error
-                    raise
-                self._take(reader, asked_at)
-        finally:
-            self._looking.release()
-
-    def _take(self, reader: TasksOfSubmits, asked_at: float) -> None:
-        with self._account.lock:
-            self._account.ledger.take(
-                reader.tasks,
-                asked_at=asked_at,
-                now=asyncio.get_running_loop().time(),
-                handled=self._handled(),
-                unreadable=reader.unreadable,
-            )
-        self._asked_at = asked_at
-
-    async def _rest_until(self, at: float) -> None:
-        loop = asyncio.get_running_loop()
-        if (seconds := at - loop.time()) > 0:
-            await self._session.rest(requests.list_tasks(), seconds, inf)
-
     # --- small things --------------------------------------------------------------------------------
 
     @property
@@ -460,25 +324,9 @@ class Submitter:
         loop = self._session.check_usable()
         return loop.time() + (self._session.settings.call_timeout if timeout is None else timeout)
 
-    def _clock(self) -> Clock:
-        return Clock(_moment(), self._session.service_time())
-
-    def _unknown(self, submit: Submit, story: str) -> SubmitOutcomeUnknown:
-        clock = self._clock()
-        with self._account.lock:
-            candidates = self._account.ledger.candidates(submit, clock)
-        return SubmitOutcomeUnknown(
-            story,
-            model=submit.order.model,
-            idempotency_key=submit.key,
-            began_at=datetime.fromtimestamp(clock.at_service(submit.sent or clock.now), UTC),
-            candidates=candidates,
-            order=submit.order,
-        )
-
     def _restore(self, error: SubmitOutcomeUnknown) -> Submit:
         """A submit of another client, perhaps of another process."""
-        now, service_now = _moment(), self._session.service_time()
+        now, service_now = moment(), self._session.service_time()
         age = max(0.0, service_now - error.began_at.timestamp())
         order = error._order if isinstance(error._order, Order) else Order(error.model, {})
         submit = Submit(
@@ -518,15 +366,6 @@ class Submitter:
             turn.users -= 1
             if not turn.users:
                 del self._turns[key]
-
-
-def _moment() -> Moment:
-    try:
-        now = asyncio.get_running_loop().time()
-    except RuntimeError:
-        # The loop has gone, and with it a submit under way, which is not to be forgotten.
-        now = time.monotonic()
-    return Moment(now, time.time())
 
 
 def _busy(request: Request) -> RequestTimeout:

@@ -11,7 +11,7 @@ import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
-from aivideomaker_async import AIVideoMaker, RateLimiter, submitting
+from aivideomaker_async import AIVideoMaker, RateLimiter, accounts
 from aivideomaker_async.simulator import Simulator
 from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures)
 from tests.support.virtual_clock import VirtualClockLoop
@@ -53,7 +53,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def accounts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process knows of submits belongs to an address, and ports of loopback are used again."""
-    monkeypatch.setattr(submitting, "_accounts", OrderedDict())
+    monkeypatch.setattr(accounts, "_accounts", OrderedDict())
 
 
 @pytest.fixture(autouse=True, scope="session")

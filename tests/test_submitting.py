@@ -25,6 +25,7 @@ from aivideomaker_async import (
     TextToVideo,
     TransportError,
     VideoTask,
+    submitting,
 )
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
@@ -279,6 +280,21 @@ async def test_without_a_list_nothing_is_known(action: Action) -> None:
         again = await client.reconcile(caught.value)
         assert again is not None
         assert again.id == "ck1"
+
+
+async def test_of_too_many_that_are_unsettled_the_oldest_is_forgotten_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(submitting, "MOST_UNSETTLED", 2)
+    shop = Shop(*[Lost(acted=True)] * 3)
+    shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
+    async with buying(shop) as (_, client):
+        for number in range(3):
+            with pytest.raises(SubmitOutcomeUnknown):
+                await client.submit(SPEC, idempotency_key=f"order-no-{number}", timeout=30)
+        assert [error.idempotency_key for error in client.unsettled()] == ["order-no-1", "order-no-2"]
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "order-no-0" in told.getMessage()
 
 
 async def test_reconcile_says_that_nothing_was_created() -> None:
