@@ -27,13 +27,11 @@ from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
 from .downloads import Downloaded, VideoProgress, download_all
 from .errors import (
     APIError,
-    AuthenticationFailed,
     ConfigurationError,
     InvalidSpec,
     RateLimited,
-    ServerError,
     SubmitOutcomeUnknown,
-    TaskNotFound,
+    TransportError,
 )
 from .host_limiter import default_limiter
 from .limiter import Limiter, LimiterStatistics
@@ -363,6 +361,7 @@ class AIVideoMaker:
         max_active: int = 20,
         timeout: float | None = None,
         on_cancel: OnCancel = "leave",
+        on_submit: Callable[[int, VideoTask], object] | None = None,
     ) -> GenerateMany:
         """Generate many videos, and give the outcome of each as it finishes: `async for outcome in ...`.
 
@@ -374,6 +373,8 @@ class AIVideoMaker:
             max_active: how many tasks are submitted and not finished at any time.
             timeout: seconds to wait for each; None for the client's `wait_timeout`.
             on_cancel: as for `generate`; leaving the loop early counts as a cancellation.
+            on_submit: called with the place of a spec and the handle of its task as soon as there is one, to note its
+                id before the long wait.
         """
         check_on_cancel(on_cancel)
         return GenerateMany(
@@ -382,6 +383,7 @@ class AIVideoMaker:
             max_active=_checks.count("max_active", max_active),
             timeout=self._wait_limit(timeout),
             on_cancel=on_cancel,
+            on_submit=on_submit,
         )
 
     # --- tasks ---------------------------------------------------------------------------------------
@@ -452,28 +454,40 @@ class AIVideoMaker:
 
         Raises:
             TaskNotFound: the service knows no such task for this key.
-            APIError: the service refuses, and the task is SUBMITTED all the same.
-            AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
+            APIError: the service refuses, and the task is SUBMITTED all the same or its status cannot be had.
+            AIVideoMakerError: a `TransportError` or `ConfigurationError`.
         """
-        status, refusal = None, None
         try:
             status = await self._session.call(
                 requests.cancel(task_id), answers.cancelled, expected="taskId", timeout=timeout
             )
-        except (AuthenticationFailed, TaskNotFound, RateLimited, ServerError):
+        except RateLimited:
             raise
-        except APIError as error:
+        except (APIError, TransportError) as error:
+            if isinstance(error, TransportError) and not error.sent:
+                raise
+            # What the answer to a late cancel looks like is not documented, and a lost one may have been carried out.
             logger.debug("cancel of task %s: %s", one_line(task_id), error)
-            refusal = error
-        if status != TaskStatus.CANCEL:
-            # Refused, or not cancelled: what an answer to a late cancel says is not documented, so the task is asked.
-            status = await self.get_status(task_id, timeout=timeout)
-            if refusal is not None and status == TaskStatus.SUBMITTED:
-                # Not since it was too late.
-                raise refusal
+            status = await self._status_in_spite_of(error, task_id, timeout)
         else:
-            self._observe(task_id, status)
+            if status == TaskStatus.CANCEL:
+                self._observe(task_id, status)
+            else:
+                status = await self.get_status(task_id, timeout=timeout)
         return CancelResult(task_id=task_id, cancelled=status == TaskStatus.CANCEL, status=status)
+
+    async def _status_in_spite_of(
+        self, error: APIError | TransportError, task_id: str, timeout: float | None
+    ) -> TaskStatus:
+        """The status of a task whose cancel has failed, unless it can still be cancelled."""
+        try:
+            status = await self.get_status(task_id, timeout=timeout)
+        except (APIError, TransportError):
+            raise error from None
+        if status == TaskStatus.SUBMITTED:
+            # Not since it was too late.
+            raise error
+        return status
 
     async def download_all(
         self,

@@ -263,7 +263,7 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
         idempotency_key: str,
         began_at: datetime,
         candidates: Sequence[TaskDetails] = (),
-        order: object = None,
+        trace: object = None,
     ) -> None:
         self.model = model
         self.idempotency_key = idempotency_key
@@ -272,7 +272,7 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
         """When the submit was sent (aware, UTC), by the clock of the service where it tells."""
         self.candidates: tuple[TaskDetails, ...] = tuple(candidates)
         """Tasks of the list that may be this one, the oldest first. None may be, or one that another has submitted."""
-        self._order: object = order
+        self._trace: object = trace
         count = len(self.candidates)
         found = f"{count} task{'s' * (count != 1)} in the list may be it" if count else "no task in the list shows it"
         super().__init__(

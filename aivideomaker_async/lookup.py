@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from math import inf
@@ -14,16 +13,16 @@ from typing import Final
 from ._core import requests
 from ._core.ledger import Adopted, LookAgain, NotCreated
 from ._core.retry import Failure
-from ._core.submits import Clock, Moment, State, Submit
+from ._core.submits import Clock, Submit
 from ._core.task_list import TasksOfSubmits
-from .accounts import Account
+from .accounts import Account, moment
 from .admission import too_late
 from .errors import AIVideoMakerError, APIError, SubmitOutcomeUnknown, TransportError
 from .secrecy import shorten
 from .session import Session, failure_of
 from .tasks import TaskDetails
 
-__all__ = ["Lookup", "moment"]
+__all__ = ["Lookup"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -69,13 +68,10 @@ class Lookup:
             SubmitOutcomeUnknown: it cannot be known.
         """
         loop = asyncio.get_running_loop()
-        if submit.state is State.GIVEN_UP:
-            with self._account.lock:
-                self._account.ledger.resume(submit)
         pause = LOOK_FAILED
         while True:
             with self._account.lock:
-                verdict = self._account.ledger.decide(submit, self._clock())
+                verdict = self._account.ledger.decide(submit, self.clock())
             if isinstance(verdict, Adopted):
                 logger.info("the submit with idempotency key %s is task %s", submit.key, shorten(verdict.details.id))
                 return verdict.details
@@ -131,6 +127,8 @@ class Lookup:
                 now=asyncio.get_running_loop().time(),
                 handled=self._handled(),
                 unreadable=reader.unreadable,
+                rows_read=reader.rows_read,
+                reaches_back=reader.reaches_back,
             )
         self._asked_at = asked_at
 
@@ -151,29 +149,21 @@ class Lookup:
         except (APIError, TransportError) as failed:
             raise self.unknown(submit, f"{story}; and the task list cannot be had ({failed})") from failed
 
-    def _clock(self) -> Clock:
+    def clock(self) -> Clock:
+        """What time it is, here and at the service."""
         return Clock(moment(), self._session.service_time())
 
     def unknown(self, submit: Submit, story: str) -> SubmitOutcomeUnknown:
         """The error that tells all that is known of a submit of which it is not known what became of it."""
-        clock = self._clock()
+        clock = self.clock()
         with self._account.lock:
             candidates = self._account.ledger.candidates(submit, clock)
+            trace = self._account.ledger.trace(submit, clock)
         return SubmitOutcomeUnknown(
             story,
             model=submit.order.model,
             idempotency_key=submit.key,
-            began_at=datetime.fromtimestamp(clock.at_service(submit.sent or clock.now), UTC),
+            began_at=datetime.fromtimestamp(trace.sent, UTC),
             candidates=candidates,
-            order=submit.order,
+            trace=trace,
         )
-
-
-def moment() -> Moment:
-    """Now, on both clocks."""
-    try:
-        now = asyncio.get_running_loop().time()
-    except RuntimeError:
-        # The loop has gone, and with it a submit under way, which is not to be forgotten.
-        now = time.monotonic()
-    return Moment(now, time.time())

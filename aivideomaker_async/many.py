@@ -7,7 +7,7 @@ import contextvars
 import itertools
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, final
 
@@ -74,8 +74,10 @@ class _Work:
         max_active: int,
         timeout: float | None,
         on_cancel: OnCancel,
+        on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
         self.client = client
+        self.on_submit = on_submit
         self.on_cancel: OnCancel = on_cancel
         self.specs = itertools.starmap(_Item, enumerate(specs))
         self.timeout = timeout
@@ -146,6 +148,8 @@ class _Work:
             key = IdempotencyKey.of(None)
             submit = self.client._buy(as_spec(item.spec), key)
             task = await self.client._unless_cancelled(submit, key, self.on_cancel)
+            if self.on_submit is not None:
+                self.on_submit(item.index, task)
             video = await task.result(self.timeout, on_cancel=self.on_cancel)
         except AIVideoMakerError as error:
             return Outcome(index=item.index, spec=item.spec, task=task, error=error)
@@ -170,8 +174,9 @@ class GenerateMany(AsyncIterator[Outcome]):
         max_active: int,
         timeout: float | None,
         on_cancel: OnCancel,
+        on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
-        self._work = _Work(client, iter(specs), max_active, timeout, on_cancel)
+        self._work = _Work(client, iter(specs), max_active, timeout, on_cancel, on_submit)
         self._started = False
         self._finalizer = weakref.finalize(self, _Work.cancel, self._work)
         self._finalizer.atexit = False

@@ -22,18 +22,19 @@ from ._core.ledger import MOST_UNSETTLED
 from ._core.likeness import Order
 from ._core.requests import Request, Sending
 from ._core.retry import Failure
-from ._core.submits import Moment, State, Submit
-from .accounts import account_of
+from ._core.submits import State, Submit, Trace
+from .accounts import OtherOrder, account_of, moment
 from .errors import (
     AIVideoMakerError,
     APIError,
+    ConfigurationError,
     IdempotencyConflict,
     RequestTimeout,
     SubmitOutcomeUnknown,
     TransportError,
 )
-from .lookup import Lookup, moment
-from .secrecy import shorten
+from .lookup import Lookup
+from .secrecy import one_line, shorten
 from .session import Session, failure_of
 from .tasks import SubmittedTask, TaskDetails
 
@@ -112,7 +113,13 @@ class Submitter:
 
     def unsettled(self) -> list[SubmitOutcomeUnknown]:
         """The submits of which nobody knows what became of them, the oldest first."""
-        return [item.error for item in self._unsettled.values()]
+        for submit, sending in tuple(self._at_work.values()):
+            if self._account.is_abandoned(submit) and (sending.sent or submit.was_lost):
+                # Its loop was closed under it, and nobody has told it.
+                self._remember(submit, self._lookup.unknown(submit, "the event loop was closed under the submit"))
+                del self._at_work[submit.key]
+        # Another client may have settled it meanwhile.
+        return [item.error for item in self._unsettled.values() if item.submit.state is not State.DONE]
 
     def is_under_way(self, key: str) -> bool:
         """Whether any of the submit with this key may have arrived, and it is not settled."""
@@ -139,16 +146,16 @@ class Submitter:
         deadline = self._deadline(timeout)
         key = request.headers["Idempotency-Key"]
         if not is_callers_key:
-            return await self._see_through(Submit(key, order, self._grace), request, deadline)
-        async with self._turn(request, key, deadline):
-            earlier = await self._not_at_work(request, key, deadline)
-            if (known := self._account.bought_with(key)) is not None:
-                self._check_same(request, known[1], order)
-                return Bought(SubmittedTask(task_id=known[0]))
-            if earlier is not None:
-                self._check_same(request, earlier.order, order)
-            submit = Submit(key, order, self._grace, recurs=True) if earlier is None else earlier
+            submit = Submit(key, order, self._grace)
+            self._account.begin(submit)
             return await self._see_through(submit, request, deadline)
+        async with self._turn(request, key, deadline):
+            taken = await self._take_up(
+                key, order, lambda: Submit(key, order, self._grace, recurs=True), request, deadline
+            )
+            if isinstance(taken, str):
+                return Bought(SubmittedTask(task_id=taken))
+            return await self._see_through(taken, request, deadline)
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
         """Look again what became of a submit; None when it was surely not created.
@@ -160,20 +167,19 @@ class Submitter:
         deadline = self._deadline(timeout)
         key = error.idempotency_key
         request = requests.list_tasks()
+        story = str(error).partition("; the outcome")[0]
         async with self._turn(request, key, deadline):
-            submit = await self._not_at_work(request, key, deadline)
-            if (known := self._account.bought_with(key)) is not None:
+            taken = await self._take_up(key, None, lambda: self._restore(error), request, deadline)
+            if isinstance(taken, str):
                 self._unsettled.pop(key, None)
-                return Bought(SubmittedTask(task_id=known[0]))
-            story = str(error.args[0]).partition("; the outcome")[0]
-            is_known = submit is not None
-            submit = submit or self._restore(error)
-            async with self._accounted_for(submit, Sending()):
-                await self._lookup.look_anew(submit, story, deadline)
-                if not is_known:
+                return Bought(SubmittedTask(task_id=taken))
+            async with self._accounted_for(taken, Sending()):
+                await self._lookup.look_anew(taken, story, deadline)
+                if taken.sent_elsewhere:
                     # Now the service has told its time.
-                    submit.sent = self._restore(error).sent
-                details = await self._lookup.settle(submit, deadline, story)
+                    again = self._restore(error)
+                    taken.sent, taken.lost_at = again.sent, again.lost_at
+                details = await self._lookup.settle(taken, deadline, story)
             return None if details is None else _adopted(details)
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> Bought | None:
@@ -181,18 +187,26 @@ class Submitter:
         key = error.idempotency_key
         with self._account.lock:
             submit = self._account.ledger.open_with(key) or self._restore(error)
-            self._account.ledger.settle(submit, task_id, moment())
+            try:
+                self._account.ledger.settle(submit, task_id, moment())
+            except ValueError:
+                reason = "is the task of another submit of this process"
+                raise ConfigurationError(f"task_id={one_line(str(task_id))!r}: {reason}") from None
         self._unsettled.pop(key, None)
         return None if task_id is None else Bought(SubmittedTask(task_id=task_id))
 
-    async def _not_at_work(self, request: Request, key: str, deadline: float) -> Submit | None:
-        """The unsettled submit with this key, once no other client of this process is at work on it."""
+    async def _take_up(
+        self, key: str, order: Order | None, make: Callable[[], Submit], request: Request, deadline: float
+    ) -> Submit | str:
+        """The submit with this key, once no other client of this process is at work on it; or the id of its task."""
         loop = asyncio.get_running_loop()
         while True:
-            with self._account.lock:
-                submit = self._account.ledger.open_with(key)
-            if submit is None or submit.state is State.GIVEN_UP:
-                return submit
+            try:
+                taken = self._account.take_up(key, order, make, moment())
+            except OtherOrder:
+                raise _conflict(request) from None
+            if taken is not None:
+                return taken
             if loop.time() >= deadline:
                 raise _busy(request)
             await self._session.rest(request, BUSY, deadline)
@@ -203,7 +217,7 @@ class Submitter:
         sending = Sending(lambda sent: self._sent(submit, sent=sent))
         async with self._accounted_for(submit, sending):
             attempt = 1
-            if submit.state is State.GIVEN_UP:
+            if submit.was_lost:
                 details = await self._lookup.settle(submit, deadline, "an earlier submit with this key was lost")
                 if details is not None:
                     return _adopted(details)
@@ -234,6 +248,8 @@ class Submitter:
             SubmitOutcomeUnknown: that cannot be known.
         """
         is_lost = failure_of(error) is Failure.LOST or _says_nothing(error)
+        # Nobody else knows a fresh key: somebody on the way has sent it twice.
+        is_lost |= isinstance(error, IdempotencyConflict) and not submit.recurs
         # A refusal may be the echo of an earlier attempt, which came through late: its key is used, its credits spent.
         if not is_lost and not submit.was_lost:
             with self._account.lock:
@@ -260,11 +276,12 @@ class Submitter:
     async def _accounted_for(self, submit: Submit, sending: Sending) -> AsyncIterator[None]:
         """Whatever happens within: what may exist at the service is not forgotten."""
         self._at_work[submit.key] = submit, sending
-        with self._account.lock:
-            self._account.ledger.open(submit)
         try:
             yield
         except BaseException as error:
+            if not self._account.is_seen_through_in(self._session.home.loop, submit):
+                # Its loop was closed long ago, and another client has taken it up.
+                raise
             is_open = submit.state in {State.LOST, State.GIVEN_UP}
             if not is_open and not (submit.state is State.UNDER_WAY and sending.sent):
                 self._forget(submit)
@@ -280,7 +297,7 @@ class Submitter:
         else:
             self._forget(submit)
         finally:
-            del self._at_work[submit.key]
+            self._at_work.pop(submit.key, None)
 
     def _sent(self, submit: Submit, *, sent: bool) -> None:
         with self._account.lock:
@@ -326,25 +343,12 @@ class Submitter:
 
     def _restore(self, error: SubmitOutcomeUnknown) -> Submit:
         """A submit of another client, perhaps of another process."""
-        now, service_now = moment(), self._session.service_time()
-        age = max(0.0, service_now - error.began_at.timestamp())
-        order = error._order if isinstance(error._order, Order) else Order(error.model, {})
-        submit = Submit(
-            error.idempotency_key, order, self._grace, state=State.GIVEN_UP, sent=Moment(now.loop - age, now.wall - age)
-        )
-        # When it was lost is not known, but it was: the search begins anew.
-        submit.was_lost, submit.lost_at = True, now.loop
-        return submit
-
-    @staticmethod
-    def _check_same(request: Request, known: Order, order: Order) -> None:
-        if known != order:
-            raise IdempotencyConflict(
-                "this idempotency key was used for another request; nothing was sent",
-                status=409,
-                method=request.method,
-                path=shorten(request.path),
-            )
+        clock, trace = self._lookup.clock(), error._trace
+        if not isinstance(trace, Trace):
+            # Of somebody's own making.
+            began = error.began_at.timestamp()
+            trace = Trace(Order(error.model, {}), began, began, frozenset())
+        return trace.restore(error.idempotency_key, clock, self._grace)
 
     @asynccontextmanager
     async def _turn(self, request: Request, key: str, deadline: float) -> AsyncIterator[None]:
@@ -371,6 +375,11 @@ class Submitter:
 def _busy(request: Request) -> RequestTimeout:
     message = "another submit with this idempotency key was under way until the deadline; this one was not sent"
     return RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False)
+
+
+def _conflict(request: Request) -> IdempotencyConflict:
+    message = "this idempotency key was used for another request; nothing was sent"
+    return IdempotencyConflict(message, status=409, method=request.method, path=shorten(request.path))
 
 
 def _says_nothing(error: APIError | TransportError) -> bool:

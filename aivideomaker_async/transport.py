@@ -159,7 +159,9 @@ class Transport:
             failure = self._translate(error, request)
         finally:
             self._under_way.discard(exchange)
-            current.reset(token)
+            # When the loop was closed under it, it is unwound in another context, and must not fail.
+            with suppress(ValueError):
+                current.reset(token)
         try:
             # Outside the handlers, where aiohttp's own error would be its context.
             raise _alone(failure)

@@ -6,6 +6,7 @@ import gc
 import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
+from weakref import WeakValueDictionary
 
 import pytest
 from blockbuster import BlockBuster
@@ -53,7 +54,8 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def accounts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process knows of submits belongs to an address, and ports of loopback are used again."""
-    monkeypatch.setattr(accounts, "_accounts", OrderedDict())
+    monkeypatch.setattr(accounts, "_lasting", OrderedDict())
+    monkeypatch.setattr(accounts, "_in_use", WeakValueDictionary())
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,6 +18,7 @@ from aivideomaker_async import (
     APIError,
     AuthenticationFailed,
     ConfigurationError,
+    ConnectFailed,
     EndpointNotFound,
     ImageToVideo,
     ImageToVideoV3,
@@ -26,6 +27,7 @@ from aivideomaker_async import (
     InvalidSpec,
     LongVideo,
     RateLimiter,
+    ServerError,
     TaskFailed,
     TaskNotFound,
     TaskStatus,
@@ -35,7 +37,7 @@ from aivideomaker_async import (
 )
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Action, Drop, Reply, one_by_one, row, scripted, submitted
+from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, one_by_one, row, scripted, submitted
 
 pytestmark = pytest.mark.anyio
 
@@ -192,6 +194,49 @@ async def test_a_late_cancel_that_looks_like_an_error_is_no_failure_of_the_task(
     async with scripted(handle) as service:
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
             assert (await client.cancel("ck1")).status == TaskStatus.PROGRESS
+
+
+@pytest.mark.parametrize(
+    ("status", "outcome"),
+    [("CANCEL", "cancelled"), ("PROGRESS", "too_late"), ("FAILED", "finished"), ("COMPLETED", "finished")],
+)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Reply(403, {"message": "too late"}),
+        Reply(404, {"message": "nothing to cancel"}),
+        Reply(410, {"message": "gone"}),
+        Reply(500),
+        Reply(204),
+        Reply(200, "<html>Done</html>"),
+        Drop(),
+        Hang(),
+    ],
+    ids=repr,
+)
+async def test_what_a_cancel_has_done_is_told_by_the_task(answer: Action, status: str, outcome: str) -> None:
+    """A late one may be answered in any way, and one whose answer is lost may have been carried out."""
+
+    def handle(arrival: Arrival) -> Action:
+        return answer if arrival.method == "PUT" else Reply(body={"status": status})
+
+    async with scripted(handle) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(), timeout=5) as client:
+            result = await client.cancel("ck1", timeout=60)
+            assert (result.outcome, result.status) == (outcome, status)
+
+
+async def test_a_cancel_that_nobody_can_tell_of_fails_as_it_did() -> None:
+    """Neither the cancel nor the task is answered; and one that never left asks for nothing."""
+    async with scripted(lambda arrival: Reply(500 if arrival.method == "PUT" else 404)) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+            with pytest.raises(ServerError):
+                await client.cancel("ck1")
+    asked = RateLimiter()
+    async with AIVideoMaker("ak_test", base_url="http://127.0.0.1:1", limiter=asked) as client:
+        with pytest.raises(ConnectFailed):
+            await client.cancel("ck1")
+        assert asked.statistics().granted == 0
 
 
 async def test_a_cancel_that_is_refused_for_another_reason_is_an_error() -> None:

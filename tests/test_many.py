@@ -16,6 +16,7 @@ from aivideomaker_async import (
     SpecLike,
     TaskFailed,
     TextToVideo,
+    VideoTask,
     WaitTimeout,
 )
 from aivideomaker_async.simulator import Simulator
@@ -161,6 +162,24 @@ async def test_an_iterator_in_a_variable_can_be_closed_by_a_block(simulator: Sim
     await asyncio.sleep(1000)
     assert simulator.statistics().tasks == created
     await assert_nothing_held(client)
+
+
+async def test_handles_are_told_as_soon_as_there_are_any(simulator: Simulator, client: AIVideoMaker) -> None:
+    """Whoever leaves early, or dies, has noted them."""
+    noted: dict[int, str] = {}
+
+    def note(index: int, task: VideoTask) -> None:
+        assert simulator.tasks[task.id].status == "SUBMITTED"
+        noted[index] = task.id
+
+    specs = [spec(text) for text in ("one", "two", "three")]
+    async with client.generate_many(specs, on_submit=note) as outcomes:
+        async for outcome in outcomes:
+            assert outcome.task is not None
+            assert noted[outcome.index] == outcome.task.id
+            break
+    assert sorted(noted) == [0, 1, 2]
+    assert set(noted.values()) == set(simulator.tasks)
 
 
 async def test_each_wait_has_its_own_timeout(client: AIVideoMaker) -> None:

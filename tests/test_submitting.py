@@ -489,8 +489,11 @@ async def test_the_same_key_in_two_clients_of_a_process() -> None:
             second = asyncio.ensure_future(two.submit(SPEC, idempotency_key="order-42"))
             await asyncio.sleep(1.0)
             first.cancel()
+            await asyncio.wait([first])
+            (error,) = one.unsettled()
             assert (await second).id == "ck1"
-            found = await one.reconcile(one.unsettled()[0])
+            assert one.unsettled() == []
+            found = await one.reconcile(error)
             assert found is not None
             assert found.id == "ck1"
             assert one.unsettled() == []

@@ -7,7 +7,7 @@ that this process has been given, whose moments are known on both.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from math import inf
 from typing import Final
@@ -30,7 +30,7 @@ SURELY: Final = 90.0
 LONGER: Final = 30.0
 """Seconds by which a finished task took longer than the submit is ago, which is then surely none of it."""
 
-RUNNING: Final = 2 * 3600.0
+RUNNING: Final = 7 * 86_400.0
 """Seconds after which no task is still under way: a clock that says so of one cannot be compared with ours."""
 
 TOO_LATE: Final = 3600.0
@@ -88,6 +88,7 @@ class Since:
         sent: that moment, on the loop's clock.
         now: what the service says that it is now, in seconds since the epoch.
         expected: what the clock that stamps tasks showed at that moment, at the earliest.
+        at_latest: the same, at the latest. They differ when this machine has slept since, or its clock was set.
         newest: the newest task that had been given to us by then; -inf if there is none, so that the clock that stamps
             tasks had not been compared with ours.
         until: when all that can come of the submit has come, by the clock that stamps tasks; inf if that is not known.
@@ -97,6 +98,7 @@ class Since:
     sent: float
     now: float
     expected: float
+    at_latest: float
     newest: float
     until: float
 
@@ -115,7 +117,7 @@ class Since:
         if is_old:
             # Another server of the same service may have a clock of its own.
             return Age.UNSURE if met_later else Age.OLD
-        if created >= self.expected - LIKELY:
+        if created >= self.at_latest - LIKELY:
             # Finished, and by an unknown clock not even begun: it says nothing.
             is_ahead = not is_compared and row.had_ended and created > self.now + LIKELY and not met_later
             return Age.UNSURE if is_ahead or created > self.until else Age.NEW
@@ -157,12 +159,20 @@ class Stamps:
         assert sent is not None  # noqa: S101  (only what was sent is compared)
         before = bisect_left(stamps, sent.loop, key=lambda stamp: stamp.answered.loop)
         # The tasks given to us just before and just after: in between, the clock may have drifted either way.
-        offsets = [
-            stamp.created - clock.at_service(stamp.answered) for stamp in stamps[max(0, before - 1) : before + 1]
-        ]
-        expected = clock.at_service(sent) + min(offsets if before else [0.0, *offsets])
+        nearest = stamps[max(0, before - 1) : before + 1]
+
+        def expected(at_service: Callable[[Moment], float]) -> float:
+            offsets = [stamp.created - at_service(stamp.answered) for stamp in nearest]
+            return at_service(sent) + min(offsets if before else [0.0, *offsets])
+
+        # The clock that may have stood still tells of no more time than has passed; the other one may have been set.
+        latest = expected(clock.by_loop)
+        earliest = min(latest, expected(clock.by_wall))
         until = inf
-        if stamps and submit.lost_at > -inf and clock.now.loop - submit.lost_at > KEPT:
-            until = expected + (submit.lost_at - sent.loop) + CREDIBLE * submit.grace + SURELY
+        if submit.sent_elsewhere:
+            # Which tasks were given to others since is not known.
+            until = latest + (submit.lost_at - sent.loop) + submit.grace + LIKELY
+        elif stamps and submit.lost_at > -inf and clock.now.loop - submit.lost_at > KEPT:
+            until = latest + (submit.lost_at - sent.loop) + CREDIBLE * submit.grace + SURELY
         newest = stamps[before - 1].newest if before else -inf
-        return Since(submit, sent.loop, clock.service_now, expected, newest, until)
+        return Since(submit, sent.loop, clock.service_now, earliest, latest, newest, until)

@@ -201,6 +201,14 @@ def _truth(value: Any) -> bool:
     return value
 
 
+def stamp(value: object) -> float | None:
+    """The seconds since the epoch of a moment on the wire; None where it cannot be read."""
+    try:
+        return _time(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 def _time(value: Any) -> datetime:
     moment = datetime.fromisoformat(_text(value))
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -21,6 +21,9 @@ WITNESSES: Final = 5
 MOST: Final = 20_000
 """Claims that are remembered at most, so that a submit that is never settled does not fill the memory."""
 
+TOLD: Final = 200
+"""Claims that are told to another process which looks for a submit."""
+
 TIDIED: Final = 60.0
 """Seconds between two searches for claims that nobody needs any more."""
 
@@ -32,8 +35,11 @@ class Claim:
     sent: float
     """When its submit was sent, on the loop's clock."""
     answered: Moment
-    bought: tuple[str, Order] | None
-    """The idempotency key and what was ordered, until a list has shown the task."""
+    key: str
+    """The idempotency key of its submit."""
+    model: str
+    order: Order | None
+    """What was ordered, until a list has shown the task."""
     created: float | None = None
     """By the clock that stamps tasks, in seconds since the epoch, once a list has told."""
     listed_at: float = -inf
@@ -58,7 +64,7 @@ class Claims:
         """This task belongs to this submit; forget those that none of the others needs."""
         sent = now if submit.sent is None else submit.sent
         self._claims.pop(task_id, None)
-        self._claims[task_id] = Claim(sent.loop, now, (submit.key, submit.order))
+        self._claims[task_id] = Claim(sent.loop, now, submit.key, submit.order.model, submit.order)
         if now.loop >= self._tidied_at + TIDIED or len(self._claims) > MOST + MOST // 10:
             self._tidied_at = now.loop
             self._tidy(now.loop, [submit.era for submit in others])
@@ -66,6 +72,16 @@ class Claims:
     def ids(self) -> frozenset[str]:
         """The tasks."""
         return frozenset(self._claims)
+
+    def since(self, at: float, model: str) -> frozenset[str]:
+        """The newest tasks of a model that were given to us since a moment of the loop's clock, so many at most."""
+        found: set[str] = set()
+        for task_id, claim in reversed(self._claims.items()):
+            if claim.answered.loop < at or len(found) == TOLD:
+                break
+            if claim.model == model:
+                found.add(task_id)
+        return frozenset(found)
 
     def stamps(self) -> Stamps:
         """How the clock that stamps tasks compares with ours."""

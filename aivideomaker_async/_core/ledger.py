@@ -24,10 +24,10 @@ from typing import Final, TypeAlias
 from attrs import frozen
 
 from ..tasks import TaskDetails, TaskStatus
-from .ages import Age, Row, Since, Stamps
+from .ages import SURELY, Age, Row, Since, Stamps
 from .claims import Claim, Claims
-from .likeness import Likeness, Order, likeness
-from .submits import CREDIBLE, Clock, Moment, State, Submit
+from .likeness import Likeness, Order, likeness, loose
+from .submits import CREDIBLE, Clock, Moment, State, Submit, Trace
 
 __all__ = ["MOST_UNSETTLED", "Adopted", "Ledger", "LookAgain", "NotCreated", "Undecided", "Verdict", "Wanted"]
 
@@ -36,6 +36,9 @@ KEYS_KNOWN: Final = 10_000
 
 MOST_UNSETTLED: Final = 10_000
 """Submits that were given up and are remembered, so that a service that loses every answer does not fill the memory."""
+
+FEWEST_SHOWN: Final = 10
+"""No service shows fewer tasks than this, if there are more: a list that has as many of others' may hide older ones."""
 
 _LOOKS: Final = (0.0, 1.0, 3.0, 7.0)
 _LOOKS_AFTER: Final = 2.0
@@ -75,13 +78,14 @@ class Wanted:
     """Which rows of the list can tell anything of lost submits."""
 
     models: frozenset[str]
+    """As `loose` has them."""
     keys: frozenset[str]
     task_ids: frozenset[str]
 
     def concerns(self, row: Mapping[str, object]) -> bool:
         """Whether this row can, before it is deciphered."""
         model, task_id, key = row.get("model"), row.get("id"), row.get("idempotencyKey")
-        if not isinstance(model, str) or model in self.models:
+        if not isinstance(model, str) or loose(model) in self.models:
             return True
         return (isinstance(task_id, str) and task_id in self.task_ids) or (isinstance(key, str) and key in self.keys)
 
@@ -101,6 +105,8 @@ class Ledger:
         self._unfaithful: set[str] = set()
         self._asked_at = -inf
         self._unreadable = 0
+        self._reaches_back: float | None = None
+        self._strangers = 0
 
     # --- the life of a submit ------------------------------------------------------------------------
 
@@ -134,6 +140,17 @@ class Ledger:
         if len(given_up) > MOST_UNSETTLED:
             self._open.discard(min(given_up, key=lambda item: item.lost_at))
         self._forget_rows()
+
+    def give_up_all(self, now: Moment) -> None:
+        """Nobody looks for any that is open; this process was forked, and the other one sees them through."""
+        for submit in tuple(self._open):
+            if submit.state is State.UNDER_WAY:
+                self.lost(submit, now.loop)
+            if submit.was_lost:
+                submit.sent_elsewhere = True
+                self.give_up(submit)
+            else:
+                self.close(submit)
 
     def resume(self, submit: Submit) -> None:
         """It is looked for again. What appeared meanwhile need not be its own."""
@@ -173,7 +190,7 @@ class Ledger:
         """Which rows of the list can tell anything now."""
         lost = [item for item in self._open if item.was_lost]
         return Wanted(
-            models=frozenset(item.order.model for item in lost),
+            models=frozenset(loose(item.order.model) for item in lost),
             keys=frozenset(item.key for item in lost),
             task_ids=self._claims.ids(),
         )
@@ -186,6 +203,8 @@ class Ledger:
         now: float,
         handled: Iterable[str] = (),
         unreadable: int = 0,
+        rows_read: int = 0,
+        reaches_back: float | None = None,
     ) -> None:
         """A list has come.
 
@@ -195,15 +214,19 @@ class Ledger:
             now: when it came.
             handled: ids of tasks for which there are handles that no submit has made.
             unreadable: how many rows could not be read.
+            rows_read: how many rows the list has in all.
+            reaches_back: when its oldest task was created, by the clock that stamps tasks; None if that is not known.
         """
         self._handled = frozenset(handled)
         self._asked_at, self._unreadable = asked_at, unreadable
+        self._reaches_back, self._strangers = reaches_back, rows_read
         before = set(self._rows)
         listed: set[str] = set()
         for details in rows:
             listed.add(details.id)
             if (claim := self._claims.get(details.id)) is not None:
                 self._take_claimed(claim, details)
+                self._strangers -= 1
             elif (row := self._rows.get(details.id)) is not None:
                 row.update(details)
             else:
@@ -219,12 +242,12 @@ class Ledger:
 
     def _take_claimed(self, claim: Claim, details: TaskDetails) -> None:
         claim.listed_at = self._asked_at
-        if claim.bought is None:
+        order, claim.order = claim.order, None
+        if order is None:
             # Thousands are listed again and again.
             return
-        (key, order), claim.bought = claim.bought, None
         claim.created = None if details.created_at is None else details.created_at.timestamp()
-        if details.idempotency_key == key:
+        if details.idempotency_key == claim.key:
             self._keeping.add(order.model)
         if likeness(order, details) is Likeness.SAME:
             self._unfaithful.discard(order.model)
@@ -251,7 +274,7 @@ class Ledger:
         if asked_after < 0:
             return LookAgain(clock.now.loop)
         if not possible and not doubtful:
-            return self._nothing_found(submit, asked_after, clock.now.loop)
+            return self._nothing_found(submit, asked_after, clock)
         if asked_after >= submit.grace and not any(item.state is State.UNDER_WAY for item in rivals):
             return Undecided(tuple(row.details for row in (*possible, *doubtful)))
         return LookAgain(self._next_look(submit, clock.now.loop))
@@ -265,30 +288,52 @@ class Ledger:
         return next((item for item in self._open if item.key == key), None)
 
     def settle(self, submit: Submit, task_id: str | None, now: Moment) -> None:
-        """Somebody who knows has told: it is this task, or none."""
+        """Somebody who knows has told: it is this task, or none.
+
+        Raises:
+            ValueError: this task belongs to another submit.
+        """
+        claim = None if task_id is None else self._claims.get(task_id)
+        if claim is not None and claim.key != submit.key:
+            raise ValueError
         if task_id is None:
             self.close(submit)
         else:
             self._claim(submit, task_id, now)
+
+    def trace(self, submit: Submit, clock: Clock) -> Trace:
+        """What to tell to whom may look for a submit that was sent, in another process."""
+        assert submit.sent is not None  # noqa: S101  (it was sent)
+        lost_at = clock.now.loop if submit.lost_at == -inf else submit.lost_at
+        return Trace(
+            submit.order,
+            clock.at_service(submit.sent),
+            clock.service_now - (clock.now.loop - lost_at),
+            submit.taken | self._claims.since(submit.sent.loop - SURELY, submit.order.model),
+        )
 
     def candidates(self, submit: Submit, clock: Clock) -> tuple[TaskDetails, ...]:
         """The tasks that may be it, as far as the lists have told."""
         possible, doubtful = self._candidates(submit, clock)
         return tuple(row.details for row in (*possible, *doubtful))
 
-    def _nothing_found(self, submit: Submit, asked_after: float, now: float) -> Verdict:
-        if self._can_prove_absence(submit):
+    def _nothing_found(self, submit: Submit, asked_after: float, clock: Clock) -> Verdict:
+        if self._can_prove_absence(submit, clock):
             # Also where the service is known to keep keys: a task may be created late, and a repeat may be refused.
             if asked_after >= submit.grace:
                 return NotCreated()
         elif asked_after >= CREDIBLE * submit.grace:
             return Undecided(())
-        return LookAgain(self._next_look(submit, now))
+        return LookAgain(self._next_look(submit, clock.now.loop))
 
-    def _can_prove_absence(self, submit: Submit) -> bool:
+    def _can_prove_absence(self, submit: Submit, clock: Clock) -> bool:
         """Whether the last list shows what it must: the tasks that were given to us while this one was lost."""
-        assert submit.sent is not None  # noqa: S101  (it was lost)
-        return not self._unreadable and self._claims.are_shown(self._asked_at, submit.sent.loop, submit.lost_at)
+        since = self._stamps.since(submit, clock)
+        # It may end after so many rows, and begin after this submit.
+        is_cut = self._reaches_back is not None and self._reaches_back > since.at_latest
+        if self._unreadable or (is_cut and self._strangers >= FEWEST_SHOWN):
+            return False
+        return self._claims.are_shown(self._asked_at, since.sent, submit.lost_at)
 
     def _next_look(self, submit: Submit, now: float) -> float:
         looked = self._asked_at - submit.lost_at
@@ -316,7 +361,7 @@ class Ledger:
         doubtful: list[Row] = []
         since = self._stamps.since(submit, clock)
         for row in self._in_order:
-            if row.details.id in self._claims or (age := since.age(row)) is Age.OLD:
+            if row.details.id in self._claims or row.details.id in submit.taken or (age := since.age(row)) is Age.OLD:
                 continue
             like = self._like(row, submit)
             if like is Likeness.OTHER:
@@ -349,7 +394,7 @@ class Ledger:
         like = row.like(submit)
         model = submit.order.model
         if like is Likeness.OTHER:
-            is_same_model = row.details.model in {None, model}
+            is_same_model = row.details.model is None or loose(row.details.model) == loose(model)
             return Likeness.MAYBE if model in self._unfaithful and is_same_model else Likeness.OTHER
         # The service would show the key, or shows it in another form.
         return Likeness.MAYBE if key or model in self._keeping else like
@@ -363,7 +408,7 @@ def _may_be(shown: str, key: str) -> bool:
 
 def _is_clear(submit: Submit, possible: Sequence[Row], rivals: Sequence[Submit]) -> bool:
     """Whether the first of the candidates can be given to this submit without taking it from another."""
-    if any(rival.state is State.UNDER_WAY for rival in rivals):
+    if any(rival.state is State.UNDER_WAY or rival.sent_elsewhere for rival in rivals):
         return False
     return len(possible) <= len(rivals) + 1 and all(rival.order == submit.order for rival in rivals)
 

@@ -21,7 +21,7 @@ from ..secrecy import is_data_uri
 from ..tasks import TaskDetails
 from .data_uri import Image, Text
 
-__all__ = ["Likeness", "Order", "likeness", "order"]
+__all__ = ["Likeness", "Order", "likeness", "loose", "order"]
 
 TELLING: Final = 6
 """Letters and digits that are enough to see in them the beginning of a text that was cut off."""
@@ -67,7 +67,7 @@ def order(model: str, wire: Mapping[str, object]) -> Order:
 
 def likeness(order: Order, task: TaskDetails) -> Likeness:
     """How a task of the list compares with `order`, their idempotency keys left aside."""
-    if task.model is not None and _loose(task.model) != _loose(order.model):
+    if task.model is not None and loose(task.model) != loose(order.model):
         return Likeness.OTHER
     grades = {name: _field(name, value, task.input) for name, value in order.fields.items()}
     words = {grade for name, grade in grades.items() if name in _PROMPTS}
@@ -91,8 +91,8 @@ def _is_content(name: str, order: Order) -> bool:
 
 
 def _field(name: str, sent: object, shown: Mapping[str, object]) -> Likeness:
-    if shown.get(name) is None:
-        return Likeness.SAME if sent is None else Likeness.MAYBE
+    if shown.get(name) in (None, ""):
+        return Likeness.SAME if sent in (None, "") else Likeness.MAYBE
     return _compare(sent, _plain(shown[name]))
 
 
@@ -110,7 +110,7 @@ def _compare(sent: object, shown: object) -> Likeness:
     if _is_url(sent):
         # A copy of its own, perhaps, or a place in its storage.
         return Likeness.MAYBE
-    one, other = _loose(sent), _loose(shown)
+    one, other = loose(sent), loose(shown)
     cut_off = len(other) >= TELLING and one.startswith(other)
     added_to = len(one) >= 2 * TELLING and one in other
     return Likeness.MAYBE if one == other or cut_off or added_to else Likeness.OTHER
@@ -121,7 +121,7 @@ def _together(grades: Sequence[Likeness]) -> Likeness:
     return Likeness.OTHER if set(grades) == {Likeness.OTHER} else Likeness.MAYBE
 
 
-def _loose(text: str) -> str:
+def loose(text: str) -> str:
     """The letters and digits of a text: what is left of it however it was escaped, quoted, cleaned or cut off."""
     return "".join(filter(str.isalnum, unquote(html.unescape(text)).casefold()))
 

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from ..tasks import TaskDetails
 from .likeness import Order
 
-__all__ = ["CREDIBLE", "GRACE", "KEPT", "RECENT", "Clock", "Moment", "State", "Submit"]
+__all__ = ["CREDIBLE", "GRACE", "KEPT", "RECENT", "Clock", "Moment", "State", "Submit", "Trace"]
 
 GRACE: Final = 15.0
 """Seconds after the loss of an answer in which the task may still appear in the list, where nothing else is said."""
@@ -42,10 +42,17 @@ class Clock:
     service_now: float
     """Seconds since the epoch, as the service tells it in the header of its answers."""
 
+    def by_loop(self, moment: Moment) -> float:
+        """When `moment` was, by the clock of the service, if the machine has not slept since."""
+        return self.service_now - (self.now.loop - moment.loop)
+
+    def by_wall(self, moment: Moment) -> float:
+        """The same, if nobody has set the clock of this machine since."""
+        return self.service_now - (self.now.wall - moment.wall)
+
     def at_service(self, moment: Moment) -> float:
-        """When `moment` was, by the clock of the service; where clocks of this machine disagree, the earlier."""
-        by_wall = moment.wall + self.service_now - self.now.wall
-        return min(by_wall, self.service_now - (self.now.loop - moment.loop))
+        """The same; where the clocks of this machine disagree, the earlier."""
+        return min(self.by_loop(moment), self.by_wall(moment))
 
 
 class State(Enum):
@@ -85,6 +92,10 @@ class Submit:
     """The tasks that were there at the first look since the loss."""
     looks: int = 0
     """Lists that were asked for since the loss."""
+    taken: frozenset[str] = frozenset()
+    """Tasks that were given to others, in another process."""
+    sent_elsewhere: bool = False
+    """Whether another process has sent it: which tasks were given to others there since is not known here."""
 
     def search_anew(self) -> None:
         """What was seen so far counts no more."""
@@ -96,3 +107,34 @@ class Submit:
         if self.sent is None:
             return None
         return self.sent.loop - RECENT, self.lost_at + KEPT if self.state is State.GIVEN_UP else inf
+
+
+@frozen
+class Trace:
+    """What is told of a submit to whom may look for it in another process. Moments by the clock of the service."""
+
+    order: Order
+    sent: float
+    lost_at: float
+    taken: frozenset[str]
+    """Tasks of the same model that were given to others by now."""
+
+    def restore(self, key: str, clock: Clock, grace: float) -> Submit:
+        """The submit, as far as it can be had again."""
+
+        def ago(at: float) -> Moment:
+            age = max(0.0, clock.service_now - at)
+            return Moment(clock.now.loop - age, clock.now.wall - age)
+
+        return Submit(
+            key,
+            self.order,
+            grace,
+            recurs=True,
+            state=State.GIVEN_UP,
+            sent=ago(self.sent),
+            lost_at=ago(self.lost_at).loop,
+            was_lost=True,
+            taken=self.taken,
+            sent_elsewhere=True,
+        )

@@ -427,11 +427,114 @@ def test_a_finished_task_is_old_if_it_took_longer_than_the_submit_is_ago() -> No
     assert kinds(ledger, submit, 240.2) == "Undecided"
 
 
-def test_a_task_that_has_been_running_for_hours_was_just_created() -> None:
-    """No task takes so long: the clock that says so is not to be believed."""
+def test_a_task_that_has_been_running_for_months_was_just_created() -> None:
+    """No task takes so long: the clock that says so is not to be believed. For hours, one may hang."""
+    ledger = Ledger()
+    submit, other = lost(ledger), lost(ledger, key="key-2")
+    other.order = ORDERS[1]
+    look(ledger, 30.0, row("ck1", -30_000_000.0), row("ck2", -30_000.0, input=ORDERS[1].fields))
+    assert kinds(ledger, submit, 30.2) == "Adopted"
+    assert kinds(ledger, other, 30.2) == "Undecided"
+
+
+@pytest.mark.parametrize(("created", "verdict"), [(-1800.0, "Undecided"), (-4000.0, "NotCreated"), (0.5, "Adopted")])
+def test_a_clock_that_was_set_forward_makes_no_old_task_new(created: float, verdict: str) -> None:
+    """By an hour, meanwhile. The machine may as well have slept, so what is an hour old is in doubt."""
     ledger = Ledger()
     submit = lost(ledger)
-    look(ledger, 1.0, row("ck1", -30_000_000.0))
+    look(ledger, 30.0, ended("ck1", created, 3000.0 if created < -3600.0 else 10.0))
+    told = ledger.decide(submit, Clock(Moment(30.2, EPOCH + 3600.0 + 30.2), EPOCH + 30.2))
+    assert type(told).__name__ == verdict
+
+
+def test_a_clock_that_was_set_back_changes_nothing() -> None:
+    ledger = Ledger()
+    submit = lost(ledger)
+    look(ledger, 30.0, row("ck1", 0.5))
+    told = ledger.decide(submit, Clock(Moment(30.2, EPOCH - 3600.0 + 30.2), EPOCH + 30.2))
+    assert isinstance(told, Adopted)
+
+
+@pytest.mark.parametrize(
+    ("strangers", "begins", "verdict"),
+    [(9, 2.0, "NotCreated"), (10, 2.0, "Undecided"), (10, -60.0, "NotCreated"), (10, None, "NotCreated")],
+)
+def test_a_list_that_begins_after_the_submit_may_be_cut_off(strangers: int, begins: float | None, verdict: str) -> None:
+    """It shows so many at most, and others have filled it."""
+    ledger = Ledger()
+    submit = lost(ledger)
+    bought(ledger, "ck9", 3.0, 4.0)
+    reaches_back = None if begins is None else EPOCH + begins
+    for at in (20.0, 60.0):
+        look(ledger, at, row("ck9", 3.5), rows_read=strangers + 1, reaches_back=reaches_back)
+    assert kinds(ledger, submit, 60.2) == verdict
+
+
+def test_what_another_process_has_lost_is_looked_for_within_its_time() -> None:
+    """Which tasks were given to others there is told up to the loss; what came much later is nobody's for sure."""
+    there = Ledger()
+    given_up = lost(there)
+    bought(there, "ck2", 1.0, 2.0)
+    bought(there, "of another model", 1.0, 2.0).order = ORDERS[2]
+    there.give_up(given_up)
+    trace = there.trace(given_up, clock(50.0))
+    assert trace.taken == {"ck2", "of another model"}
+
+    def again(*rows: TaskDetails) -> tuple[str, list[str]]:
+        here = Ledger()
+        submit = trace.restore("key-1", clock(90_000.0), GRACE)
+        here.open(submit)
+        here.resume(submit)
+        look(here, 90_000.5, *rows)
+        verdict = here.decide(submit, clock(90_001.0))
+        return type(verdict).__name__, [task.id for task in here.candidates(submit, clock(90_001.0))]
+
+    assert again(row("ck2", 1.5)) == ("NotCreated", [])
+    assert again(row("ck1", 0.5), row("ck2", 1.5)) == ("Adopted", [])
+    assert again(row("tomorrow", 86_400.0), row("ck2", 1.5)) == ("Undecided", ["tomorrow"])
+
+
+def test_a_submit_under_way_is_told_as_lost_now() -> None:
+    ledger = Ledger()
+    submit = Submit("key-1", ORDER)
+    ledger.open(submit)
+    ledger.sent(submit, moment(3.0))
+    trace = ledger.trace(submit, clock(10.0))
+    assert (trace.sent, trace.lost_at) == (EPOCH + 3.0, EPOCH + 10.0)
+
+
+def test_in_a_fork_nothing_of_the_parent_is_under_way() -> None:
+    """And what looks like its orders is in doubt, since the parent may get the task."""
+    ledger = Ledger()
+    idle, under_way, parents = Submit("a", ORDER), Submit("b", ORDER), lost(ledger, key="c")
+    for one in (idle, under_way):
+        ledger.open(one)
+    ledger.sent(under_way, moment(0.0))
+    ledger.give_up_all(moment(5.0))
+    assert [ledger.open_with(key) for key in "abc"] == [None, under_way, parents]
+    submit = lost(ledger, sent=6.0, at=7.0)
+    look(ledger, 30.0, row("ck1", 6.5))
+    assert kinds(ledger, submit, 30.2) == "Undecided"
+
+
+def test_a_task_of_another_submit_is_not_taken() -> None:
+    ledger = Ledger()
+    submit = lost(ledger)
+    bought(ledger, "ck2", 1.0, 2.0)
+    with pytest.raises(ValueError):  # noqa: PT011  (it says nothing: whoever asks knows the id)
+        ledger.settle(submit, "ck2", moment(3.0))
+    assert ledger.open_with("key-1") is submit
+    ledger.settle(submit, "ck1", moment(3.0))
+    ledger.settle(submit, "ck1", moment(4.0))
+    assert ledger.bought_with("key-1") == ("ck1", ORDER)
+
+
+@pytest.mark.parametrize("model", ["T2V", "t2v ", "t-2-v"])
+def test_a_model_in_another_spelling_is_the_same(model: str) -> None:
+    ledger = Ledger()
+    submit = lost(ledger)
+    assert ledger.wanted().concerns({"id": "ck1", "model": model})
+    look(ledger, 1.0, row("ck1", 0.5, model=model))
     assert kinds(ledger, submit, 1.2) == "Adopted"
 
 

@@ -48,6 +48,7 @@ def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
         ({"duration": "5"}, {"duration": "8"}, OTHER),
         # What cannot be told.
         (TEXT, {}, MAYBE),
+        (TEXT, TEXT | {"prompt": ""}, MAYBE),
         (TEXT, {"duration": "5"}, MAYBE),
         ({"duration": "5"}, {"resolution": "720p"}, MAYBE),
         (TEXT, TEXT | {"prompt": "a red fox in the s"}, MAYBE),

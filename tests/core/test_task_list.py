@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -301,3 +302,25 @@ def test_only_rows_that_can_tell_of_a_submit_are_deciphered() -> None:
     reader.finish()
     assert [task.id for task in reader.tasks] == ["ck1"]
     assert reader.unreadable == 2
+
+
+@pytest.mark.parametrize(
+    ("created", "oldest"),
+    [
+        ([T90, None, T0], T0),
+        ([T0, T90], T0),
+        ([T0], T0),
+        (["yesterday", T90], T90),
+        ([None, None], None),
+        ([], None),
+        (["0001-01-01T00:00:00+14:00", T0], T0),
+    ],
+)
+def test_how_far_back_a_list_reaches_is_told_by_its_ends(created: list[object], oldest: str | None) -> None:
+    """Also by rows that tell nothing else."""
+    reader = TasksOfSubmits(Wanted(models=frozenset(), keys=frozenset(), task_ids=frozenset()))
+    rows = [{"id": f"ck{number}", "model": "t2v", "createdAt": at} for number, at in enumerate(created)]
+    reader.feed(json.dumps({"tasks": rows}).encode())
+    reader.finish()
+    told = None if oldest is None else datetime.fromisoformat(oldest).timestamp()
+    assert (reader.tasks, reader.reaches_back) == ([], told)
