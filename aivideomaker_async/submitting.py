@@ -248,8 +248,6 @@ class Submitter:
             SubmitOutcomeUnknown: that cannot be known.
         """
         is_lost = failure_of(error) is Failure.LOST or _says_nothing(error)
-        # Nobody else knows a fresh key: somebody on the way has sent it twice.
-        is_lost |= isinstance(error, IdempotencyConflict) and not submit.recurs
         # A refusal may be the echo of an earlier attempt, which came through late: its key is used, its credits spent.
         if not is_lost and not submit.was_lost:
             with self._account.lock:

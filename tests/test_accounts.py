@@ -21,7 +21,7 @@ from aivideomaker_async._core.submits import Moment, State, Submit
 from aivideomaker_async.accounts import ACCOUNTS_KNOWN, Account, OtherOrder, account_of
 from aivideomaker_async.secrecy import Secret
 from tests.support.scripted import Action, Arrival, Hang, Reply, scripted
-from tests.support.shop import Lost, Shop, ids, posts
+from tests.support.shop import Lost, Shop, ids
 
 pytestmark = pytest.mark.anyio
 
@@ -211,14 +211,3 @@ def test_in_a_fork_nobody_waits_for_what_the_parent_has_under_way() -> None:
     with account.lock:
         assert account.ledger.open_with("idle") is None
         assert account.ledger.open_with("lost") is lost
-
-
-async def test_a_fresh_key_that_was_used_was_sent_twice_on_the_way() -> None:
-    """Nobody else knows it. What was sent first has bought the task."""
-    conflict = Reply(409, {"status": "FAILED", "errorCode": "IDEMPOTENCY_CONFLICT", "message": "used"})
-    shop = Shop(Lost(acted=True, action=conflict))
-    async with scripted(shop) as service:
-        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
-            task = await client.submit(SPEC)
-    assert ids(shop.sold) == [task.id]
-    assert len(posts(service)) == 1
