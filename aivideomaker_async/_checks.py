@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import string
 from ipaddress import ip_address
 from math import inf
@@ -14,6 +15,9 @@ from .errors import ConfigurationError
 from .secrecy import Secret
 
 __all__ = ["base_url", "count", "event_loop", "is_loopback", "key", "seconds", "service_url", "wait"]
+
+# A name in ASCII, or an address of IPv6, and perhaps a port.
+_HOST: Final = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+(%25[\w.-]+)?\])(:[0-9]*)?", re.IGNORECASE)
 
 KEYS_PAGE: Final = "https://aivideomaker.ai"
 
@@ -56,6 +60,8 @@ def _is_number(value: object) -> TypeGuard[int | float]:
 def key(given: Secret | None) -> Secret:
     """An API key that can travel in a header. No message shows it: it may be right but for one character."""
     # Nor does a local variable of this frame.
+    if given is not None and not isinstance(given.reveal(), str):
+        raise ConfigurationError(f"api_key: must be a text, not {type(given.reveal()).__name__}")
     stripped = None if given is None else _stripped(given)
     if stripped is None:
         raise ConfigurationError(
@@ -68,9 +74,7 @@ def key(given: Secret | None) -> Secret:
 
 
 def _stripped(given: Secret) -> Secret | None:
-    value: object = given.reveal()
-    value = value.strip() if isinstance(value, str) else None
-    return Secret(value) if value else None
+    return Secret(given.reveal().strip()) if given.reveal().strip() else None
 
 
 def _can_travel(value: str) -> bool:
@@ -95,9 +99,11 @@ def service_url(value: str, *, allow_http: bool) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
+    """Whether `host`, a name or an address, is this machine, whatever a name server says.
+
+    Of names that is `localhost` alone: those that end in `.localhost` some systems look up like any other.
+    """
+    if host.rstrip(".").lower() == "localhost":
         return True
     try:
         address = ip_address(host)
@@ -107,14 +113,37 @@ def is_loopback(host: str) -> bool:
 
 
 def base_url(value: str) -> str:
-    """The URL of a service, without a slash at the end. The message does not show it: it may hold a password."""
+    """The URL of a service, in ASCII and without a slash at the end.
+
+    The message does not show it: it may hold a password.
+    """
     value = value.strip() if isinstance(value, str) else ""  # type: ignore[redundant-expr]
     try:
-        parts = urlsplit(value)
-        valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-        valid = valid and "@" not in parts.netloc and not set(value) & set("?#" + string.whitespace)
+        url = _encoded(value) if _is_base(value) else ""
     except ValueError:
-        valid = False
-    if not valid or not value.isprintable():
+        url = ""
+    if not url:
         raise ConfigurationError("base_url: must be http(s)://host, with nothing more than a port and a path")
-    return value.rstrip("/")
+    return url.rstrip("/")
+
+
+def _is_base(value: str) -> bool:
+    parts = urlsplit(value)
+    is_web = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    return is_web and "@" not in parts.netloc and value.isprintable() and not set(value) & set("?#" + string.whitespace)
+
+
+def _encoded(value: str) -> str:
+    # As requests read it: two readers that disagree on where the host ends are how a key goes astray.
+    from yarl import URL
+
+    # A name in letters of its own goes by another one on the way.
+    text = value if value.isascii() else str(URL(value))
+    url = URL(text, encoded=True)
+    host = url.raw_host or ""
+    if not _HOST.fullmatch(url.raw_authority) or host.lower() != urlsplit(text).hostname:
+        return ""
+    if ":" in host:
+        ip_address(host)
+    # What requests make of it in the end, which fails for some.
+    return text if url.host else ""

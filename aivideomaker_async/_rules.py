@@ -111,9 +111,11 @@ def extra_fields(name: str, value: object, *, taken: Sequence[str]) -> Iterator[
         if not isinstance(key, str) or not key or not _is_unicode(key):
             yield _problem(name, key, "a mapping whose keys are wire names")
         elif key in taken:
-            yield _problem(f"{name}[{key!r}]", item, "a wire field that the spec does not set itself")
+            yield _problem(f"{name}[{redact(key)!r}]", item, "a wire field that the spec does not set itself")
         elif not is_json(item):
-            yield _problem(f"{name}[{key!r}]", item, "a value that JSON has (no NaN, no bytes, no lone surrogates)")
+            yield _problem(
+                f"{name}[{redact(key)!r}]", item, "a value that JSON has (no NaN, no bytes, no lone surrogates)"
+            )
 
 
 def is_json(value: object) -> bool:

@@ -642,6 +642,7 @@ class AIVideoMaker:
         if details is not None:
             self._observe(record.task_id, details)
         if hook is not None:
+            record.webhook_url = hook
             for receiver in self._receivers:
                 record.has_webhook |= receiver.bind(hook.reveal(), record.task_id)
         return VideoTask(self, record)

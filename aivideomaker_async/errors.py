@@ -28,12 +28,13 @@
         ├─ OutputExpired              the service has deleted the file
         └─ IncompleteDownload
 
-No error carries the API key, an image or a signed query.
+No text and no repr of an error shows the API key, an image, a webhook's token or a signed query. What a service said of
+a task is in the error's `details` as it came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -282,12 +283,17 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
 
 
 class TaskFailed(AIVideoMakerError):
-    """The task ended in FAILED. The service refunds its credits in full."""
+    """The task ended in FAILED. The service refunds its credits in full.
 
-    def __init__(self, details: TaskDetails) -> None:
-        self.details = details
-        # The whole reason, as the service tells it, is in the details.
-        reason = told(details.failure or "") or "the service gives no reason"
+    Args:
+        details: the task. The whole reason, as the service tells it, is in `details.failure`; the text of the error has
+            it shortened, and without what is private.
+        hide: takes out of the reason what nobody shall see.
+    """
+
+    def __init__(self, details: TaskDetails, *, hide: Callable[[str], str] = str) -> None:
+        self.details: TaskDetails = details
+        reason = told(hide(details.failure or "")) or "the service gives no reason"
         super().__init__(f"task {one_line(details.id)} failed: {reason}")
 
 
@@ -295,7 +301,7 @@ class TaskCancelled(AIVideoMakerError):
     """The task ended in CANCEL. The service refunds its credits in full."""
 
     def __init__(self, details: TaskDetails) -> None:
-        self.details = details
+        self.details: TaskDetails = details
         super().__init__(f"task {one_line(details.id)} was cancelled")
 
 

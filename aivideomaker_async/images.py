@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import puremagic
 
-from .secrecy import is_data_uri, redact, redact_url
+from .secrecy import hide_base64, hide_private, is_data_uri, redact, shorten
 
 __all__ = ["SNIFFED", "ImageInput", "freeze_image", "image_problem", "image_type", "show_image", "split_data_uri"]
 
@@ -38,6 +38,7 @@ _LONGEST_URL: Final = 64 * 1024
 """Characters; what is longer is something else. It is not looked through, nor shown."""
 _LONGEST_HEAD: Final = 4096
 """Characters in which a data URI must have come to its content."""
+_LONGEST_PATH: Final = 4096
 _NEVER_IN_TEXT: Final = bytes({*range(9), *range(14, 27), *range(28, 32)})
 _DATA_URI: Final = re.compile(r"\s*data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
 
@@ -133,10 +134,28 @@ def _is_url(text: str) -> bool:
 def show_image(value: object) -> str:
     """How reprs and messages name an image: by kind and size, never by content."""
     if isinstance(value, str) and not is_data_uri(value):
-        return repr(redact_url(value)) if len(value) <= _LONGEST_URL else f"<text, {len(value)} characters>"
+        return f"<text, {len(value)} characters>" if _may_be_image(value) else repr(redact(value))
     if isinstance(value, str | bytes):
         return str(redact(value))
-    return repr(value) if isinstance(value, os.PathLike) else _show_file(value)
+    return _show_path(value) if isinstance(value, os.PathLike) else _show_file(value)
+
+
+def _may_be_image(text: str) -> bool:
+    # Base64 without its head; an address may have something like that in its path.
+    return len(text) > _LONGEST_URL or (not _is_url(text) and hide_base64(text) != text)
+
+
+def _show_path(path: os.PathLike[str]) -> str:
+    name = os.fspath(path)
+    # An image or an address that was taken for the name of a file.
+    if isinstance(name, str) and _is_odd(name):  # type: ignore[redundant-expr]
+        return f"<{type(path).__name__}, {len(name)} characters>"
+    return shorten(repr(path), _LONGEST_PATH)
+
+
+def _is_odd(name: str) -> bool:
+    name = name.replace("\\", "/")
+    return len(name) > _LONGEST_PATH or hide_base64(hide_private(name)) != name
 
 
 def _show_file(file: object) -> str:

@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, NoReturn, Self, final
 
 from attrs import field, frozen
 
@@ -180,6 +180,9 @@ class GenerateMany(AsyncIterator[Outcome]):
         self._started = False
         self._finalizer = weakref.finalize(self, _Work.cancel, self._work)
         self._finalizer.atexit = False
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the outcomes of generate_many cannot be copied or pickled")
 
     def __aiter__(self) -> Self:
         return self

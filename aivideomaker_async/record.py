@@ -17,6 +17,7 @@ from attrs import define, field
 
 from ._core.transitions import Progression
 from .errors import AIVideoMakerError
+from .secrecy import Secret
 from .tasks import Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
 
 __all__ = ["AT_ONCE", "Hint", "Record", "Subscription", "wake"]
@@ -94,6 +95,8 @@ class Record:
     since: float
     """When it was submitted, as far as known; else when it was first watched."""
     submitted: SubmittedTask | None = None
+    webhook_url: Secret | None = None
+    """Where the service was asked to tell of changes, if this client has asked."""
     is_fresh: bool = False
     """Whether it was submitted by those who wait, so that the service may not know it at first."""
     model: str | None = None

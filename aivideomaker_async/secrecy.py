@@ -1,19 +1,26 @@
-"""What must not be seen: API keys, data URIs, the signed part of a URL.
+"""What must not be seen: API keys, data URIs, webhook URLs, the signed part of a URL.
 
 Reprs, log lines and exception texts are read by people who may not see the secrets behind them, and are stored by
 crash reporters. Whatever could carry a secret passes through here first.
+
+Who knows a secret takes it out of a text of others by `Secret.hide_in`. What is shown where nobody knows it is told
+from its form (`hide_private`) and from the name that it goes by (`redact`).
 """
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Final, Self, final
 
 __all__ = [
     "HiddenText",
     "Secret",
+    "hide_base64",
     "hide_data_uris",
+    "hide_private",
+    "hide_urls",
     "is_data_uri",
     "one_line",
     "printable",
@@ -31,9 +38,22 @@ _DEEPEST: Final = 20
 _MOST_ITEMS: Final = 200
 _LARGEST_NUMBER: Final = 10**40
 
-_DATA_URI: Final = re.compile(r"data:[\w.+-]+/[^,\s]{0,100},[\w+/=%-]*", re.IGNORECASE)
+# Base64 may be broken into lines.
+_DATA_URI: Final = re.compile(r"data:[^,\s]{0,100},[\w+/=%-]*(?:\s+[\w+/=%-]{40,})*", re.IGNORECASE)
 _STARTS_AS_DATA_URI: Final = re.compile(r"\s*data:", re.IGNORECASE)
-_STARTS_AS_URL: Final = re.compile(r"\s*https?://", re.IGNORECASE)
+_BASE64: Final = re.compile(r"[A-Za-z0-9/+]{40,}={0,2}")
+_LONG_PART: Final = 32
+_IS_URL: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*://\S+\s*", re.IGNORECASE)
+_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)([^\s'\"<>/?#]*)([^\s'\"<>]*)", re.IGNORECASE)
+# Of an address that was cut or has no scheme.
+_QUERY: Final = re.compile(r"\?[^\s'\"<>?=]*=[^\s'\"<>]*")
+_KEY: Final = re.compile(r"(?<![a-z])ak_[\w-]{8,}", re.IGNORECASE)
+# What a wire value is called that is a secret. An idempotency key is none: it finds a task again.
+_PRIVATE_NAME: Final = re.compile(
+    r"hook|callback|secret|token|passw|credential|signature|authorization|^(x?api|access|private)?key$"
+)
+_NO_LETTERS: Final = re.compile("[^a-z]")
+_LOWER: Final = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 _HIDDEN: Final = "<secret>"
 
@@ -56,7 +76,10 @@ class Secret:
         return self._reveal()
 
     def hide_in(self, text: str) -> str:
-        """`text` without the string, and without long pieces of it, for texts of others who may know it and tell it."""
+        """`text` without the string, and without long pieces of it, for texts of others who may know it and tell it.
+
+        In capitals or not: hosts come back in lower case.
+        """
         return _without_pieces(text, self._reveal())
 
     def __repr__(self) -> str:
@@ -119,16 +142,17 @@ class HiddenText(str):
 def _without_pieces(text: str, secret: str) -> str:
     # Nothing has no pieces.
     size = min(_PIECE, len(secret) or 1)
-    pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
+    pieces = {secret[start : start + size].translate(_LOWER) for start in range(len(secret) - size + 1)}
+    lower = text.translate(_LOWER)
     shown: list[str] = []
     start = 0
     while start < len(text):
         end = start + size
-        if text[start:end] not in pieces:
+        if lower[start:end] not in pieces:
             shown.append(text[start])
             start += 1
             continue
-        while text[end - size + 1 : end + 1] in pieces:
+        while lower[end - size + 1 : end + 1] in pieces:
             end += 1
         shown.append(_HIDDEN)
         start = end
@@ -155,8 +179,8 @@ def one_line(text: str, limit: int = _LONGEST_TEXT) -> str:
 
 
 def told(text: str, limit: int = 500) -> str:
-    """What a service says about an error, for people: without images, on one line of `limit` characters."""
-    return one_line(hide_data_uris(" ".join(text[: 8 * limit].split())), limit)
+    """What a service says about an error, for people: without what is private, on one line of `limit` characters."""
+    return one_line(hide_private(" ".join(text[: 8 * limit].split())), limit)
 
 
 def redact_url(url: str) -> str:
@@ -180,8 +204,41 @@ def hide_data_uris(text: str) -> str:
     return _DATA_URI.sub("<data URI>", text)
 
 
+def hide_base64(text: str) -> str:
+    """`text`, with what looks like the content of a file in it named, not shown."""
+    return _BASE64.sub(_named, text)
+
+
+def _named(run: re.Match[str]) -> str:
+    # The parts of a path are shorter, or of letters of one kind.
+    is_encoded = any(_is_encoded(part) for part in run[0].split("/"))
+    return f"<{len(run[0])} characters>" if is_encoded else run[0]
+
+
+def _is_encoded(part: str) -> bool:
+    return len(part) >= _LONG_PART and all(re.search(kind, part) for kind in ("[0-9]", "[A-Z]", "[a-z]"))
+
+
+def hide_urls(text: str) -> str:
+    """`text`, with scheme and host of the URLs that stand in it: a path may be a token, and a query a signature."""
+    return _QUERY.sub("?…", _URL.sub(_place, text))
+
+
+def _place(url: re.Match[str]) -> str:
+    scheme, authority, rest = url.groups()
+    return f"{scheme}{authority.rpartition('@')[2]}{'/…' if rest.strip('/') else rest}"
+
+
+def hide_private(text: str) -> str:
+    """`text` without what looks private in it: the content of data URIs, what URLs have behind the host, API keys."""
+    return _KEY.sub(_HIDDEN, hide_urls(hide_data_uris(text)))
+
+
 def redact(value: object) -> object:
-    """A copy of a wire value in which data URIs are named, not shown, and what is very long or deep is cut."""
+    """A copy of a wire value for reprs, without what is private, and cut where it is very long or deep.
+
+    Data URIs are named, not shown; URLs have no query; what goes by the name of a key, a token or a webhook is hidden.
+    """
     return _Redaction().of(value, _DEEPEST)
 
 
@@ -215,7 +272,7 @@ class _Redaction:
                 copy["…"] = f"({len(value) - done} more)"
                 break
             self._left -= 1
-            copy[self.of(key, 0)] = self.of(item, levels)
+            copy[self.of(key, 0)] = _HIDDEN if _is_private(key, item) else self.of(item, levels)
         return copy
 
     def _of_items(self, value: Sequence[object] | Set[object], levels: int) -> object:
@@ -229,9 +286,15 @@ class _Redaction:
         return copy
 
 
+def _is_private(name: object, value: object) -> bool:
+    if not isinstance(name, str) or not isinstance(value, str | bytes | Mapping | Sequence) or not value:
+        return False
+    return _PRIVATE_NAME.search(_NO_LETTERS.sub("", name[:_LONGEST_TEXT].lower())) is not None
+
+
 def _redact_text(text: str) -> str:
     if is_data_uri(text):
         return f"<data URI, {len(text)} characters>"
-    if _STARTS_AS_URL.match(text):
-        return redact_url(text.strip())
-    return hide_data_uris(shorten(text))
+    if _IS_URL.fullmatch(text):
+        return _KEY.sub(_HIDDEN, redact_url(text.strip()))
+    return hide_private(shorten(text))

@@ -119,6 +119,7 @@ class TextToVideo(VideoSpec):
         prompt: what the video shows.
         aspect_ratio: `"16:9"`, `"9:16"` or `"1:1"`.
         duration: 5 or 8 seconds.
+        extra: further fields of the request body under their wire names.
     """
 
     model: ClassVar[str] = "t2v"
@@ -140,6 +141,7 @@ class ImageToVideo(VideoSpec):
         image: the image to start from: an http(s) URL, a data URI, bytes, a path or an open binary file.
         prompt: what happens in the video, or None.
         duration: 5 or 8 seconds.
+        extra: further fields of the request body under their wire names.
     """
 
     model: ClassVar[str] = "i2v"
@@ -160,6 +162,7 @@ class LongVideo(VideoSpec):
     Args:
         image: the first frame: an http(s) URL, a data URI, bytes, a path or an open binary file.
         prompts: 1 to 6 texts, one a segment, in order.
+        extra: further fields of the request body under their wire names.
     """
 
     model: ClassVar[str] = "lv"
@@ -180,6 +183,7 @@ class TextToVideoV3(VideoSpec):
         prompt: what the video shows.
         aspect_ratio: `"16:9"`, `"9:16"` or `"1:1"`.
         duration: 5, 10, 15 or 20 seconds.
+        extra: further fields of the request body under their wire names.
     """
 
     model: ClassVar[str] = "t2v_v3"
@@ -201,6 +205,7 @@ class ImageToVideoV3(VideoSpec):
         image: the image to start from: an http(s) URL, a data URI, bytes, a path or an open binary file.
         prompt: what happens in the video, or None.
         duration: 5, 10, 15 or 20 seconds.
+        extra: further fields of the request body under their wire names.
     """
 
     model: ClassVar[str] = "i2v_v3"
@@ -223,7 +228,7 @@ class OtherModel:
         body: the fields of the request under their wire names, in values that JSON has.
     """
 
-    model: str = field()
+    model: str = field(repr=_shown)
     body: Mapping[str, object] = field(converter=_as_dict, repr=_shown, hash=False)
 
     def __attrs_post_init__(self) -> None:

@@ -2,6 +2,9 @@
 
 Every value that was read from the wire keeps the fields that this version does not know in `extra`, under their wire
 names, so that a newer server loses nothing on its way to you.
+
+Values are as the service sent them, whatever they hold. Their reprs, which end up in logs, show no image, no query of a
+URL, no API key and nothing that goes by the name of a key, a token or a webhook.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
-from .secrecy import redact
+from .secrecy import hide_urls, redact
 
 __all__ = [
     "OUTPUT_KEPT_FOR",
@@ -71,6 +74,11 @@ _TERMINAL: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatu
 
 def _shown(value: object) -> str:
     return repr(redact(value))
+
+
+def _host(url: str | None) -> str:
+    # Addresses that the service names for its own use: of a mistaken one, the path may be a token.
+    return _shown(url if url is None else hide_urls(url))
 
 
 @frozen(kw_only=True)
@@ -159,9 +167,9 @@ class SubmittedTask:
 
     task_id: str = field(repr=_shown)
     status: TaskStatus = field(default=TaskStatus.SUBMITTED, repr=_shown)
-    response_url: str | None = field(default=None, repr=_shown)
-    status_url: str | None = field(default=None, repr=_shown)
-    cancel_url: str | None = field(default=None, repr=_shown)
+    response_url: str | None = field(default=None, repr=_host)
+    status_url: str | None = field(default=None, repr=_host)
+    cancel_url: str | None = field(default=None, repr=_host)
     credits_charged: int | None = None
     idempotent_replay: bool | None = None
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from math import inf
 from typing import TYPE_CHECKING, NoReturn, Self, final
 
+from ._core.requests import hide_address
 from .cancelling import OnCancel, cancel_paid, check_on_cancel
 from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
 from .home import Home
@@ -125,7 +126,7 @@ class VideoTask:
 
     def _video(self, details: TaskDetails) -> Video:
         if details.status == TaskStatus.FAILED:
-            raise TaskFailed(details)
+            raise TaskFailed(details, hide=self._hide)
         if details.status == TaskStatus.CANCEL:
             raise TaskCancelled(details)
         if not details.url:
@@ -133,6 +134,12 @@ class VideoTask:
                 "the task is COMPLETED, and its output has no URL", method="GET", path=f"task {one_line(self.id)}"
             )
         return Video.of(details, allow_private=self._client._is_private)
+
+    def _hide(self, text: str) -> str:
+        # What the service says of a task may quote what came with its submit.
+        text = self._client._session.settings.key.hide_in(text)
+        hook = self._record.webhook_url
+        return text if hook is None else hide_address(hook, text)
 
     async def status(self, *, timeout: float | None = None) -> TaskStatus:
         """Ask the service for the status, now. See `client.get_status`."""
@@ -155,6 +162,9 @@ class StatusWatch(AsyncIterator[StatusChange]):
     """
 
     __slots__ = ("__weakref__", "_began", "_ended", "_limit", "_loop", "_reading", "_subscription", "_task")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a watch cannot be copied or pickled: each consumer needs one of its own: task.watch()")
 
     def __init__(self, task: VideoTask, limit: float) -> None:
         self._task = task

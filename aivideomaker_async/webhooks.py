@@ -15,7 +15,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 import anyio
@@ -98,6 +98,9 @@ class WebhookReceiver:
         # It may be shown while it is made, by what is told of an error in that.
         url = getattr(self, "_public_url", None)
         return "<WebhookReceiver>" if url is None else f"<WebhookReceiver {urlsplit(url.reveal()).hostname}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a webhook receiver cannot be copied or pickled: make one where it is needed")
 
     def url_for(self, reference: str | None = None) -> str:
         """A URL for `submit(spec, webhook_url=...)`. Nobody can guess it; who knows it can wake the watcher.
@@ -333,7 +336,7 @@ def _hidden_url(value: str) -> Secret | None:
         url = _checks.base_url(value)
     except ConfigurationError:
         return None
-    return Secret(url) if url.isascii() else None
+    return Secret(url) if value.isascii() else None
 
 
 def _hidden_secret(value: object, client: AIVideoMaker) -> Secret | None:

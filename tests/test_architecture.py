@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import attrs
 import pytest
 
 import aivideomaker_async
-from aivideomaker_async import errors
+from aivideomaker_async import VideoSpec, errors, simulator
+from aivideomaker_async.cli.exits import Exit
+from aivideomaker_async.specs import SPECS
 
 PACKAGE = Path(aivideomaker_async.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -73,6 +80,42 @@ def test_the_exported_names_are_these() -> None:
     public = {name for name in vars(aivideomaker_async) if name[0] not in "_@"}
     rooms = {path.stem for path in PACKAGE.iterdir()}
     assert public - rooms <= set(exported), "what can be seen is exported"
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+
+
+@pytest.mark.parametrize("package", [aivideomaker_async, simulator], ids=lambda package: package.__name__)
+def test_every_public_name_stands_in_the_docs(package: ModuleType) -> None:
+    """Who meets one in a traceback or a type finds what it is."""
+    text = "\n".join(PAGES.values())
+    assert [name for name in package.__all__ if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_every_error_has_its_row_with_what_to_do() -> None:
+    """And no row is of an error that there is not."""
+    table = PAGES["errors.md"].partition("## Other names")[0]
+    rows = re.findall(r"^\| `(\w+)`(?: \(a `(\w+)`\))? \| .+ \| .+ \|$", table, re.MULTILINE)
+    assert {name for name, _ in rows} == {*errors.__all__} - {"AIVideoMakerError", "FieldProblem"}
+    for name, base in rows:
+        assert issubclass(getattr(errors, name), getattr(builtins, base or "Exception"))
+
+
+def test_every_exit_code_stands_in_the_readme() -> None:
+    """As the help tells them."""
+    sentence = re.search(r"Exit\s+codes: (.+?)\. ", PAGES["README.md"], re.DOTALL)
+    assert sentence is not None
+    assert [int(code) for code in re.findall(r"\b\d+\b", sentence[1])] == [int(code) for code in Exit]
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.__name__)
+def test_every_field_of_a_spec_is_described(spec: type[VideoSpec]) -> None:
+    """In the docstring, which editors and the command line show."""
+    assert re.findall(r"^    (\w+): ", inspect.cleandoc(str(spec.__doc__)), re.MULTILINE) == [
+        *(field.name for field in attrs.fields(spec) if field.name != "extra"),
+        "extra",
+    ]
 
 
 def test_the_version_is_told_in_one_place() -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from math import inf, nan
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from aivideomaker_async import ConfigurationError, _checks
 from aivideomaker_async.secrecy import Secret
@@ -82,6 +84,14 @@ def test_a_key_that_cannot_be_one_is_not_shown(value: Any) -> None:
     assert "SECRET" not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", [b"ak_SECRET", ["ak_SECRET"], 5, False])
+def test_a_key_that_is_no_text_is_told_by_its_type(value: Any) -> None:
+    """Which is not the same as none."""
+    with pytest.raises(ConfigurationError) as caught:
+        _checks.key(Secret(value))
+    assert str(caught.value) == f"api_key: must be a text, not {type(value).__name__}"
+
+
 @pytest.mark.parametrize(
     ("value", "url"),
     [
@@ -90,11 +100,16 @@ def test_a_key_that_cannot_be_one_is_not_shown(value: Any) -> None:
         (" http://localhost:8080/proxy/ \n", "http://localhost:8080/proxy"),
         ("http://[::1]:9", "http://[::1]:9"),
         ("http://127.0.0.1", "http://127.0.0.1"),
-        ("https://пример.рф", "https://пример.рф"),
+        ("https://пример.рф/путь", "https://xn--e1afmkfd.xn--p1ai/%D0%BF%D1%83%D1%82%D1%8C"),
+        ("https://xn--e1afmkfd.xn--p1ai", "https://xn--e1afmkfd.xn--p1ai"),
+        ("https://a\u3002b", "https://a.b"),
+        ("http://my_service:80", "http://my_service:80"),
+        ("http://[fe80::1%25eth0]:80", "http://[fe80::1%25eth0]:80"),
+        ("HTTPS://Example.COM./A%20b;c", "HTTPS://Example.COM./A%20b;c"),
     ],
 )
 def test_a_base_url_is_a_host_and_perhaps_a_path(value: str, url: str) -> None:
-    """Without a slash at the end."""
+    """Without a slash at the end, and in the letters in which it travels."""
     assert _checks.base_url(value) == url
 
 
@@ -116,6 +131,19 @@ def test_a_base_url_is_a_host_and_perhaps_a_path(value: str, url: str) -> None:
         "https://aivideomaker.ai:99999",
         "https://aivideomaker.ai:http",
         "https://[::1",
+        "https://[::1].example",
+        "http://[::1].evil.example",
+        "https://[::1]x",
+        "https://[v1.SECRET]",
+        "https://[1:2]",
+        "https://aivideomaker.ai\\",
+        "http://evil.example\\.localhost",
+        "http://evil.example%2f.localhost",
+        "http://evil.example;.localhost",
+        "http://evil.example,localhost",
+        "http://.localhost",
+        "https://a..b",
+        "https://xn--a",
         "https://ai video.ai",
         "https://aivideomaker.ai\r\nkey: SECRET",
         "https://aivideo\tmaker.ai",
@@ -138,7 +166,6 @@ def test_no_other_base_url_is_taken_or_shown(value: Any) -> None:
     [
         "localhost",
         "LocalHost.",
-        "service.localhost",
         "127.0.0.1",
         "127.255.0.9",
         "[::1]",
@@ -157,6 +184,7 @@ def test_a_key_may_go_unencrypted_to_this_machine(host: str) -> None:
     [
         "aivideomaker.ai",
         "localhost.example",
+        "service.localhost",
         "notlocalhost",
         "127.0.0.1.example",
         "0.0.0.0",  # noqa: S104  (a host to ask, not to serve)
@@ -192,4 +220,5 @@ def test_any_text_is_a_base_url_or_refused(value: str) -> None:
             url = _checks.base_url(text)
         except ConfigurationError:
             continue
-        assert not set(url) & set(" ?#\r\n\t")
+        assert url.isascii() and not set(url) & set(" ?#\r\n\t")
+        assert (URL(url + "/api/v1/tasks", encoded=True).raw_host or "").lower() == urlsplit(url).hostname

@@ -8,6 +8,7 @@ import copy
 import logging
 import pickle
 import socket
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -33,6 +34,7 @@ from aivideomaker_async import (
     RetryPolicy,
     StatusBoard,
     SubmitOutcomeUnknown,
+    TaskFailed,
     TextToVideo,
     WaitTimeout,
     connections,
@@ -306,6 +308,55 @@ async def test_no_call_that_is_cancelled_shows_a_secret(name: str, http: aiohttp
     assert "aivideomaker_async.transport" in seen and "aiohttp.client" in seen, "it was cancelled in flight as well"
 
 
+SIGNATURE = "Sg_Qw8Er5Ty2Ui9Op"
+SIGNED = f"https://b.example/a.png?X-Signature={SIGNATURE}"
+
+
+def failing(words: str) -> Handler:
+    """A service at which every task fails, and which tells with each answer what it was sent."""
+    echoed = {"webhookUrl": HOOK, "key": KEY}
+    task = row("ck1", "FAILED", input={"image": SIGNED, **echoed}, output={"error": words, "x": [SIGNED]}, **echoed)
+    whole = {"tasks": [task], "currentBalance": 5, "model": "t2v", "credits": 5, **task}
+    submitted = {"status": "SUBMITTED", "taskId": "ck1", "statusUrl": HOOK, **echoed}
+    return lambda arrival: Reply(body=submitted if "/generate/" in arrival.path else whole)
+
+
+async def test_no_word_on_a_failed_task_shows_a_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor a signature of the caller's own; nor do the reprs of the answers. Also where the webhook is not known."""
+    caplog.set_level(logging.DEBUG)
+    words = f"{KEY}: {SIGNED} / {HOOK} / {IMAGE}"
+    seen: list[object] = []
+    async with talking_to(failing(words)) as (_, client):
+        reattached = await failure_of(client.task("ck1").result())
+        task = await client.submit(SPEC, webhook_url=HOOK)
+        seen += [task, task.submitted, await task.details(), await client.list_tasks()]
+        seen += [await client.account(), await client.quote(SPEC), [change async for change in task]]
+        seen += [outcome async for outcome in client.generate_many([SPEC])]
+        for error in (reattached, await failure_of(task.result()), await failure_of(client.generate(SPEC))):
+            assert type(error) is TaskFailed
+            assert error.details.failure == words, "as it came"
+            seen += [error, str(error), error.args, vars(error), *traceback.format_exception(error)]
+    seen += [logging.Formatter().format(record) for record in caplog.records if not _of_tests(record)]
+    assert_hidden("\n".join(map(repr, seen)), *SECRETS, SIGNATURE)
+
+
+async def test_a_token_is_hidden_in_the_reason_of_whoever_submitted_it() -> None:
+    """Also where it stands alone, or is cut."""
+    async with talking_to(failing(f"cannot tell {TOKEN}/hook or {TOKEN[:12]}…")) as (_, client):
+        error = await failure_of(client.generate(SPEC, webhook_url=HOOK))
+    assert str(error) == "task ck1 failed: cannot tell <secret> or <secret>…"
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+async def test_a_refusal_that_quotes_an_address_of_the_caller_shows_its_host(status: int) -> None:
+    """Its query is a signature more often than not. What is pickled is no more."""
+    async with talking_to(lambda _: Reply(status, failed(f"cannot load {SIGNED}"))) as (_, client):
+        error = await failure_of(client.quote(ImageToVideo(image=SIGNED, duration=5)))
+    assert isinstance(error, APIError)
+    assert error.message == "cannot load https://b.example/…"
+    assert_hidden(pickle.dumps(error).decode("latin-1") + repr(error) + repr(vars(error)), SIGNATURE)
+
+
 def test_what_is_wrong_at_the_start_shows_no_secret() -> None:
     """Also an argument beside it; a key that is wrong may be right but for one character."""
     attempts: list[Callable[[], object]] = [
@@ -486,7 +537,10 @@ async def _to_nobody(_: object) -> None:
 async def test_what_holds_the_key_or_a_loop_is_neither_pickled_nor_copied() -> None:
     """The refusal says what to do instead."""
     async with talking_to(whole_service) as (_, client):
-        things = {
+        things: dict[object, str] = {
+            client.task("ck1").watch(): r"each consumer needs one of its own",
+            client.generate_many([]): "generate_many",
+            WebhookReceiver(client, "https://me.example"): "make one where it is needed",
             client: "make one where it is needed",
             client.task("ck1"): r"client\.task\(id\)",
             client._session.settings.key: "a secret",

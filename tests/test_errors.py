@@ -266,6 +266,17 @@ def test_no_text_of_somebody_else_breaks_the_line(error: AIVideoMakerError) -> N
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
 
 
+def test_a_reason_shows_nothing_private() -> None:
+    """Also what only those know who raise it; the details have it all."""
+    reason = "ak_0123456789abcdef: https://b.example/a.png?sig=SECRET, https://me.example/hooks/SECRET or opensesame"
+    details = TaskDetails(id="x", status=TaskStatus.FAILED, output=TaskOutput(error=reason))
+    error = errors.TaskFailed(details, hide=lambda text: text.replace("opensesame", "<secret>"))
+    assert str(error) == "task x failed: <secret>: https://b.example/… https://me.example/… or <secret>"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
+    assert error.details.failure == reason
+    assert "SECRET" not in repr(error) + repr(vars(error))
+
+
 def test_a_reason_shows_no_image() -> None:
     """Some services quote what they do not like; the details have it all."""
     reason = "bad image data:image/png;base64," + "iVBOR" * 10**5

@@ -212,6 +212,10 @@ class Scanned:
         return "<DirEntry 'cat.png'>"
 
 
+BASE64 = data_uri(PNG * 2).partition(",")[2].replace("=", "")
+"""An image that has lost its head."""
+
+
 @pytest.mark.parametrize(
     ("image", "shown"),
     [
@@ -222,6 +226,14 @@ class Scanned:
         (" " * 70 + "Data:image/png;base64,SECRET", "<data URI, 98 characters>"),
         (b"SECRET", "<6 bytes>"),
         (Path("cat.png"), repr(Path("cat.png"))),
+        ("cat.png", "'cat.png'"),
+        ("ftp://me:pw@example.com/a.png?sig=SECRET", "'ftp://example.com/a.png?…'"),
+        ("see https://example.com/SECRET", "'see https://example.com/…'"),
+        (BASE64, f"<text, {len(BASE64)} characters>"),
+        (f"https://example.com/{BASE64[:100]}", f"'https://example.com/{BASE64[:100]}'"),
+        (Path(BASE64), f"<{type(Path()).__name__}, {len(BASE64)} characters>"),
+        (Path("s3://b/x?sig=SECRET"), f"<{type(Path()).__name__}, 18 characters>"),
+        (Path("x" * 5000), f"<{type(Path()).__name__}, 5000 characters>"),
         (Scanned(), "<DirEntry 'cat.png'>"),
         (io.BytesIO(b"SECRET"), "<BytesIO>"),
         (None, "<NoneType>"),

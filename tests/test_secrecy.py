@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aivideomaker_async.secrecy import Secret, hide_data_uris, one_line, printable, redact, redact_url, shorten, told
+from aivideomaker_async.secrecy import (
+    Secret,
+    hide_base64,
+    hide_data_uris,
+    hide_private,
+    hide_urls,
+    one_line,
+    printable,
+    redact,
+    redact_url,
+    shorten,
+    told,
+)
 from tests.core.pictures import PNG, data_uri
 
 URI = data_uri(PNG)
@@ -45,7 +57,8 @@ def test_a_secret_is_not_in_a_traceback_with_local_variables() -> None:
         ("ak_0123456789", "ak_0123456789ak_0123456789", "<secret><secret>"),
         ("ak_0123456789", "it begins ak_012345… and ends …23456789", "it begins <secret>… and ends …<secret>"),
         ("ak_0123456789", "masked: ak_0123****6789", "masked: ak_0123****6789"),
-        ("ak_0123456789", "AK_0123456789", "AK<secret>"),
+        ("ak_0123456789", "AK_0123456789", "<secret>"),
+        ("Ak_0123456789", "https://ak_0123456789.example", "https://<secret>.example"),
         ("short", "a short one, shortened, sho rt", "a <secret> one, <secret>ened, sho rt"),
         ("x" * 20, "x" * 100, "<secret>"),
         ("x" * 20, "x" * 7, "x" * 7),
@@ -228,3 +241,102 @@ def test_what_is_left_out_is_counted() -> None:
     assert len(shown) == 201
     assert shown["…"] == "(800 more)"
     assert redact([10**40, 10**39, -(10**40)]) == ["<a number of 133 bits>", 10**39, "<a number of 133 bits>"]
+
+
+# --- where nobody knows the secret -------------------------------------------------------------------
+
+KEY = "ak_Zq7Lw0Xv3Rt9Mb5Kd1Hs"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot load https://b.example/a.png?sig=SECRET now", "cannot load https://b.example/… now"),
+        ("to https://me.example:8080/hooks/SECRET, twice", "to https://me.example:8080/… twice"),
+        ('{"url":"https://me:SECRET@b.example/SECRET"}', '{"url":"https://b.example/…"}'),
+        ("<a href='HTTP://b.example?SECRET'>", "<a href='HTTP://b.example/…'>"),
+        ("https://b.example#SECRET", "https://b.example/…"),
+        ("s3://bucket/key?sig=SECRET gs://b/SECRET", "s3://bucket/… gs://b/…"),
+        ("GET /a.png?x=1&sig=SECRET failed", "GET /a.png?… failed"),
+        ("b.example/a.png?a?sig=SECRET", "b.example/a.png?a?…"),
+        ("see https://aivideomaker.ai and https://b.example/", "see https://aivideomaker.ai and https://b.example/"),
+        ("why? a=b, c://, 1:1, C:/x", "why? a=b, c://, 1:1, C:/x"),
+    ],
+)
+def test_an_address_in_a_text_is_shown_as_its_host(text: str, shown: str) -> None:
+    """The path may be a token of a webhook, the query a signature."""
+    assert hide_urls(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"the key {KEY} is wrong", "the key <secret> is wrong"),
+        (f"key={KEY},", "key=<secret>,"),
+        (f"{KEY.upper()}_{KEY}", "<secret>"),
+        ("ak_0123… and ak_ and peak_performance", "ak_0123… and ak_ and peak_performance"),
+        (f"{URI} of https://b.example/a?b", "<data URI> of https://b.example/…"),
+    ],
+)
+def test_what_looks_private_is_hidden(text: str, shown: str) -> None:
+    """Keys have a form of their own."""
+    assert hide_private(text) == told(text) == shown
+
+
+def test_an_image_in_lines_or_without_a_type_is_hidden() -> None:
+    """Many encoders break base64 into lines."""
+    lines = "\n".join(URI[start : start + 76] for start in range(0, len(URI), 76))
+    assert len(lines.splitlines()) > 1
+    assert hide_data_uris(f"see {lines.rstrip()} there").startswith("see <data URI>")
+    assert len(hide_data_uris(lines)) < 60
+    assert hide_data_uris("data:;base64,iVBORw0KGgo") == "<data URI>"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_shown"),
+    [
+        ("webhookUrl", False),
+        ("WEBHOOK_URL", False),
+        ("callback", False),
+        ("key", False),
+        ("apiKey", False),
+        ("x-api-key", False),
+        ("accessToken", False),
+        ("client_secret", False),
+        ("Authorization", False),
+        ("idempotencyKey", True),
+        ("keyframes", True),
+        ("prompt", True),
+    ],
+)
+def test_what_goes_by_the_name_of_a_secret_is_not_shown(name: str, is_shown: bool) -> None:
+    """Texts and what is made of them, at any depth; numbers are no secrets."""
+    for value in ("opensesame", ["opensesame"], {"a": "opensesame"}, b"opensesame"):
+        for shown in (redact({name: value}), redact([{"deep": {name: value}}])):
+            assert ("<secret>" in repr(shown)) is not is_shown
+            assert ("opensesame" in repr(shown)) is (is_shown and value != b"opensesame")
+    assert redact({name: 5, "x": {name: None}}) == {name: 5, "x": {name: None}}
+    assert redact({name: ""}) == {name: ""}
+
+
+def test_a_text_that_is_more_than_an_address_is_shown_without_it() -> None:
+    """A text that is one keeps its path, which tells which file is meant."""
+    assert redact("https://b.example/a.png?sig=SECRET") == "https://b.example/a.png?…"
+    assert redact("s3://b/a.png?sig=SECRET") == "s3://b/a.png?…"
+    assert redact("https://b.example/a?SECRET is gone") == "https://b.example/… is gone"
+    assert redact(f"https://b.example/{KEY}/a") == "https://b.example/<secret>/a"
+
+
+def test_what_looks_like_a_file_in_base64_is_named() -> None:
+    """It has letters of both cases and digits, and is long."""
+    encoded = URI.partition(",")[2]
+    assert hide_base64(f"not {encoded} here") == f"not <{len(encoded)} characters> here"
+    paths = ("/home/somebody/videos/of/last/summer/holidays", "/Users/Anna/Pictures/2026/Holidays/Summer/IMG1234.png")
+    for text in (*paths, "A" * 50, "0123456789abcdef" * 4, "aB1" * 9):
+        assert hide_base64(text) == text
+
+
+@pytest.mark.parametrize("text", ["a1" * 10**5, "?" * 10**5, "data:" * 10**5, "x://" * 10**5, "data:," + "a " * 10**5])
+def test_no_text_takes_long(text: str) -> None:
+    """Each is gone through once; twice as long a text would take four times as long otherwise: minutes."""
+    hide_base64(hide_private(text))

@@ -261,6 +261,22 @@ def test_values_too_deep_for_json_are_refused() -> None:
     assert problems(TextToVideo, extra={"deep": deep}).field == "extra['deep']"
 
 
+def test_the_name_of_a_further_field_is_no_place_for_an_image() -> None:
+    """Nor for an address: whatever is wrong with a field, its name is shown as a value is."""
+    for name in ("data:image/png;base64,SECRET", "https://example.com/a?sig=SECRET"):
+        wrong: list[Any] = [{name: float("nan")}, {name: b""}, {5: name}]
+        for extra in wrong:
+            with pytest.raises(InvalidSpec) as caught:
+                TextToVideo(prompt="x", aspect_ratio="1:1", duration=5, extra=extra)
+            assert "SECRET" not in str(caught.value) + repr(caught.value.problems)
+    assert "SECRET" not in repr(OtherModel("data:image/png;base64,SECRET", {"key": "SECRET", "webhook": ["SECRET"]}))
+
+
+def test_a_wrong_value_shows_the_host_of_an_address_alone() -> None:
+    """Wherever in the value it stands."""
+    assert "SECRET" not in str(problems(TextToVideo, aspect_ratio="see https://example.com/a.png?sig=SECRET"))
+
+
 # --- values ------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,8 @@ from tests.core.pictures import PNG, data_uri
 
 URI = data_uri(PNG * 10)
 SIGNED = "https://cdn.example/v.mp4?signature=SECRET"
+HOOK = "https://me.example/hooks/SECRET"
+QUOTED = f"ak_SECRET0123456789 cannot load {SIGNED} nor tell {HOOK}"
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 VALUES: list[Any] = [
@@ -42,6 +44,13 @@ VALUES: list[Any] = [
     CancelResult(task_id="x", cancelled=False, status=TaskStatus.PROGRESS),
     Quote(model="t2v", credits=5, extra={"note": URI}),
     Account(current_balance=5, supported_models=("t2v",), extra={"ok": True}),
+    # A service that echoes what it was sent.
+    StatusChange(task_id="x", status=TaskStatus(QUOTED), previous=None, at=NOW),
+    TaskOutput(message=QUOTED, error=QUOTED, extra={"callback": {"to": HOOK}}),
+    TaskDetails(id="x", status=TaskStatus.FAILED, input={"image": SIGNED, "webhookUrl": HOOK}, extra={"key": QUOTED}),
+    SubmittedTask(task_id="x", status_url=HOOK, cancel_url=HOOK, response_url=HOOK, extra={"webhookUrl": HOOK}),
+    Quote(model="t2v", credits=5, extra={"webhookUrl": HOOK, "note": QUOTED}),
+    Account(current_balance=5, api_version=QUOTED, extra={"apiKey": "SECRET", "hooks": [HOOK]}),
 ]
 values = pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
 
@@ -118,7 +127,7 @@ def test_equal_values_can_stand_for_each_other_in_sets(value: Any) -> None:
 
 
 @values
-def test_a_value_shows_no_image_and_no_signature(value: Any) -> None:
+def test_a_value_shows_nothing_private(value: Any) -> None:
     """In its repr, which ends up in logs."""
     assert "iVBOR" not in repr(value)
     assert "SECRET" not in repr(value)

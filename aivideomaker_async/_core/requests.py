@@ -78,8 +78,7 @@ class Request:
     def hide_in(self, text: str) -> str:
         """`text` without what nobody may see of this request, for texts of others who may tell it."""
         for secret in self.secrets.values():
-            for part in _private_parts(secret.reveal()):
-                text = Secret(part).hide_in(text)
+            text = hide_address(secret, text)
         return text
 
 
@@ -211,6 +210,13 @@ def _check_webhook(url: Secret) -> Secret:
 
 def _is_webhook(url: object) -> bool:
     return isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url) is not None and _has_host(url)
+
+
+def hide_address(url: Secret, text: str) -> str:
+    """`text` without the private parts of `url`."""
+    for part in _private_parts(url.reveal()):
+        text = Secret(part).hide_in(text)
+    return text
 
 
 def _private_parts(url: str) -> list[str]:

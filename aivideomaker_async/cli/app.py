@@ -100,7 +100,8 @@ def _parse(argv: Sequence[str], context: Context) -> Job | None:
             list(argv), console=context.output.help_console, exit_on_error=False, print_error=False
         )
     except CycloptsError as error:
-        raise UsageError(str(error)) from error
+        # Its traceback quotes the arguments as they are.
+        raise UsageError(str(error)) from None
     return result
 
 

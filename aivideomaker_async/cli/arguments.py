@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import attrs
 from cyclopts import App, Parameter
 
+from ..images import show_image
 from ..specs import SPECS, VideoSpec
 from .commands import generate
 from .context import Ctx, Job
@@ -82,7 +83,7 @@ class _Option:
         """The value for the spec."""
         if not self.image:
             return given
-        return [_image(one) for one in given] if self.many else _image(given)
+        return [_image(self.name, one) for one in given] if self.many else _image(self.name, given)
 
 
 def _members(hint: object) -> tuple[object, ...]:
@@ -97,8 +98,22 @@ def _default(attribute: attrs.Attribute[Any]) -> object:
     return attribute.default if isinstance(attribute.default, str | int | float) else None
 
 
-def _image(text: str) -> str | Path:
-    return text if text.lstrip()[:8].lower().startswith(("http://", "https://", "data:")) else Path(text)
+def _image(name: str, text: str) -> str | Path:
+    if text.lstrip()[:8].lower().startswith(("http://", "https://", "data:")):
+        return text
+    path = Path(text)
+    shown = show_image(path)
+    if shown != repr(path) and not _exists(path):
+        # An image in Base64, or another address, that was taken for the name of a file: it goes no further.
+        raise UsageError(f"--{name.replace('_', '-')} {shown}: must be {_IMAGE}, and there is no such file")
+    return path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def generate_commands() -> App:
@@ -155,7 +170,7 @@ def _pair(text: str) -> tuple[str, object]:
         raise UsageError(f"--extra {text}: must be KEY=JSON")
     try:
         return key, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         quoted = json.dumps(value)
         raise UsageError(
             f"--extra {text}: {value!r} is not JSON; a text needs quotes: --extra '{key}={quoted}'"

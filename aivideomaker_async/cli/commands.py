@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 
 from ..pricing import PRICES_2026_03, USD_PER_CREDIT
-from ..secrecy import redact
+from ..secrecy import redact, told
 from ..specs import VideoSpec
 from ..tasks import TaskDetails
 from ..video_task import VideoTask
@@ -163,12 +163,20 @@ def _lines(details: TaskDetails) -> str:
     """What is known of a task, a line each: `input.prompt  A sunset`."""
     fields = _fields(details)
     for group in ("input", "output", "extra"):
-        inner = fields.pop(group)
+        inner = redact(fields.pop(group))
         if isinstance(inner, dict):
-            fields |= {f"{group}.{name}": redact(value) if group == "input" else value for name, value in inner.items()}
+            fields |= {f"{group}.{name}": value for name, value in inner.items()}
+    if details.output is not None:
+        # The address is what they want, and of a reason the whole.
+        fields |= {"output.url": details.url, "output.error": _reason(details.output.error)}
+        fields |= {"output.message": _reason(details.output.message)}
     shown = {name: value for name, value in fields.items() if value is not None}
     width = max(map(len, shown))
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items())
+
+
+def _reason(text: str | None) -> str | None:
+    return None if text is None else told(text, 2000)
 
 
 def _line(details: TaskDetails, width: int) -> str:

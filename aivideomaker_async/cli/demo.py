@@ -15,7 +15,7 @@ from ..simulator import Simulator
 from ..specs import ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3, VideoSpec
 from .context import Context
 from .display import Board, size
-from .exits import Exit
+from .exits import Exit, UsageError
 from .waiting import Saved, estimate, follow, report, save, submit
 
 __all__ = ["DURATIONS", "picture", "run", "specs"]
@@ -49,7 +49,10 @@ async def run(context: Context, folder: Path, speed: float) -> int:
     """Generate, show, save and sum up."""
     began = time.monotonic()
     # The limit's window is stretched, so that it lasts a minute by the clock on the wall: the real limit.
-    simulator = Simulator(speed=speed, window=_WINDOW_SECONDS * speed, durations=DURATIONS)
+    try:
+        simulator = Simulator(speed=speed, window=_WINDOW_SECONDS * speed, durations=DURATIONS)
+    except ValueError as error:
+        raise UsageError(f"--speed {speed}: {error}") from None
     async with simulator, AIVideoMaker(simulator.api_key, base_url=simulator.url) as client:
         context.output.say(f"simulated service at {simulator.url}, {speed:g} times as fast as the real one")
         with Board(context.output, many=True) as board:

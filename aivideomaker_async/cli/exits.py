@@ -14,6 +14,10 @@ from ..errors import (
     TaskFailed,
     WaitTimeout,
 )
+from ..secrecy import hide_base64, hide_private, shorten
+
+_LONGEST: Final = 1000
+"""Characters of a message."""
 
 __all__ = ["MEANINGS", "Exit", "OutputClosed", "Terminated", "UsageError", "code_of"]
 
@@ -47,7 +51,14 @@ MEANINGS: Final[Mapping[Exit, str]] = {
 
 
 class UsageError(Exception):
-    """The command was called in a way that cannot work; nothing was sent."""
+    """The command was called in a way that cannot work; nothing was sent.
+
+    Args:
+        message: what is wrong. It may quote arguments: images and the like in it are not shown.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shorten(hide_base64(hide_private(message[: 8 * _LONGEST])), _LONGEST))
 
 
 class Terminated(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
@@ -32,6 +33,10 @@ def _number(text: str) -> float:
         raise ValueError("a number") from None
 
 
+def _text(text: str) -> str | None:
+    return None if text == "none" else text
+
+
 def _times(text: str) -> int | None:
     if text == "none":
         return None
@@ -42,18 +47,17 @@ def _times(text: str) -> int | None:
 
 
 def _retry_after(text: str) -> float | str | None:
-    if text == "none":
-        return None
     try:
         return float(text)
     except ValueError:
-        return text
+        return _text(text)
 
 
+_COMMA: Final = re.compile(r"(?<!\\),")
 _RULES: Final[Mapping[str, Callable[[str], object]]] = {
-    "on": str,
-    "task_id": str,
-    "model": str,
+    "on": _text,
+    "task_id": _text,
+    "model": _text,
     "after": _whole,
     "times": _times,
     "probability": _number,
@@ -61,9 +65,9 @@ _RULES: Final[Mapping[str, Callable[[str], object]]] = {
 _DETAILS: Final[Mapping[str, Callable[[str], object]]] = {
     "acted": _flag,
     "status": _whole,
-    "body": str,
+    "body": _text,
     "retry_after": _retry_after,
-    "location": str,
+    "location": _text,
     "seconds": _number,
     "size": _whole,
     "depth": _whole,
@@ -75,6 +79,8 @@ _READERS: Final = {**_RULES, **_DETAILS}
 def read_fault(text: str) -> tuple[FaultKind, FaultArguments]:
     """The kind and the other arguments of `Simulator.fault`, checked.
 
+    `none` is None wherever that is allowed. A comma that is part of a value has a backslash before it.
+
     Raises:
         UsageError: the text is wrong; it names the part, and what is allowed.
     """
@@ -82,15 +88,15 @@ def read_fault(text: str) -> tuple[FaultKind, FaultArguments]:
     try:
         names = (*_RULES, *kind_named(name).takes)
         arguments: dict[str, object] = {}
-        for part in rest.split(",") if rest else ():
-            key, value = _part(part, names)
+        for part in _COMMA.split(rest) if rest else ():
+            key, value = _part(part.replace("\\,", ","), names)
             if key in arguments:
                 raise ValueError(f"{key} is given twice")
             arguments[key] = value
         kind, checked = cast("FaultKind", name), cast("FaultArguments", arguments)
         Faults().add(kind, **checked)
     except ValueError as error:
-        raise UsageError(f"--fault {text}: {error}") from error
+        raise UsageError(f"--fault {text}: {error}") from None
     return kind, checked
 
 

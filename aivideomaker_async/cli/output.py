@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 from rich.text import Text
 
+from ..secrecy import hide_private
 from .exits import OutputClosed
 
 __all__ = ["Output", "printable"]
@@ -86,10 +87,11 @@ class Output:
         self.console.print(Text.assemble((start, style), printable(text)), soft_wrap=True)
 
     def traceback(self, error: BaseException) -> None:
-        """The traceback of `error` on standard error."""
+        """The traceback of `error` on standard error, without what is private in the texts of errors."""
         import traceback
 
-        self.console.print(Text("".join(traceback.format_exception(error)).rstrip()), soft_wrap=True)
+        text = hide_private("".join(traceback.format_exception(error)).rstrip())
+        self.console.print(Text(text), soft_wrap=True)
 
     @contextmanager
     def logging(self) -> Iterator[None]:

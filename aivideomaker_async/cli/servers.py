@@ -64,7 +64,7 @@ async def simulate(  # noqa: D417  (the context is no argument of the command)
             on_ready=ready,
         )
     except ValueError as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(str(error)) from None
     except asyncio.CancelledError:
         # Its only end.
         context.output.say("stopped")

@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .simulator import Simulator, serve
+    from .threaded import ThreadedSimulator
 
-__all__ = ["Simulator", "serve"]
+__all__ = ["Simulator", "ThreadedSimulator", "serve"]
+
+_MODULES = {"Simulator": "simulator", "ThreadedSimulator": "threaded", "serve": "simulator"}
 
 
 def __getattr__(name: str) -> object:
     # pytest imports this package at its start for the plugin's entry point. A test run that never
     # asks for a simulator must not pay for aiohttp.
-    if name in __all__:
-        from . import simulator
+    if name in _MODULES:
+        from importlib import import_module
 
-        return getattr(simulator, name)
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

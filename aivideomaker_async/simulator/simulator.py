@@ -7,18 +7,19 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Self, Unpack, get_args
+from typing import Literal, Self, Unpack
 
 from aiohttp import web
 from attrs import evolve
 
 from .contract import revision as revision_named
-from .fault_kinds import FaultDetails, FaultKind, check_number, wrong
+from .fault_kinds import FaultDetails, FaultKind, check_number
 from .faults import Fault, Faults, On, Times
 from .gallery import Gallery
 from .history import History, old_tasks
 from .listener import Listener
 from .listing import Listing
+from .options import check_options
 from .quota import Counting, Quota
 from .server import LONGEST_LINE, RetryAfter, Server
 from .timing import Clock, Durations
@@ -75,6 +76,9 @@ class Simulator:
         render: whether videos are rendered; False serves one bundled clip for all of them.
 
     A prompt with `[fail]` or `[fail: a reason]` in it makes its task fail.
+
+    Raises:
+        ValueError: an option is wrong; it names which, and what is allowed.
     """
 
     def __init__(
@@ -106,8 +110,7 @@ class Simulator:
         ranges: bool = True,
         render: bool = True,
     ) -> None:
-        check_number("list_lag", list_lag)
-        check_number("lookup_lag", lookup_lag)
+        check_options(locals(), lambda: revision_named(revision).models)
         self.host = host
         self.api_key = api_key or f"ak_{secrets.token_hex(16)}"
         self.requests: deque[Arrival] = deque(maxlen=_KEPT_RECORDS)
@@ -118,7 +121,7 @@ class Simulator:
         self._base_clock = clock
         self._clock = Clock(speed, epoch, clock_skew)
         self._world = World(credits, random.Random(seed), durations)
-        spoken = evolve(revision_named(revision), idempotency=_is_kept(idempotency))
+        spoken = evolve(revision_named(revision), idempotency=idempotency == "kept")
         self._world.remember(old_tasks(history, spoken, durations, self._world))
         self._scribe = Scribe(self._clock.told, keys=spoken.idempotency)
         self._server = Server(
@@ -314,12 +317,6 @@ class Simulator:
         if task_id not in self._world.tasks:
             raise KeyError(task_id)
         return task_id
-
-
-def _is_kept(idempotency: str) -> bool:
-    if idempotency not in get_args(Idempotency):
-        raise wrong("idempotency", f"one of {', '.join(get_args(Idempotency))}", idempotency)
-    return idempotency == "kept"
 
 
 def base_url(host: str, port: int) -> str:

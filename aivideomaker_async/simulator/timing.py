@@ -118,11 +118,23 @@ def _within(bounds: Span, value: float) -> float:
     return min(max(value, bounds[0]), bounds[1])
 
 
+def check_span(name: str, value: object) -> None:
+    """Raise `ValueError`, naming what it is, unless it is a `Span`."""
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_length, value)):
+        raise ValueError(f"{name} must be a pair of seconds, in the queue and of work, got {value!r}")
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
 def span(durations: Durations | None, model: str, seconds: int, rng: random.Random) -> Span:
     """Return the seconds in the queue and of work: as `durations` says, else drawn."""
     if isinstance(durations, Mapping):
         found = durations.get(model)
         return found if found is not None else draw(model, seconds, rng)
     if callable(durations):
-        return durations(model, seconds)
+        found = durations(model, seconds)
+        check_span(f"durations({model!r}, {seconds})", found)
+        return found
     return durations if durations is not None else draw(model, seconds, rng)

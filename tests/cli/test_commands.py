@@ -133,6 +133,19 @@ def test_get_tells_everything(cli: Command, slow_service: ThreadedSimulator) -> 
     assert "credits_charged" not in told
 
 
+def test_get_shows_people_nothing_private(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """Programs get the values as they are."""
+    task_id = submit(slow_service, prompt="see https://b.example/a.png?sig=SECRET")
+    words = f"{slow_service.api_key}: https://b.example/a.png?sig=SECRET {'and so on ' * 50}the end"
+    slow_service.fail(task_id, words)
+    ran = cli("get", task_id)
+    assert "SECRET" not in ran.out + ran.err
+    assert slow_service.api_key not in ran.out + ran.err
+    assert "<secret>: https://b.example/… and so on" in ran.out
+    assert "the end" in ran.out, "the whole reason is shown"
+    assert words in cli("get", task_id, "--json").events[0]["output"].values()
+
+
 def test_get_of_a_running_task_has_no_output(cli: Command, slow_service: ThreadedSimulator) -> None:
     task_id = submit(slow_service)
     assert cli("get", task_id, "--json").events[0]["output"] is None

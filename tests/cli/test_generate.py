@@ -191,6 +191,75 @@ def test_wrong_values_are_a_usage_error(
     assert service.requests == []
 
 
+ENCODED = base64.b64encode(bytes(range(256))).decode()
+SIGNED = "https://b.example/a.png?X-Signature=Sg_Qw8Er5Ty2Ui9Op"
+
+
+@pytest.mark.parametrize("flags", [(), ("--verbose",), ("--json",)], ids=str)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("generate", "t2v", "--extra", "image={}"),
+        ("generate", "t2v", "--extra", "{}"),
+        ("generate", "i2v", "--duration", "{}"),
+        ("generate", "i2v", "--duration", "5", "--image", "https://b.example/a.png", "{}"),
+        ("generate", "--image={}", "i2v"),
+        ("generate", "i2v", "--imagee={}"),
+        ("generate", "{}"),
+        ("{}",),
+        ("simulate", "--fault", "{}"),
+        ("simulate", "--fault", "status:body=x,{}"),
+    ],
+    ids=str,
+)
+def test_no_argument_in_the_wrong_place_is_shown_whole(
+    cli: Command, service: ThreadedSimulator, words: tuple[str, ...], flags: tuple[str, ...]
+) -> None:
+    """An image or a signed address may be longer than a screen, and is nobody's business who reads the log."""
+    for image in (f"data:image/png;base64,{ENCODED}", ENCODED, SIGNED):
+        ran = cli(*(word.replace("{}", image) for word in words), *flags)
+        assert ran.code == 2
+        assert ENCODED[20:40] not in ran.out + ran.err
+        assert "Sg_Qw8Er5Ty2Ui9Op" not in ran.out + ran.err
+        assert len(ran.err.splitlines()[-1]) < 1200
+    assert service.requests == []
+
+
+@pytest.mark.parametrize("flags", [(), ("--verbose",), ("--json",)], ids=str)
+@pytest.mark.parametrize("image", [ENCODED, ENCODED * 50, "s3" + SIGNED[5:], "\0" + ENCODED], ids=range(4))
+def test_what_is_no_name_of_a_file_is_not_taken_for_one(
+    cli: Command, service: ThreadedSimulator, image: str, flags: tuple[str, ...]
+) -> None:
+    """An image that has lost its head, or an address of another kind; the message says what is allowed."""
+    ran = cli("generate", "i2v", "--duration", "5", "--image", image, *flags)
+    assert ran.code == 2
+    assert f", {len(str(Path(image)))} characters>: must be an http(s) URL, a data URI or the name of a file" in ran.err
+    assert ENCODED[20:40] not in ran.out + ran.err
+    assert "Sg_Qw8Er5Ty2Ui9Op" not in ran.out + ran.err
+    assert service.requests == []
+
+
+def test_a_file_with_an_odd_name_is_an_image_all_the_same(
+    cli: Command, service: ThreadedSimulator, tmp_path: Path, image: str
+) -> None:
+    """What looks like something else is taken for that only if there is no such file."""
+    odd = tmp_path / ENCODED.replace("/", "+")[:100]
+    odd.write_bytes(Path(image).read_bytes())
+    assert cli("generate", "i2v", "--duration", "5", "--image", str(odd)).code == 0
+
+
+def test_the_reason_of_a_failure_shows_nothing_private(cli: Command, serve: SimulatorFactory) -> None:
+    """On no stream, in no format; the key is known here."""
+    service = serve(speed=1, durations=(0, 0))
+    words = f"[fail: key {service.api_key} cannot load {SIGNED}]"
+    for flags in ((), ("--json",), ("--verbose",)):
+        ran = cli("generate", "t2v", "--prompt", words, *T2V[4:], *flags)
+        assert ran.code == 1
+        assert "key <secret> cannot load https://b.example/…" in ran.err
+        assert service.api_key not in ran.out + ran.err
+        assert "Sg_Qw8Er5Ty2Ui9Op" not in ran.out + ran.err
+
+
 def test_the_message_of_a_wrong_spec_is_the_sdks(cli: Command, service: ThreadedSimulator) -> None:
     """Word for word, with all that is wrong at once."""
     with pytest.raises(ValueError, match="duration") as caught:

@@ -146,6 +146,14 @@ def test_a_process_goes_wrong_as_it_was_told() -> None:
         ("rate_limit:retry_after=3,times=3", "rate_limit", {"retry_after": 3.0, "times": 3}),
         ("rate_limit:retry_after=none", "rate_limit", {"retry_after": None}),
         ("rate_limit:retry_after=soon", "rate_limit", {"retry_after": "soon"}),
+        ("status:body=none", "status", {"body": None}),
+        ("drop:on=none,task_id=none,model=none", "drop", {"on": None, "task_id": None, "model": None}),
+        (
+            r"rate_limit:retry_after=Sun\, 06 Nov 1994 08:49:37 GMT,times=2",
+            "rate_limit",
+            {"retry_after": "Sun, 06 Nov 1994 08:49:37 GMT", "times": 2},
+        ),
+        (r'status:body={"a":1\,"b":"c:\\d"}', "status", {"body": r'{"a":1,"b":"c:\\d"}'}),
         ("redirect:location=http://x:1/?a=b", "redirect", {"location": "http://x:1/?a=b"}),
         ("status:status=503,body=so = it is", "status", {"status": 503, "body": "so = it is"}),
         ("wrong_length:by=-5,model=t2v", "wrong_length", {"by": -5, "model": "t2v"}),
@@ -169,6 +177,9 @@ def test_every_detail_can_be_given_on_the_command_line() -> None:
         ("drip:on=any", "the kind of a fault must be one of drop, reset, "),
         ("drop:acted", "'acted' must be NAME=VALUE, with a name out of on, task_id, model, "),
         ("drop:on=any,,", "'' must be NAME=VALUE"),
+        ("status:body=a,b", "'b' must be NAME=VALUE"),
+        ("drop:acted=none", "acted must be true or false, got 'none'"),
+        ("redirect:location=none", "location must be a text of printable ASCII characters, got None"),
         ("drop:seconds=1", "'seconds=1' must be NAME=VALUE, with a name out of on, task_id, model, after, times, "),
         ("drop:on=any,on=list", "on is given twice"),
         ("drop:on=nowhere", "on must be one of submit, list, "),
@@ -187,6 +198,20 @@ def test_a_fault_that_is_wrong_is_a_usage_error(cli: Command, text: str, told: s
     ran = cli("simulate", "--fault", "drop", f"--fault={text}")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith(f"error: --fault {text}: {told}")
+    assert len(ran.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [("simulate", "--speed", "inf"), ("simulate", "--revision", "x"), ("demo", "--speed", "1e308")], ids=str
+)
+def test_an_option_that_the_simulator_refuses_is_a_usage_error(
+    cli: Command, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its words."""
+    monkeypatch.chdir(tmp_path)
+    ran = cli(*words)
+    assert (ran.code, ran.out) == (2, "")
+    assert " must be " in ran.err
     assert len(ran.err.splitlines()) == 1
 
 

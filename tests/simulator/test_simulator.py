@@ -334,8 +334,9 @@ async def test_serving_needs_nobody_who_listens() -> None:
         await server
 
 
-def test_the_package_shows_two_names() -> None:
-    assert package.__all__ == ["Simulator", "serve"]
+def test_the_package_shows_three_names() -> None:
+    assert package.__all__ == ["Simulator", "ThreadedSimulator", "serve"]
+    assert [getattr(package, name).__name__ for name in package.__all__] == package.__all__
     assert inspect.iscoroutinefunction(package.serve)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = package.nothing
