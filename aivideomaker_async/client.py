@@ -408,7 +408,7 @@ class AIVideoMaker:
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
         request = requests.task(task_id)
-        details = await self._session.call(request, answers.task, expected="id", timeout=timeout)
+        details = await self._session.call(request, answers.task_of(task_id), expected="id", timeout=timeout)
         self._observe(task_id, details)
         return details
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import http_writer
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import BaseConnector, Connection
 from multidict import CIMultiDict
 
@@ -39,7 +43,67 @@ class _TellingRequest(aiohttp.ClientRequest):
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         if (sending := current.get()) is not None:
             sending.sent = True
+        if isinstance(protocol := conn.protocol, _Listener):
+            protocol.asked = True
+            conn.add_callback(protocol.answered)
         return await super().send(conn)
+
+
+class _Listener(ResponseHandler):
+    """One end of a connection. A kept one is closed by the first byte that nobody has asked for.
+
+    aiohttp would take it for the answer to the next request, and keep it in memory meanwhile, however much comes.
+    """
+
+    asked: bool = True
+    """Whether a request is under way; the first one is expected from the start."""
+
+    def answered(self) -> None:
+        """The request is over, and the connection may be kept for the next."""
+        self.asked = False
+
+    def data_received(self, data: bytes) -> None:
+        unasked = not self.asked and len(data) > 0
+        if not unasked:
+            super().data_received(data)
+        # The end of an answer may have come in one piece with something behind it.
+        if unasked or (not self.asked and self.should_close):
+            self.force_close()
+            if self.transport is not None:
+                self.transport.abort()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Makes connections that listen while they are kept, and gives out none on which something has come.
+
+    Should a later aiohttp have other names for both places, connections are kept as it does.
+    """
+
+    def __init__(self, *, force_close: bool) -> None:
+        # How many requests run at once is decided above; aiohttp's pool would only let their time run out while they
+        # wait for a place.
+        super().__init__(limit=0, force_close=force_close)
+        make: Callable[..., ResponseHandler] = _Listener
+        self._factory = partial(make, loop=asyncio.get_running_loop())
+
+    async def _get(self, *args: Any, **kwargs: Any) -> Connection | None:  # noqa: ANN401  (whatever aiohttp gives)
+        while (connection := await super()._get(*args, **kwargs)) is not None and _is_readable(connection.transport):
+            # The event loop was busy, and has not seen it yet: the end of the connection, or what nobody asked for.
+            connection.close()
+        return connection
+
+
+def _is_readable(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether something has arrived that nobody has looked at."""
+    socket = None if transport is None else transport.get_extra_info("socket")
+    if socket is None:
+        return False
+    handle = socket.fileno()
+    if not hasattr(select, "poll"):
+        return handle < 0 or bool(select.select([handle], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
@@ -53,9 +117,7 @@ def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
     """
     _checks.event_loop()
     session = aiohttp.ClientSession(
-        # How many requests run at once is decided above; aiohttp's pool would only let their time run out while they
-        # wait for a place.
-        connector=aiohttp.TCPConnector(limit=0, force_close=not keep),
+        connector=_Connector(force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT},
         timeout=aiohttp.ClientTimeout(total=None),

@@ -123,14 +123,14 @@ class Record:
     """Whether a status came that may have been an error of the service, so that only the details can tell."""
     blips: int = 0
     """Answers in a row that were of no use."""
-    failing_since: float = -inf
-    """When the first of them came."""
     doubts: int = 0
     """Answers in a row that were FAILED with a message, and nothing else."""
     refusals: int = 0
     """Refusals in a row."""
-    without_output: int = 0
-    """Answers of COMPLETED that told no URL."""
+    refused_since: float = -inf
+    """When the first of them came, or of the doubts."""
+    without_output_since: float = inf
+    """When its details first said COMPLETED, and told no URL."""
     has_webhook: bool = False
     """Whether a webhook receiver of this client hears of its changes."""
     hint: Hint | None = None
@@ -209,13 +209,14 @@ class Record:
         return self.last_change
 
     def observe_details(self, details: TaskDetails, at: datetime, eta: Eta | None = None) -> StatusChange | None:
-        """Take a whole row; what it tells of an ended task is kept.
+        """Take a whole row; what it tells of an ended task is kept, unless it lacks the URL of a finished video.
 
         Where a whole row and a bare status disagree on how the task ended, the row has the output, and is believed.
         """
         self.in_doubt, self.doubts = False, 0
         change = self.observe(details.status, at, eta)
-        if self.is_terminal and details.status.is_terminal:
+        is_whole = details.status != TaskStatus.COMPLETED or bool(details.url)
+        if self.is_terminal and details.status.is_terminal and is_whole:
             self.details = details
             wake(self.subscriptions)
         return change

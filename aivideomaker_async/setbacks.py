@@ -61,8 +61,8 @@ NO_SUCH: Final = frozenset({404, 405, 410})
 """What a service says that has no task list."""
 
 LASTING: Final = 300.0
-"""Seconds for which that must have gone on, or doubts, if the service has told of this task before: a service that is
-not well for a while, or a page that says so, loses nobody a paid video."""
+"""Seconds for which that must have gone on, or doubts: a service that is not well for a while, or a page that says so,
+loses nobody a paid video."""
 
 
 class Setbacks:
@@ -142,8 +142,6 @@ class Setbacks:
 
     def set_back(self, record: Record, now: float, *, longest: float | None = None) -> None:
         """Ask for this task again later, and later each time, up to `longest` seconds (None: as for any retry)."""
-        if not record.blips:
-            record.failing_since = now
         record.blips += 1
         most = self._policy.longest_pause if longest is None else longest
         pause = min(most, self._policy.first_pause * 2.0 ** min(record.blips - 1, 30))
@@ -173,6 +171,8 @@ class Setbacks:
             self._useless_lists += 1
 
     def _task_failed(self, error: AIVideoMakerError, record: Record, now: float) -> bool:
+        if not record.doubts and not record.refusals:
+            record.refused_since = now
         if isinstance(error, APIError) and error.status == 200:
             # FAILED with a message is an error of the service, or news of the task: its details tell which.
             record.in_doubt = True
@@ -181,7 +181,7 @@ class Setbacks:
             record.refusals += 1
         # While nothing is answered, everybody waits anyway; this is for one that fails where others do not.
         self.set_back(record, now, longest=LONGEST if self._in_a_row == 1 else None)
-        lasts = record.status is None or now - record.failing_since >= LASTING
+        lasts = now - record.refused_since >= LASTING
         return lasts and (record.doubts >= DOUBTS or record.refusals >= REFUSALS)
 
 

@@ -44,6 +44,9 @@ _NEVER_SENT: Final = (
     UnicodeError,
 )
 
+_BROKEN: Final = (aiohttp.ClientError, OSError, RuntimeError, AssertionError, AttributeError)
+"""How an exchange fails. With the last three aiohttp fails in the middle, when a connection or its session is closed
+under it; asyncio does, when there is no thread to look up a name."""
 
 _ADDRESS: Final = re.compile(r"https?://[^\s'\"]+")
 
@@ -141,22 +144,18 @@ class Transport:
         sending.sent = not self._tells
         token = current.set(sending)
         failure: BaseException
-        exchange = asyncio.timeout(None)
+        # Not aiohttp's own limit: what comes on a kept connection before it is asked for has that of the last request.
+        exchange = asyncio.timeout(timeout)
         try:
             async with exchange:
                 self._under_way.add(exchange)
-                return await self._send(request, timeout, sink)
+                return await self._send(request, timeout, sink, exchange)
         except TimeoutError as error:
-            failure = _timed_out(error, request, timeout, sending, closed=exchange.expired())
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            failure = self._translate(error, request)
+            failure = _timed_out(error, request, timeout, sending, closed=exchange.when() == -inf)
+        except (*_BROKEN, ValueError) as error:
+            failure = self._translate(error, request, sent=sending.sent)
         except (TransportError, asyncio.CancelledError) as error:
             failure = error
-        except (AssertionError, AttributeError, RuntimeError) as error:
-            # So aiohttp fails in the middle when its session is closed under it.
-            if not self._session.closed:
-                raise
-            failure = self._translate(error, request)
         finally:
             self._under_way.discard(exchange)
             # When the loop was closed under it, it is unwound in another context, and must not fail.
@@ -168,15 +167,15 @@ class Transport:
         finally:
             del failure
 
-    async def _send(self, request: Request, timeout: float, sink: Sink | None) -> Answer:
+    async def _send(self, request: Request, timeout: float, sink: Sink | None, exchange: asyncio.Timeout) -> Answer:
         async with self._exchange(request, timeout) as response:
             body = bytearray()
             if response.status < 200:
                 raise _error(BadResponse, "the answer is in another protocol, for which nobody has asked", request)
             if response.status >= 300:
-                await _read_error(response, body)
+                await _read_error(response, body, exchange)
             elif sink is not None:
-                await _pour(response, sink, request)
+                await _pour(response, sink, request, exchange)
             else:
                 await _read(response, body, request)
             return Answer(response.status, response.headers, body)
@@ -205,8 +204,8 @@ class Transport:
             timeout=_limits(timeout),
         )
 
-    def _translate(self, error: Exception, request: Request) -> TransportError:
-        failure = _translate(error, request)
+    def _translate(self, error: Exception, request: Request, *, sent: bool) -> TransportError:
+        failure = _translate(error, request, sent=sent)
         # What is not HTTP may be an echo of what was sent.
         failure.message = request.hide_in(self._key.hide_in(failure.message))
         failure.args = (request.hide_in(self._key.hide_in(str(failure))),)
@@ -222,7 +221,17 @@ def _alone(failure: BaseException) -> BaseException:
 
 @lru_cache(maxsize=8)
 def _limits(timeout: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=timeout, connect=timeout * CONNECT_SHARE)
+    # Exactly: aiohttp would round it up to a moment at which all is over.
+    return aiohttp.ClientTimeout(total=None, connect=timeout * CONNECT_SHARE, ceil_threshold=timeout)
+
+
+def _at_most(seconds: float, exchange: asyncio.Timeout) -> asyncio.Timeout:
+    """A limit for what need not arrive, in place of that of the exchange: what has arrived is not lost at its end."""
+    now, end = asyncio.get_running_loop().time(), exchange.when()
+    if end is None or end <= now:
+        return asyncio.timeout(seconds)
+    exchange.reschedule(None)
+    return asyncio.timeout_at(min(now + seconds, end))
 
 
 async def _stream(body: Body) -> AsyncIterator[bytes]:
@@ -249,10 +258,10 @@ async def _read(response: aiohttp.ClientResponse, body: bytearray, request: Requ
             body += part
 
 
-async def _read_error(response: aiohttp.ClientResponse, body: bytearray) -> None:
+async def _read_error(response: aiohttp.ClientResponse, body: bytearray, exchange: asyncio.Timeout) -> None:
     # Whatever else becomes of it: that the service has refused is known by the status, and must not be lost.
-    with suppress(TimeoutError, aiohttp.ClientError, OSError):
-        async with asyncio.timeout(ERROR_PATIENCE):
+    with suppress(*_BROKEN):
+        async with _at_most(ERROR_PATIENCE, exchange):
             while not response.content.at_eof() and len(body) < ERROR_BODY:
                 body += await response.content.readany()
     del body[ERROR_BODY:]
@@ -260,7 +269,7 @@ async def _read_error(response: aiohttp.ClientResponse, body: bytearray) -> None
         response.close()
 
 
-async def _pour(response: aiohttp.ClientResponse, sink: Sink, request: Request) -> None:
+async def _pour(response: aiohttp.ClientResponse, sink: Sink, request: Request, exchange: asyncio.Timeout) -> None:
     size = 0
     while not response.content.at_eof():
         piece = await response.content.readany()
@@ -272,7 +281,7 @@ async def _pour(response: aiohttp.ClientResponse, sink: Sink, request: Request) 
                 await asyncio.sleep(0)
                 sink.feed(b"")
             if sink.enough:
-                await _leave(response, size)
+                await _leave(response, size, exchange)
                 return
             # As above.
             await asyncio.sleep(0)
@@ -284,14 +293,14 @@ def _check_size(response: aiohttp.ClientResponse, size: int, request: Request) -
         raise _error(BadResponse, f"the answer is larger than {request.size.bytes} bytes", request)
 
 
-async def _leave(response: aiohttp.ClientResponse, read: int) -> None:
+async def _leave(response: aiohttp.ClientResponse, read: int, exchange: asyncio.Timeout) -> None:
     """Be done with an answer that was read in part: to the end where that is near, else by closing the connection."""
     length = response.content_length
     if length is None or length - read <= CHEAP_REST:
         rest = 0
         # It is not wanted, and must not keep what is: whatever goes wrong here, the connection is closed.
-        with suppress(TimeoutError, aiohttp.ClientError, OSError):
-            async with asyncio.timeout(PATIENCE):
+        with suppress(*_BROKEN):
+            async with _at_most(PATIENCE, exchange):
                 while not response.content.at_eof() and rest <= CHEAP_REST:
                     rest += len(await response.content.readany())
     if not response.content.at_eof():
@@ -309,8 +318,8 @@ def _timed_out(
     return _error(RequestTimeout, f"no answer within {timeout:g} s", request)
 
 
-def _translate(error: Exception, request: Request) -> TransportError:
-    if isinstance(error, _NEVER_SENT):
+def _translate(error: Exception, request: Request, *, sent: bool = True) -> TransportError:
+    if not sent or isinstance(error, _NEVER_SENT):
         return _error(ConnectFailed, f"cannot connect: {_reason(error)}", request)
     garbled = isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, ContentEncodingError)
     if garbled or isinstance(error, aiohttp.ClientResponseError):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NoReturn, Self, final
 
 from ._core.requests import hide_address
 from .cancelling import OnCancel, cancel_paid, check_on_cancel
-from .errors import BadResponse, TaskCancelled, TaskFailed, WaitTimeout
+from .errors import TaskCancelled, TaskFailed, WaitTimeout
 from .home import Home
 from .record import Record, Subscription
-from .secrecy import one_line, shorten
+from .secrecy import shorten
 from .tasks import CancelResult, Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
 from .video import Video
 from .waiting import CURRENT
@@ -100,7 +100,7 @@ class VideoTask:
             WaitTimeout: the time is over. The task may still be running and is paid.
             TaskNotFound: the service knows no such task for this key.
             AuthenticationFailed: the service refuses the key.
-            BadResponse: the task is COMPLETED and the service tells no URL.
+            BadResponse: the task is COMPLETED, and the service has told no URL for five minutes. Wait again later.
             ConfigurationError: the client is closed, or belongs to another event loop.
         """
         limit = self._client._wait_limit(timeout)
@@ -129,10 +129,6 @@ class VideoTask:
             raise TaskFailed(details, hide=self._hide)
         if details.status == TaskStatus.CANCEL:
             raise TaskCancelled(details)
-        if not details.url:
-            raise BadResponse(
-                "the task is COMPLETED, and its output has no URL", method="GET", path=f"task {one_line(self.id)}"
-            )
         return Video.of(details, allow_private=self._client._is_private)
 
     def _hide(self, text: str) -> str:

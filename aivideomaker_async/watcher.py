@@ -24,6 +24,7 @@ from .errors import (
     AIVideoMakerError,
     APIError,
     AuthenticationFailed,
+    BadResponse,
     ConfigurationError,
     EndpointNotFound,
     TaskNotFound,
@@ -34,6 +35,7 @@ from .hints import Hints
 from .limiter import Permit, Priority
 from .observer import Observer
 from .record import AT_ONCE, Record, Subscription, wake
+from .secrecy import one_line
 from .session import Session
 from .setbacks import LISTED_AGAIN, Setbacks
 from .tasks import TaskDetails, TaskStatus
@@ -46,8 +48,8 @@ logger: Final = logging.getLogger(__name__)
 FRESH: Final = 30.0
 """Seconds after its submit in which a task that the service does not know yet is waited for: it may lag."""
 
-DETAILS_TRIED: Final = 5
-"""Answers without a URL after which a task that has COMPLETED is taken to have none."""
+OUTPUT_LATE: Final = 300.0
+"""Seconds for which a task that has COMPLETED is asked for its URL, while the service tells none."""
 
 LESSON: Final = 200
 """Rows of the list that are looked at to learn how long tasks take."""
@@ -293,10 +295,13 @@ class TaskWatcher:
     async def _ask_details(self, record: Record, permit: Permit) -> None:
         began = asyncio.get_running_loop().time()
         request, timeout = requests.task(record.task_id), self._setbacks.patience(record)
-        details = await self._session.ask(request, answers.task, expected="id", permit=permit, timeout=timeout)
+        decode = answers.task_of(record.task_id)
+        details = await self._session.ask(request, decode, expected="id", permit=permit, timeout=timeout)
         now = asyncio.get_running_loop().time()
         if self._take_details(record, details, now, alone=True):
             self._was_asked(record, began, now)
+        elif details.status == TaskStatus.COMPLETED and record.details is None:
+            self._lacks_output(record, now)
 
     async def _ask_list(self, permit: Permit) -> None:
         loop = asyncio.get_running_loop()
@@ -343,19 +348,22 @@ class TaskWatcher:
 
     def _take_details(self, record: Record, details: TaskDetails, now: float, *, alone: bool) -> bool:
         """Take a whole row; returns whether it told all that it should."""
-        if details.status == TaskStatus.COMPLETED and not details.url and record.without_output < DETAILS_TRIED:
-            # The status may be ahead of the output: tell the one, and ask again for the other.
-            record.without_output += 1
-            self._observer.take_status(record, details.status, now)
-            self._setbacks.set_back(record, now)
-            return False
         self._observer.take_details(record, details, now, alone=alone)
         if record.needs_details():
-            # It has ended, and the details are of an earlier moment: another server answered. They are asked for again,
-            # but not before everything else.
-            self._setbacks.set_back(record, now)
+            # It has ended, and the details are of an earlier moment (another server answered), or the status is ahead
+            # of the output. They are asked for again, but not before everything else; no list puts that off again.
+            if alone or not record.blips:
+                self._setbacks.set_back(record, now)
             return False
         return True
+
+    def _lacks_output(self, record: Record, now: float) -> None:
+        """The task is COMPLETED, and the service tells no URL."""
+        record.without_output_since = min(record.without_output_since, now)
+        if now - record.without_output_since >= OUTPUT_LATE:
+            path = f"task {one_line(record.task_id)}"
+            error = BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=path)
+            self._fail([record], error)
 
     # --- after an answer -----------------------------------------------------------------------------
 
@@ -367,7 +375,7 @@ class TaskWatcher:
 
     def _take_failure(self, error: AIVideoMakerError, record: Record | None, took: float) -> None:
         now = asyncio.get_running_loop().time()
-        if isinstance(error, AuthenticationFailed):
+        if isinstance(error, AuthenticationFailed) and error.status >= 400:
             self._fail_all(error)
         elif isinstance(error, TaskNotFound | EndpointNotFound) and record is not None:
             if record.is_fresh and now - record.since < FRESH:

@@ -261,16 +261,20 @@ async def test_no_error_of_a_connection_shows_a_secret(
         async def never(*_: object, **__: object) -> None:
             await asyncio.Event().wait()
 
-        async def broken(*_: object, **__: object) -> None:
-            raise RuntimeError("a mistake of somebody's")
+        async def exhausted(*_: object, **__: object) -> None:
+            raise RuntimeError("can't start new thread")
 
-        for connect, expected in ((None, ConnectFailed), (never, ConnectFailed), (broken, RuntimeError)):
+        async def broken(*_: object, **__: object) -> None:
+            raise LookupError("a mistake of somebody's")
+
+        ways = (None, ConnectFailed), (never, ConnectFailed), (exhausted, ConnectFailed), (broken, LookupError)
+        for connect, expected in ways:
             if connect is not None:
                 monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", connect)
             for name, call in CALLS.items():
                 error = await failure_of(call(client))
                 assert_hidden(told_by_error(error), *SECRETS)  # type: ignore[arg-type]
-                if name in {"get_status", "list_tasks", "account"} and (http is None or expected is RuntimeError):
+                if name in {"get_status", "list_tasks", "account"} and (http is None or expected is LookupError):
                     assert type(error) is expected
         await client.aclose()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from aivideomaker_async import APIError, TextToVideo, VideoTask
+from aivideomaker_async.setbacks import LASTING
 from tests.support.scripted import Action, Arrival, Drop, Hang, Reply
 from tests.support.service import Service, kinds, watching
 
@@ -63,13 +64,53 @@ async def test_tasks_whose_answers_fail_hold_up_no_other(how: Action, bad: int) 
 
 
 async def test_a_task_of_which_only_failures_are_told_ends_its_wait() -> None:
-    """Some servers say 200 and FAILED of an id that they do not know."""
+    """Some servers say 200 and FAILED of an id that they do not know; others, while their database is away."""
     service = Service()
     service.override = failing(lambda path: "/ck404" in path, Reply(200, {"status": "FAILED", "message": "No task"}))
     async with watching(service) as (server, client):
+        began = asyncio.get_running_loop().time()
         with pytest.raises(APIError, match="No task"):
             await client.task("ck404").result()
-    assert len(server.arrivals) <= 12
+        assert LASTING <= asyncio.get_running_loop().time() - began < LASTING + 10
+    assert len(server.arrivals) < 60
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Reply(302, headers={"Location": "https://login.example"}),
+        Reply(400),
+        Reply(410),
+        Reply(499),
+        FAILED,
+        Reply(500, {"message": "x", "errorCode": "AUTH_FAILED"}),
+        Reply(200, {"status": "FAILED", "message": "x", "errorCode": "AUTH_FAILED"}),
+    ],
+    ids=repr,
+)
+async def test_trouble_from_the_start_ends_no_wait_for_a_task_that_was_taken_up_again(how: Action) -> None:
+    """The process was restarted, and the service is not well: two minutes later it tells of the task after all."""
+    service = Service()
+    service.add("old", (0, "PROGRESS"), (130, "COMPLETED"))
+    began = asyncio.get_running_loop().time()
+    service.override = lambda item: how if item.at - began < 120 else None
+    async with watching(service) as (_, client):
+        assert await waits(client.task("old")) < 150
+
+
+async def test_what_failed_in_other_ways_before_does_not_shorten_the_patience_with_refusals() -> None:
+    """Ten minutes of 502, and then the page of a proxy for two."""
+    service = Service()
+    service.add("old", (0, "PROGRESS"), (730, "COMPLETED"))
+    began = asyncio.get_running_loop().time()
+
+    def trouble(item: Arrival) -> Action | None:
+        after = item.at - began
+        return Reply(502) if after < 600 else Reply(302) if after < 720 else None
+
+    service.override = trouble
+    async with watching(service) as (_, client):
+        assert await waits(client.task("old")) < 750
 
 
 async def test_a_refusal_that_a_proxy_may_have_made_is_asked_about_again() -> None:

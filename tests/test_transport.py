@@ -35,7 +35,20 @@ from aivideomaker_async.errors import (
 from aivideomaker_async.secrecy import Secret
 from aivideomaker_async.transport import ERROR_BODY, ERROR_PATIENCE, SLICE, Transport, _translate, open_session
 from tests.core.pictures import as_image
-from tests.support.scripted import Action, Drop, Endless, Hang, Raw, Reply, ScriptedService, one_by_one, row, scripted
+from tests.support.scripted import (
+    Action,
+    Drop,
+    Endless,
+    Hang,
+    Raw,
+    Reply,
+    ScriptedService,
+    Talk,
+    one_by_one,
+    row,
+    scripted,
+)
+from tests.support.virtual_clock import VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
 
@@ -182,6 +195,180 @@ async def test_no_redirect_is_followed(status: int) -> None:
     assert elsewhere.arrivals == []
 
 
+# --- what nobody has asked for ------------------------------------------------------------------------
+
+TRUE = b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"status":"PROGRESS"}'
+FALSE = b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"status":"COMPLETED"}'
+UNFINISHED = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"sta'
+UNASKED = {
+    "an answer": FALSE,
+    "half an answer": UNFINISHED,
+    "a long answer": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n" + b" " * 600_000,
+    "half a head": b"HTTP/1.1 200 OK\r\nX",
+    "go on": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "another protocol": b"HTTP/1.1 101 X\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nyyy",
+    "no HTTP": b"\0\0\0",
+}
+
+
+async def status_of(transport: Transport, *, timeout: float = 5) -> bytes:
+    return bytes((await transport.send(requests.task_status("x"), timeout=timeout, sending=Sending())).body)
+
+
+@pytest.mark.parametrize("more", UNASKED.values(), ids=UNASKED)
+@pytest.mark.parametrize("split", [len(TRUE), len(TRUE) - 5, 10])
+async def test_what_comes_unasked_on_a_kept_connection_is_no_answer(more: bytes, split: int) -> None:
+    """Whether it comes later, with the end of the answer, or with all of it: the next request is answered itself."""
+    talk = Talk(TRUE[:split], TRUE[split:] + more)
+    async with scripted(one_by_one([talk, Reply(200, b"itself")])) as service, transport_to(service) as transport:
+        if split == 10 and more == UNASKED["no HTTP"]:
+            with pytest.raises(BadResponse):
+                await status_of(transport)
+        else:
+            assert await status_of(transport) == TRUE[-21:]
+        await asyncio.sleep(2)
+        assert await status_of(transport) == b"itself"
+    assert [item.connection for item in service.arrivals] == ([1, 2] if split == len(TRUE) else [1, service.opened])
+
+
+@pytest.mark.parametrize("has_poll", [True, False])
+@pytest.mark.parametrize("more", [FALSE, b""], ids=["an answer", "the end"])
+async def test_what_the_loop_had_no_time_to_see_is_no_answer(
+    more: bytes, has_poll: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has arrived when the next request is made, and nobody has looked."""
+    if not has_poll:
+        # As on Windows.
+        monkeypatch.delattr("select.poll", raising=False)
+    async with scripted(one_by_one([Reply(200, b"1"), Reply(200, b"2")])) as service:
+        async with transport_to(service) as transport:
+            assert await status_of(transport) == b"1"
+            (writer,) = service.connections
+            # Sent at once: the loop does not run before the request.
+            writer.write(more) if more else writer.write_eof()
+            assert await status_of(transport) == b"2"
+            assert await status_of(transport) == b"2"
+    assert [item.connection for item in service.arrivals] == [1, 2, 2]
+
+
+async def test_an_ordinary_server_s_connection_is_kept() -> None:
+    """Also after answers with hints before them, without a body, or read in part; and after errors."""
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+    talks: list[Action] = [
+        Reply(200, b"1"),
+        Talk(early, TRUE),
+        Reply(500, b"x"),
+        Reply(204),
+        Talk(TRUE[:10], TRUE[10:]),
+        Reply(),
+    ]
+    async with scripted(one_by_one(talks)) as service, transport_to(service) as transport:
+        for _ in talks:
+            await status_of(transport)
+            await asyncio.sleep(5)
+    assert [item.connection for item in service.arrivals] == [1] * len(talks)
+
+
+@pytest.mark.parametrize("piece", [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 1000, UNASKED["go on"] * 1000])
+async def test_an_idle_connection_holds_nothing(piece: bytes) -> None:
+    """A server that never stops is hung up on."""
+    async with scripted(lambda _: Endless(TRUE, piece)) as service, transport_to(service) as transport:
+        assert await status_of(transport) == TRUE[-21:]
+        await asyncio.sleep(5)
+        assert not service.connections
+    assert service.sent < IN_FLIGHT
+
+
+@pytest.mark.parametrize(
+    ("more", "kind"), [(UNFINISHED, RequestTimeout), (UNASKED["a long answer"], TransportError)], ids=["half", "long"]
+)
+async def test_in_a_caller_s_session_a_call_is_over_in_time_all_the_same(more: bytes, kind: type[Exception]) -> None:
+    """Aiohttp keeps what comes unasked, and fails in odd ways with it, or never ends."""
+    loop = asyncio.get_running_loop()
+    async with scripted(one_by_one([Talk(TRUE, more), Hang()])) as service, aiohttp.ClientSession() as session:
+        transport = Transport(session, base_url=service.url, key=Secret(KEY), tells=False)
+        assert await status_of(transport) == TRUE[-21:]
+        await asyncio.sleep(2)
+        began = loop.time()
+        with pytest.raises(kind):
+            await asyncio.wait_for(status_of(transport), 60)
+        assert loop.time() - began <= 5
+
+
+# --- how aiohttp fails --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 402])
+@pytest.mark.parametrize("error", [RuntimeError("Connection closed."), AssertionError(), AttributeError("x")], ids=repr)
+async def test_odd_failures_in_the_middle_are_failed_connections(
+    status: int, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So aiohttp fails when a connection is closed under it. What is known already is not lost."""
+    head = b"HTTP/1.1 %d X\r\nContent-Length: 9\r\n\r\n" % status
+
+    async def readany(_: aiohttp.StreamReader) -> bytes:
+        raise error
+
+    monkeypatch.setattr(aiohttp.StreamReader, "readany", readany)
+    async with scripted(lambda _: Talk(head, b"123456789")) as service, transport_to(service) as transport:
+        sending = Sending()
+        if status == 402:
+            answer = await transport.send(requests.account(), timeout=5, sending=sending)
+            assert answer.status == status
+        else:
+            with pytest.raises(Disconnected) as caught:
+                await transport.send(requests.account(), timeout=5, sending=sending)
+            assert caught.value.sent
+        assert sending.sent
+
+
+async def test_what_has_enough_survives_an_odd_failure_of_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest is not wanted."""
+    whole = aiohttp.StreamReader.readany
+    pieces = iter([whole])
+
+    async def readany(reader: aiohttp.StreamReader) -> bytes:
+        if (read := next(pieces, None)) is None:
+            raise RuntimeError("Connection closed.")
+        return await read(reader)
+
+    class Satisfied(_Nowhere):
+        enough = True
+
+    monkeypatch.setattr(aiohttp.StreamReader, "readany", readany)
+    talk = Talk(b"HTTP/1.1 200 OK\r\n" + CHUNKED + b"1\r\nx\r\n", b"0\r\n\r\n")
+    async with scripted(lambda _: talk) as service, transport_to(service) as transport:
+        answer = await transport.send(requests.list_tasks(), timeout=5, sending=Sending(), sink=Satisfied())
+    assert answer.status == 200
+
+
+async def test_without_a_thread_to_look_up_a_name_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine at its limits: a submit may be tried again."""
+
+    async def getaddrinfo(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(VirtualClockLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr("aiohttp.connector.DefaultResolver", aiohttp.ThreadedResolver)
+    async with open_session() as session:
+        transport = Transport(session, base_url="https://service.example", key=Secret(KEY), tells=True)
+        sending = Sending()
+        with pytest.raises(ConnectFailed, match="can't start new thread") as caught:
+            await transport.send(requests.list_tasks(), timeout=5, sending=sending)
+    assert not caught.value.sent
+    assert not sending.sent
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "http://a:99999", "ftp://x"])
+async def test_a_url_that_cannot_be_used_was_never_sent(url: str) -> None:
+    """Whatever aiohttp or yarl says of it."""
+    async with open_session() as session:
+        transport = Transport(session, base_url=url, key=Secret(KEY), tells=True)
+        with pytest.raises(ConnectFailed) as caught:
+            await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
+    assert not caught.value.sent
+
+
 # --- how much is read ------------------------------------------------------------------------------
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -299,6 +486,24 @@ async def test_an_error_is_told_by_its_status_whatever_its_body(
     assert answer.status == status
     assert len(answer.body) <= ERROR_BODY
     assert service.sent < ERROR_BODY + IN_FLIGHT
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_an_error_is_told_also_when_its_time_is_over(closed: bool) -> None:
+    """The status came in time. Only closing the client ends it."""
+    loop = asyncio.get_running_loop()
+    refusal = Endless(refusing(402, b"\r\n"), b"x", 1.0)
+    async with scripted(lambda _: refusal) as service, transport_to(service) as transport:
+        began = loop.time()
+        call = asyncio.ensure_future(transport.send(requests.account(), timeout=3, sending=Sending()))
+        if closed:
+            await asyncio.sleep(1.5)
+            transport.end()
+            with pytest.raises(Disconnected, match="the client was closed"):
+                await call
+        else:
+            assert (await call).status == 402
+        assert loop.time() - began <= 3
 
 
 @pytest.mark.parametrize("cut", [0, 10, 30])

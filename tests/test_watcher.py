@@ -297,13 +297,93 @@ async def test_a_completed_task_without_a_url_is_asked_again() -> None:
 
 
 async def test_a_completed_task_that_never_gets_a_url_is_an_error() -> None:
-    """A finished task without a video is told; it does not hang."""
+    """A finished task without a video is told, after minutes; and is not held to be without one for ever."""
     service = Service()
+    loop = asyncio.get_running_loop()
     service.add("empty", (0, "COMPLETED"))
     service.fields["empty"] = {"output": {"msg": "?"}}
-    async with watching(service) as (_, client):
+    async with watching(service) as (server, client):
+        task, began = client.task("empty"), loop.time()
+        errors = await asyncio.gather(*(task.result() for _ in range(3)), return_exceptions=True)
+        assert all(isinstance(error, BadResponse) and "no URL" in str(error) for error in errors)
+        assert 300 <= loop.time() - began < 320
+        assert len(server.arrivals) < 60
         with pytest.raises(BadResponse, match="no URL"):
-            await client.task("empty").result()
+            await task.result()
+        assert loop.time() - began < 320
+        service.fields.clear()
+        assert (await task.result()).url == "https://cdn.example/empty.mp4"
+
+
+async def test_an_output_that_comes_minutes_late_is_waited_for() -> None:
+    """The status tells the end to whoever watches; who waits for the video has until the deadline."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service.add("late", (0, "PROGRESS"), (10, "COMPLETED"))
+    service.fields["late"] = {"output": None}
+    loop.call_later(200, service.fields.clear)
+    async with watching(service) as (_, client):
+        task = client.task("late")
+        video = asyncio.ensure_future(task.result())
+        assert (await statuses(task))[-1] == "COMPLETED"
+        assert loop.time() - began < 20
+        assert (await task.details()).url is None
+        with pytest.raises(WaitTimeout):
+            await task.result(timeout=5)
+        assert (await video).url
+        assert 200 < loop.time() - began < 215
+
+
+async def test_a_list_without_the_output_keeps_nobody_from_the_details() -> None:
+    """It is read again and again for others, and never has the URL; the details have it after a minute."""
+    service = Service()
+    service.steps = lambda number: ((0, "PROGRESS"), (10 if number == 1 else 300, "COMPLETED"))
+    began = asyncio.get_running_loop().time()
+
+    def lagging(item: Arrival) -> Action | None:
+        if item.path.endswith("/ck1") and item.at - began < 60:
+            return Reply(body={**service.row("ck1", item.at), "output": None})
+        if item.path != "/api/v1/tasks":
+            return None
+        return Reply(body={"tasks": [{**service.row(key, item.at), "output": None} for key in service.timelines]})
+
+    service.override = lambda item: lagging(item) if item.method == "GET" else None
+    async with watching(service) as (_, client):
+        first = await client.submit(SPEC)
+        others = [await client.submit(SPEC) for _ in range(20)]
+        waits = [asyncio.ensure_future(task.result()) for task in others]
+        assert (await first.result()).url
+        assert asyncio.get_running_loop().time() - began < 75
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+
+
+async def test_the_row_of_another_task_is_no_answer() -> None:
+    """A cache that mixes things up: it is a blip of a wait, and an error of a call."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service.add("A", (0, "COMPLETED"))
+    other = Reply(body=row("B", "COMPLETED"))
+    service.override = lambda item: other if item.path.endswith("/A") and item.at - began < 100 else None
+    async with watching(service) as (_, client):
+        with pytest.raises(BadResponse, match="another task"):
+            await client.get_task("A")
+        video = await client.task("A").result()
+        assert (video.id, video.url) == ("A", "https://cdn.example/A.mp4")
+        assert 100 < loop.time() - began < 115
+
+
+async def test_an_id_may_be_written_as_a_number() -> None:
+    """It is the same task."""
+    service = Service()
+    service.add("7", (0, "COMPLETED"))
+    service.fields["7"] = {"id": 7}
+    async with watching(service) as (_, client):
+        assert (await client.get_task("7")).id == "7"
+        assert (await client.task("7").result()).id == "7"
 
 
 async def test_failed_and_cancelled_tasks_raise_with_their_details() -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "status",
     "submitted",
     "task",
+    "task_of",
     "task_row",
 ]
 
@@ -85,6 +86,18 @@ def submitted(answer: Mapping[str, Any]) -> SubmittedTask:
 def task(answer: Mapping[str, Any]) -> TaskDetails:
     """Full details of one task."""
     return _read(_TASK, answer, "$")
+
+
+def task_of(task_id: str) -> Callable[[Mapping[str, Any]], TaskDetails]:
+    """Reads the full details of this task, and of no other."""
+
+    def read(answer: Mapping[str, Any]) -> TaskDetails:
+        details = task(answer)
+        if details.id != task_id:
+            raise MalformedAnswer(f"it is of another task @ $.id: {shown(details.id)}")
+        return details
+
+    return read
 
 
 def task_at(value: object, path: str) -> TaskDetails:

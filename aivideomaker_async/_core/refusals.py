@@ -95,10 +95,11 @@ def refusal(
 
 
 def _kind(request: Request, status: int, code: str | None, message: str) -> type[APIError]:
+    if status >= 500:
+        # Whatever it says of the request: what failed is the server.
+        return ServerError
     if code is not None and code in _BY_CODE:
         return _BY_CODE[code]
-    if status >= 500:
-        return ServerError
     # The 2026-03 revision documents no status for errors; this one is known by its text alone.
     if code is None and _NO_CREDITS.search(message):
         return InsufficientCredits

@@ -1,12 +1,15 @@
 """How much of an answer is taken, by what was asked for.
 
 Bytes bound the memory. They do not bound the time for which the JSON decoder keeps everything else waiting, since it
-cannot be interrupted: a MB of one long text, such as an image in base64, takes it 1 ms; a MB of empty lists or of small
-numbers, 60. So the values are counted as well, while the bytes arrive.
+cannot be interrupted, in a thread no more than here: a MB of one long text, such as an image in base64, takes it 2 ms;
+a MB of empty lists or of small numbers, 60. So the values are counted as well, while the bytes arrive.
 
 The longest that the largest answers then hold the loop, by a heartbeat that shows 2 ms when nothing happens: a text of
-31 MB 60 ms, or 90 where it is full of escapes; 20,000 values, however they are nested, 16; any step in which a part of
-a list is read, apart from such a row, 30. Where all of 250,000 tasks are kept, Python's garbage collector takes 110.
+46 MB in base64 130 ms, or 200 where it is full of escapes; 20,000 values, however they are nested, 16; any step in
+which a part of a list is read, apart from such a text, 30. Where all of 250,000 tasks are kept, Python's garbage
+collector takes 110. The worst is such a text with one character beyond U+FFFF, since Python then takes four bytes for
+each: it holds the loop for 430 ms, and takes 420 MB. That is left as it is: a smaller limit would lose the video of
+whoever has submitted an image of 32 MB and is shown it, and all other answers have some thousand characters.
 """
 
 from __future__ import annotations

@@ -104,6 +104,15 @@ def test_a_task_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize(("wire", "asked"), [("B", "A"), (5, "6"), ("a", "A"), ("A ", "A")])
+def test_the_row_of_another_task_is_none_of_this_one(wire: object, asked: str) -> None:
+    """Its video is not what was paid for."""
+    answer = {"id": wire, "status": "COMPLETED"}
+    assert answers.task_of(answers.task(answer).id)(answer).status == "COMPLETED"
+    with pytest.raises(MalformedAnswer, match=r"another task @ \$\.id"):
+        answers.task_of(asked)(answer)
+
+
 def test_a_task_of_the_older_revision_is_read() -> None:
     """What it does not tell is None."""
     row = {"id": "ck1", "createdAt": None, "model": "lv", "input": None, "output": None, "status": "PROGRESS"}

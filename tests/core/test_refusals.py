@@ -55,12 +55,17 @@ def refused(status: int, content: bytes, request: Request = SUBMIT) -> APIError:
         (502, "NEW_CODE", errors.ServerError),
         (503, None, errors.ServerError),
         (599, None, errors.ServerError),
+        # A server that fails knows nothing of the key, of credits or of limits.
+        (500, "AUTH_FAILED", errors.ServerError),
+        (503, "RATE_LIMITED", errors.ServerError),
+        (502, "INSUFFICIENT_CREDITS", errors.ServerError),
         (302, None, APIError),
         (200, None, APIError),
         # A code says more than the status that came with it.
         (400, "AUTH_FAILED", errors.AuthenticationFailed),
         (400, "INSUFFICIENT_CREDITS", errors.InsufficientCredits),
         (200, "BUDGET_EXCEEDED", errors.BudgetExceeded),
+        (200, "AUTH_FAILED", errors.AuthenticationFailed),
         (400, "NEW_CODE", errors.InvalidRequest),
     ],
 )

@@ -66,7 +66,17 @@ class Endless:
     """Seconds between two pieces."""
 
 
-Action: TypeAlias = Reply | Drop | Hang | Raw | Endless
+@dataclass(frozen=True)
+class Talk:
+    """Send some bytes, and after a while others, asked or not; then go on."""
+
+    first: bytes
+    then: bytes
+    after: float = 1.0
+    """Seconds."""
+
+
+Action: TypeAlias = Reply | Drop | Hang | Raw | Endless | Talk
 Handler: TypeAlias = Callable[[Arrival], Action | Awaitable[Action]]
 
 
@@ -137,6 +147,12 @@ class ScriptedService:
             writer.write(action.data)
             await writer.drain()
             return False
+        if isinstance(action, Talk):
+            writer.write(action.first)
+            await asyncio.sleep(action.after)
+            writer.write(action.then)
+            await writer.drain()
+            return True
         if isinstance(action, Endless):
             writer.write(action.head)
             while True:
