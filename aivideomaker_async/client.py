@@ -6,10 +6,10 @@ import asyncio
 import logging
 import os
 import sys
+import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
 from urllib.parse import urlsplit
@@ -521,11 +521,14 @@ class AIVideoMaker:
             DownloadError: the folder cannot be made. What goes wrong with a video is in its outcome.
             AIVideoMakerError: the tasks cannot be listed: an `APIError`, `TransportError` or `ConfigurationError`.
         """
-        now = datetime.now(UTC)
         completed = (task for task in await self.list_tasks() if task.status == TaskStatus.COMPLETED and task.url)
-        videos = (Video.of(task, allow_private=self._is_private) for task in completed)
+        videos = [Video.of(task, allow_private=self._is_private) for task in completed]
+        # The service's clock and this machine's may be days apart, and none is skipped that one of them calls alive.
+        now = min(time.time(), self._session.service_time())
+        kept = [video for video in videos if video.expires_at.timestamp() > now]
+        logger.info("%d finished videos, of which the service has deleted %d", len(videos), len(videos) - len(kept))
         return await download_all(
-            [video for video in videos if video.expires_at > now],
+            kept,
             directory,
             concurrency=concurrency,
             overwrite=overwrite,

@@ -12,12 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from anyio import to_thread
 from attrs import frozen
 
 from . import _checks
 from ._core.file_names import is_plain_name, name_key, video_name
 from .errors import DownloadError
+from .threads import DISK
 from .video import Video, Way
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _default_name(video: Video) -> str:
 
 async def _make(folder: Path) -> None:
     try:
-        await to_thread.run_sync(partial(folder.mkdir, parents=True, exist_ok=True))
+        await DISK.run(partial(folder.mkdir, parents=True, exist_ok=True))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise DownloadError(f"cannot make the folder {str(folder)!r}: {reason or error}") from error
@@ -219,7 +219,7 @@ class _Batch:
         video, path = job.video, job.path
         progress = None if self._progress is None else partial(self._progress, video)
         try:
-            if not self._overwrite and (size := await to_thread.run_sync(_size_of, path)) is not None:
+            if not self._overwrite and (size := await DISK.run(_size_of, path)) is not None:
                 return await self._compare(job, size)
             await video._save(path, self._way, overwrite=self._overwrite, resume=True, progress=progress)
         except DownloadError as error:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final, Self
 
 from attrs import frozen
 
-from ._core.retry import RetryPolicy
 from ._core.transfer import Changed, Patience, Step, Transfer, Unusable
 from .errors import Disconnected, DownloadError, IncompleteDownload, TransportError
 
@@ -24,7 +23,7 @@ __all__ = ["Fetch", "Piece", "ask_length"]
 
 logger: Final = logging.getLogger(__name__)
 
-LONGEST_PAUSE: Final = 60.0
+LONGEST_ASKED: Final = 60.0
 """Seconds that a server's `Retry-After` is believed."""
 
 MOST_PARTS: Final = 10_000
@@ -66,7 +65,6 @@ class Fetch:
         self._source = source
         self._refused = refused
         self._patience = Patience(attempts, transfer.position)
-        self._policy = RetryPolicy()
         self._stream: FileStream | None = None
         self._parts = 0
         self._reached = transfer.reached
@@ -172,9 +170,9 @@ class Fetch:
         patient = self._patience.failed(self.transfer.position)
         if not patient or not self.transfer.can_go_on:
             raise self._gave_up(error) from error
-        pause = self._policy.backoff(self._patience.failures, random.random())
+        pause = self._patience.pause(random.random())
         if isinstance(error, _Busy) and error.retry_after is not None:
-            pause = max(pause, min(error.retry_after, LONGEST_PAUSE))
+            pause = max(pause, min(error.retry_after, LONGEST_ASKED))
         logger.info("%s: %s; trying again from byte %d", self._source.name, error.message, self.transfer.position)
         await asyncio.sleep(pause)
 
@@ -212,6 +210,8 @@ async def ask_length(source: Source) -> int | None:
         return None
     await stream.aclose()
     head = stream.head
+    if head.coding is not None:
+        return None
     if head.status == 200:
         return head.length
     return head.content_range.total if head.status == 206 and head.content_range is not None else None

@@ -9,13 +9,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from anyio import to_thread
 from attrs import field, frozen
 from yarl import URL
 
 from ._core.addresses import is_local_name, is_public, is_public_address, parse_address
 from .errors import ConfigurationError, DownloadError
 from .secrecy import redact_url, shorten
+from .threads import DISK
 
 __all__ = ["NotPublic", "Source", "check_host", "open_file_session", "proxy_for"]
 
@@ -69,6 +69,8 @@ def open_file_session(source: Source) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         # Else aiohttp would look for a password in ~/.netrc.
         trust_env=False,
+        # What comes compressed is refused, and must not fail or grow before that.
+        auto_decompress=False,
     )
     # aiohttp would ask a second time by itself, which nobody counts. There is no public switch.
     session._retry_connection = False
@@ -82,7 +84,7 @@ async def proxy_for(source: Source, url: URL) -> URL | None:
     # Both have no public names.
     proxy, auth = (getattr(source.http, name, None) for name in ("_default_proxy", "_default_proxy_auth"))
     if proxy is None and source.http.trust_env:
-        proxy = await to_thread.run_sync(_environment_proxy, url.scheme, url.host or "")
+        proxy = await DISK.run(_environment_proxy, url.scheme, url.host or "")
     if proxy is None:
         return None
     proxy = URL(proxy)

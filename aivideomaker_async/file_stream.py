@@ -5,16 +5,19 @@ What may help when it is tried again leaves here as a `TransportError`; what wil
 
 from __future__ import annotations
 
+import asyncio
 import re
 import ssl
 import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
+from types import SimpleNamespace
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 import aiohttp
-from aiohttp.http_exceptions import ContentEncodingError
+from multidict import CIMultiDictProxy
 from yarl import URL
 
 from ._core.file_version import ContentRange, Head
@@ -22,7 +25,7 @@ from ._core.retry import parse_retry_after
 from ._version import __version__
 from .errors import BadResponse, ConnectFailed, Disconnected, DownloadError, RequestTimeout, TransportError
 from .file_session import NotPublic, Source, check_host, open_file_session, proxy_for
-from .secrecy import redact_url, shorten
+from .secrecy import printable, redact_url, shorten
 
 __all__ = ["FileStream", "open_file"]
 
@@ -54,9 +57,11 @@ class FileStream:
         """
         content = self._response.content
         try:
-            while self._error is None and not content.at_eof():
-                if piece := await content.readany():
-                    return piece
+            # aiohttp's own limit begins anew with each byte on the connection, also if none of them is of the file.
+            async with asyncio.timeout(self._source.timeout):
+                while self._error is None and not content.at_eof():
+                    if piece := await content.readany():
+                        return piece
         except (aiohttp.ClientError, OSError) as error:
             self._error = _translate(error, self._source)
         if self._error is None:
@@ -93,6 +98,7 @@ async def open_file(source: Source, headers: Mapping[str, str]) -> FileStream:
         ConfigurationError: the session that the caller has brought is closed.
     """
     session = open_file_session(source)
+    session.trace_configs.append(_when_sent())
     try:
         response = await _follow(source, session, {**headers, "Accept-Encoding": "identity", "User-Agent": USER_AGENT})
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -110,15 +116,17 @@ async def _follow(source: Source, session: aiohttp.ClientSession, headers: Mappi
     for _ in range(MOST_REDIRECTS + 1):
         proxy = await proxy_for(source, url)
         await check_host(source, url, direct=proxy is None)
-        response = await session.get(
-            url,
-            headers=headers,
-            proxy=proxy,
-            # Each hop is checked here before it is made.
-            allow_redirects=False,
-            raise_for_status=False,
-            timeout=_limits(source),
-        )
+        async with asyncio.timeout(None) as waiting:
+            response = await session.get(
+                url,
+                headers=headers,
+                proxy=proxy,
+                # Each hop is checked here before it is made.
+                allow_redirects=False,
+                raise_for_status=False,
+                timeout=_limits(source),
+                trace_request_ctx=partial(_wait_no_longer, waiting, source.timeout),
+            )
         location = response.headers.get("Location")
         if response.status not in _REDIRECTS or location is None:
             return response
@@ -128,6 +136,22 @@ async def _follow(source: Source, session: aiohttp.ClientSession, headers: Mappi
             raise source.failed("it was redirected from https to http")
         url = onward
     raise source.failed(f"it was redirected more than {MOST_REDIRECTS} times")
+
+
+def _wait_no_longer(waiting: asyncio.Timeout, seconds: float) -> None:
+    waiting.reschedule(asyncio.get_running_loop().time() + seconds)
+
+
+def _when_sent() -> aiohttp.TraceConfig:
+    """Calls what a request has in its context when it is sent: before, it may wait for a connection for longer."""
+
+    async def sent(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+        context.trace_request_ctx()
+
+    config = aiohttp.TraceConfig()
+    config.on_request_headers_sent.append(sent)
+    config.freeze()
+    return config
 
 
 def _limits(source: Source) -> aiohttp.ClientTimeout:
@@ -154,21 +178,29 @@ def _parse(source: Source, url: str, *, relative: bool = False) -> URL:
 
 def _head(response: aiohttp.ClientResponse) -> Head:
     headers = response.headers
-    packed = headers.get("Content-Encoding", "identity").strip().lower() != "identity"
     length = response.content_length
-    chunked = "chunked" in headers.get("Transfer-Encoding", "").lower()
+    transfer = _tokens(headers, "Transfer-Encoding")
+    chunked = "chunked" in transfer
+    # aiohttp unpacks some codings, if they stand alone, and no transfer coding.
+    coding = ", ".join([*_tokens(headers, "Content-Encoding"), *(one for one in transfer if one != "chunked")])
     return Head(
         status=response.status,
-        length=None if packed or chunked else length,
+        length=None if coding or chunked else length,
         content_range=ContentRange.parse(headers.get("Content-Range")),
         etag=headers.get("ETag"),
         last_modified=headers.get("Last-Modified"),
         date=headers.get("Date"),
         content_type=headers.get("Content-Type"),
-        packed=packed,
+        coding=printable(shorten(coding)) or None,
         open_end=length is None and not chunked,
         retry_after=parse_retry_after(headers.get("Retry-After"), date=headers.get("Date"), wall_clock=time.time),
     )
+
+
+def _tokens(headers: CIMultiDictProxy[str], name: str) -> list[str]:
+    """The codings that a header names, in small letters; `identity` is none."""
+    tokens = (token.strip().lower() for value in headers.getall(name, ()) for token in value.split(","))
+    return [token for token in tokens if token not in {"", "identity"}]
 
 
 def _translate(error: Exception, source: Source) -> TransportError | DownloadError:
@@ -183,7 +215,7 @@ def _translate(error: Exception, source: Source) -> TransportError | DownloadErr
     kind: type[TransportError] = Disconnected
     if isinstance(error, aiohttp.ClientConnectorError):
         kind = ConnectFailed
-    elif isinstance(error, aiohttp.ClientResponseError) or isinstance(error.__cause__, ContentEncodingError):
+    elif isinstance(error, aiohttp.ClientResponseError):
         kind = BadResponse
     return kind(_reason(error), method="GET", path=source.name)
 

@@ -13,7 +13,7 @@ import select
 import stat
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import IO, Final
@@ -98,13 +98,8 @@ class ImageFile:
 
     def _take(self, read: Callable[..., object], *size: int) -> memoryview:
         self._check()
-        try:
+        with _understood("reading it"):
             view, problem = _view(read(*size))
-        except (OSError, ValueError):
-            raise
-        except Exception as error:  # a file of others raises what it likes
-            reason = shorten(hide_data_uris(f"{type(error).__name__}: {error}"))
-            raise ValueError(f"reading it failed with {reason}") from error
         if problem:
             raise ValueError(problem)
         return view
@@ -118,6 +113,18 @@ class ImageFile:
         poll.register(self._file.fileno(), select.POLLIN)
         while not poll.poll(TICK * 1000):
             self._check()
+
+
+@contextmanager
+def _understood(what: str) -> Iterator[None]:
+    """Makes what a file of others raises, which is what it likes, an error of a file."""
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        reason = shorten(hide_data_uris(f"{type(error).__name__}: {error}"))
+        raise ValueError(f"{what} failed with {reason}") from error
 
 
 def _view(data: object) -> tuple[memoryview, str]:
@@ -189,17 +196,18 @@ def borrow(file: IO[bytes], check: Callable[[], None], moving: Lock) -> Iterator
         OSError, ValueError: it is closed, or cannot be moved back.
     """
     with _turn(file, check):
-        if not _is_seekable(file):
-            yield ImageFile(file, size=None, check=check)
-            return
         with moving:
             # Who has stopped this meanwhile has not waited.
             check()
-            position = file.tell()
-            try:
-                yield ImageFile(file, size=_size(file, position), check=check)
-            finally:
-                file.seek(position)
+            position = _position(file)
+            if position is not None:
+                try:
+                    yield ImageFile(file, size=_size(file, position), check=check)
+                finally:
+                    with _understood("moving it back"):
+                        file.seek(position)
+                return
+        yield ImageFile(file, size=None, check=check)
 
 
 @contextmanager
@@ -217,9 +225,22 @@ def _turn(file: IO[bytes], check: Callable[[], None]) -> Iterator[None]:
         lock.release()
 
 
-def _is_seekable(file: IO[bytes]) -> bool:
+def _position(file: IO[bytes]) -> int | None:
+    """Where it stands; None when it cannot be moved back there."""
     seekable = getattr(file, "seekable", None)
-    return bool(seekable and seekable())
+    if seekable is None:
+        # Such as `mmap`, before Python 3.13: whether it can be moved is seen by doing so.
+        with suppress(Exception):
+            file.seek(position := file.tell())
+            return position
+        return None
+    with _understood("asking where it stands"):
+        if not seekable():
+            return None
+        position = file.tell()
+    if not isinstance(position, int):
+        raise ValueError(f"it gives {type(position).__name__} for where it stands, and no int")  # noqa: TRY004
+    return position
 
 
 def _size(file: IO[bytes], position: int) -> int | None:

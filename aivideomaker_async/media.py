@@ -8,6 +8,7 @@ From here on no local variable and no argument shows what an image holds: crash 
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -15,7 +16,7 @@ from functools import partial
 from threading import Lock
 from typing import IO, Final, cast
 
-from anyio import CancelScope, get_cancelled_exc_class, to_thread
+from anyio import CancelScope, get_cancelled_exc_class
 from attrs import field, frozen
 
 from ._core.data_uri import Base64Text, Body, Content, Gauge, Image, ImageTooLarge, Views
@@ -26,6 +27,7 @@ from .image_file import ImageFile, borrow, open_path
 from .images import ImageInput, show_image
 from .secrecy import is_data_uri, shorten
 from .specs import OtherModel, VideoSpec
+from .threads import FOREIGN_FILES, IMAGES, run_at_once
 
 __all__ = ["LARGEST_IMAGE", "Loaded", "load_body", "load_image", "load_request"]
 
@@ -62,7 +64,7 @@ async def load_request(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_I
     """As `load_body`, with the fields of the body."""
     write = partial(_write, spec, await load_image(spec, largest=largest), largest)
     if any(len(other.text) > LONG_TEXT for other in _other_texts(spec)):
-        return await to_thread.run_sync(write, abandon_on_cancel=True)
+        return await IMAGES.run(write, abandon_on_cancel=True)
     return write()
 
 
@@ -131,13 +133,14 @@ async def load_image(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_IMA
 
 
 async def _in_thread(loading: _Loading) -> Image:
+    threads = FOREIGN_FILES if loading.may_last else IMAGES
     try:
-        return await to_thread.run_sync(loading.run, abandon_on_cancel=True)
+        return await threads.run(loading.run, abandon_on_cancel=True)
     except get_cancelled_exc_class():
         if loading.stop():
             # Whoever gave the file goes on with it as soon as this call is over.
             with CancelScope(shield=True):
-                await to_thread.run_sync(loading.wait, abandon_on_cancel=True)
+                await run_at_once(loading.wait, abandon_on_cancel=True)
         raise
 
 
@@ -188,6 +191,12 @@ class _Loading:
         self._stopped = False
         # Held while a file of the caller's does not stand where it stood.
         self._moving = Lock()
+
+    @property
+    def may_last(self) -> bool:
+        """Whether the thread may have to wait for somebody: for who writes to a pipe, or has the same file."""
+        image = self._given.image
+        return self._given.content is None and not isinstance(image, os.PathLike) and type(image) is not io.BytesIO
 
     def run(self) -> Image:
         """Read and measure.

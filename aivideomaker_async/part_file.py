@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
 from typing import Final
 
-from ._core.file_version import Begun, Version
+from ._core.file_names import beside
+from ._core.file_version import Begun, Version, is_note
 from .errors import DownloadError
 from .sidecar import Locked, Sidecar, Unlockable, open_regular
 
@@ -152,11 +154,18 @@ class PartFile:
     # --- beside the target ---------------------------------------------------------------------------
 
     def _beside(self, ending: str) -> Path:
-        return self._absolute.with_name(self._absolute.name + ending)
+        return self._absolute.with_name(beside(self._absolute.name, ending))
 
     def _check_target(self) -> None:
-        if self._absolute.name in {"", ".."} or self._absolute.is_dir():
+        if self._absolute.name in {"", ".."}:
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # A link counts as what it leads to: /dev/stdout is one, and must not become a file.
+        with suppress(FileNotFoundError):
+            mode = self._absolute.stat().st_mode
+            if stat.S_ISDIR(mode):
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not stat.S_ISREG(mode):
+                raise DownloadError(f"{self.target} exists already, and is no regular file: it is not replaced")
         if not self._overwrite and os.path.lexists(self._absolute):
             raise DownloadError(f"{self.target} exists already; pass overwrite=True to replace it")
 
@@ -188,6 +197,8 @@ class PartFile:
         note = ""
         try:
             note = sidecar.read()
+            if note and not is_note(note):
+                raise _in_the_way(sidecar.path)
             fd = _open_part(part, is_ours=bool(note))
         except BaseException:
             sidecar.close(remove=not note)
@@ -215,12 +226,16 @@ class PartFile:
             self._sidecar.write(begun.to_text(self._identity), durable=durable)
 
 
+def _in_the_way(path: Path) -> DownloadError:
+    return DownloadError(f"{path} is in the way: it exists already, and no download has left it there")
+
+
 def _open_part(part: Path, *, is_ours: bool) -> int:
     fd = open_regular(part)
     found = os.fstat(fd)
     if found.st_size > 0 and not is_ours:
         os.close(fd)
-        raise DownloadError(f"{part} is in the way: it exists already, and no download has left it there")
+        raise _in_the_way(part)
     if found.st_nlink > 1:
         # A process was killed between naming the target and removing the part: to write here would change the target.
         os.close(fd)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar, TypeVarTuple, Unpack
 
-from anyio import CancelScope, CapacityLimiter, to_thread
+from anyio import CancelScope, CapacityLimiter
 from anyio.lowlevel import RunVar
 
 from ._core.transfer import Transfer
 from .errors import DownloadError, OutputExpired
 from .fetch import Fetch
 from .part_file import PartFile
+from .threads import DISK, limiter_of, run_at_once
 
 __all__ = ["Progress", "save", "turn"]
 
@@ -30,12 +31,7 @@ _turns: Final[RunVar[CapacityLimiter]] = RunVar("aivideomaker_async.downloads")
 
 def turn() -> CapacityLimiter:
     """What a download must hold to run. One for each event loop, gone with it."""
-    try:
-        return _turns.get()
-    except LookupError:
-        limiter = CapacityLimiter(AT_ONCE)
-        _turns.set(limiter)
-        return limiter
+    return limiter_of(_turns, AT_ONCE)
 
 
 async def save(part: PartFile, begin: Callable[[Transfer], Fetch], *, most: int, progress: Progress | None) -> int:
@@ -61,7 +57,7 @@ async def save(part: PartFile, begin: Callable[[Transfer], Fetch], *, most: int,
         raise
     finally:
         with CancelScope(shield=True):
-            await to_thread.run_sync(lambda: part.give_up(keep=keep))
+            await run_at_once(lambda: part.give_up(keep=keep))
     return transfer.position
 
 
@@ -86,7 +82,7 @@ async def _fill(part: PartFile, fetch: Fetch, progress: Progress | None) -> None
 async def _on_disk(part: PartFile, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
     """Let a thread do `work`; what the disk has against it names the file."""
     try:
-        return await to_thread.run_sync(work, *arguments)
+        return await DISK.run(work, *arguments)
     except OSError as error:
         raise DownloadError(f"cannot write {part.target}: {error.strerror or error}") from error
     except ValueError as error:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, final
@@ -140,14 +140,17 @@ class Video:
 
         Args:
             path: where to write. Its folder must exist.
-            overwrite: whether a file that is already there may be replaced.
+            overwrite: whether a file that is already there may be replaced. Of a link to a file, the link is replaced,
+                and not the file; a device or a named pipe never is.
             resume: keep what has come when the download fails, is cancelled or killed, and go on from there in the next
-                one, also in another process. It is kept in `path.part` and `path.part.json`, and a second download to
-                the same path is refused meanwhile. By default nothing stays of a download that failed.
+                one, also in another process. It is kept in `path.part` and `path.part.json` (where these names would be
+                too long, in shorter ones), and a second download to the same path is refused meanwhile. By default
+                nothing stays of a download that failed.
             progress: called with the bytes that are there so far and the bytes expected (None when that is not known).
                 It may start over from 0.
             timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
-            attempts: how many in a row may bring next to nothing before the download has failed.
+            attempts: how many in a row may bring next to nothing before the download has failed. The pauses between
+                them grow: five attempts last for half a minute at least.
             max_bytes: the largest file that is accepted.
             allow_private: whether the file may be at an address that is not of the public internet (loopback, private,
                 link-local...). By default only if the service itself was at one, as a simulator is.
@@ -187,7 +190,8 @@ class Video:
 
         Args:
             timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
-            attempts: how many in a row may bring next to nothing before the stream has failed.
+            attempts: how many in a row may bring next to nothing before the stream has failed. The pauses between
+                them grow: five attempts last for half a minute at least.
             max_bytes: the largest file that is accepted.
             allow_private: as for `download`.
             http: as for `download`.
@@ -228,7 +232,8 @@ class Video:
         finished_at = self.expires_at - OUTPUT_KEPT_FOR
         age = datetime.now(UTC) - finished_at
         if status == 410 or (status in {403, 404} and age >= OUTPUT_KEPT_FOR):
-            known = self.details.completed_at is not None
+            # Finished in the future: the clocks contradict each other, and which of them is right is not known.
+            known = self.details.completed_at is not None and age >= timedelta(0)
             ago = f"it was finished {age.total_seconds() / 3600:.1f} hours ago, and " if known else ""
             return OutputExpired(
                 f"the video of task {self.id} is gone: {ago}the service keeps a file for 24 hours",

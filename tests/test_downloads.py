@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,7 @@ async def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
         (5, Reply(200, b"12345"), None),
         (5, Reply(206, b"1", {"Content-Range": "bytes 0-0/5"}), None),
         (5, Reply(206, b"1"), None),
+        (5, Reply(206, b"1", {"Content-Range": "bytes 0-0/9", "Content-Encoding": "gzip"}), None),
         (5, Reply(410), None),
         (5, Reply(500), None),
         (5, Drop(), None),
@@ -376,3 +378,30 @@ async def test_a_client_lists_once_and_leaves_out_what_is_gone(tmp_path: Path) -
     assert {arrival.connection for arrival in service.arrivals} == {1}, "both came through the same session"
     assert service.arrivals[0].headers["key"] == "ak_test"
     assert "key" not in service.arrivals[1].headers
+
+
+@pytest.mark.parametrize(("date", "stamps"), [(0, 0), (-48, -48), (48, 48), (48, 0), (None, 0)])
+async def test_clocks_that_are_apart_hide_no_video(date: float | None, stamps: float, tmp_path: Path) -> None:
+    """Hours by which the service's clock is before this one, as its answers tell, and as its tasks are stamped."""
+
+    def told(hours: float) -> datetime:
+        return datetime.now(UTC) + timedelta(hours=hours)
+
+    def handle(arrival: Arrival) -> Action:
+        if not arrival.path.startswith("/api"):
+            return Reply(body=b"x")
+        ages = {"new": 0.1, "older": 23, "gone": 30}
+        rows = [
+            row(name, "COMPLETED", output={"url": f"{service.url}/x"}, completedAt=told(stamps - age).isoformat())
+            for name, age in ages.items()
+        ]
+        headers = {} if date is None else {"Date": format_datetime(told(date), usegmt=True)}
+        return Reply(body={"tasks": rows}, headers=headers)
+
+    async with scripted(handle) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+            outcomes = await client.download_all(tmp_path)
+    assert [outcome.video.id for outcome in outcomes][:2] == ["new", "older"]
+    assert {outcome.error for outcome in outcomes} == {None}
+    # With a clock that is ahead of the other, what is gone may seem alive to that one.
+    assert len(outcomes) == 2 + (stamps > 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import mmap
 import os
 import sys
 import tempfile
@@ -337,6 +338,84 @@ async def test_a_file_without_an_end_is_read_as_far_as_the_limit() -> None:
     assert error.value == "<Endless> (it has more than 1,000,000 bytes)"
     assert 10**6 < file.given <= 10**6 + CHUNK
     assert file.place == 3
+
+
+# --- files that do not tell whether they can be moved -------------------------------------------------
+
+
+async def test_a_mapped_file_is_left_where_it_stood(tmp_path: Path) -> None:
+    """It has no `seekable` before Python 3.13. Submits may share it."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"before" + LARGE)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        mapped.seek(6)
+        assert await asyncio.gather(*(loaded(mapped) for _ in range(3))) == [as_image(LARGE)] * 3
+        assert mapped.tell() == 6
+
+
+class Silent:
+    """A file of the caller's own making, without `seekable`."""
+
+    def __init__(self, data: bytes, position: object = None) -> None:
+        self.file = io.BytesIO(data)
+        self.file.seek(6)
+        self.position = position
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    def tell(self) -> Any:
+        return self.file.tell() if self.position is None else self.position
+
+    def seek(self, position: int) -> None:
+        self.file.seek(position)
+
+
+async def test_a_file_that_can_be_moved_is_moved_back() -> None:
+    """Whether it says so or not."""
+    file = Silent(b"before" + LARGE)
+    for _ in range(2):
+        await arrives(file, LARGE)
+        assert file.tell() == 6
+
+
+async def test_a_file_that_does_not_know_where_it_stands_is_read_once() -> None:
+    """As a pipe is."""
+    file = Silent(b"before" + LARGE, position="there")
+    await arrives(file, LARGE)
+    assert file.read() == b""
+
+
+class Odd(io.BytesIO):
+    """A file that can be moved, it says."""
+
+    told: object = 0
+
+    def tell(self) -> Any:
+        return self.told
+
+    def seek(self, *_: int) -> int:
+        raise KeyError("no such place")
+
+
+class Odder(io.BytesIO):
+    def seekable(self) -> bool:
+        raise KeyError("no such place")
+
+
+@pytest.mark.parametrize("told", ["x", None, 1.5])
+async def test_a_place_that_is_none_is_told(told: object) -> None:
+    """As what is wrong with the image, and nothing is read."""
+    file = Odd(PNG)
+    file.told = told
+    assert f"it gives {type(told).__name__} for where it stands, and no int" in (await refused(file)).allowed
+    assert file.read() == PNG
+
+
+async def test_a_file_that_cannot_be_moved_back_is_told() -> None:
+    """Whatever it raises."""
+    assert "moving it back failed with KeyError: 'no such place'" in (await refused(Odd(PNG))).allowed
+    assert "asking where it stands failed with KeyError" in (await refused(Odder(PNG))).allowed
 
 
 # --- cancellation ------------------------------------------------------------------------------------

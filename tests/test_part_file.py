@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -450,6 +451,84 @@ def test_a_file_of_somebody_else_is_not_taken_for_a_part(target: Path) -> None:
     part.give_up()
     assert other.read_bytes() == OLD
     assert names(target.parent) == ["clip.mp4.part"]
+
+
+@pytest.mark.parametrize("part", [None, b"", OLD])
+def test_a_file_of_somebody_else_is_not_taken_for_a_note(part: bytes | None, target: Path) -> None:
+    """It stays, and so does a file beside it that might be a part."""
+    mine, beside = target.with_name("clip.mp4.part.json"), target.with_name("clip.mp4.part")
+    mine.write_bytes(b'{"parts": 2}')
+    if part is not None:
+        beside.write_bytes(part)
+    before = names(target.parent)
+    for overwrite in (False, True):
+        download = PartFile(target, overwrite=overwrite, identity="me")
+        with pytest.raises(DownloadError, match=r"clip\.mp4\.part\.json is in the way"):
+            download.open()
+        download.give_up()
+    assert mine.read_bytes() == b'{"parts": 2}'
+    assert part is None or beside.read_bytes() == part
+    assert names(target.parent) == before
+
+
+@pytest.mark.parametrize("cut", [None, 30])
+def test_a_note_that_was_cut_short_is_in_nobodys_way(cut: int | None, target: Path) -> None:
+    """By a full disk; or it is of another download. Then the file is begun anew."""
+    kept(target, identity="me" if cut else "somebody else")
+    note = target.with_name("clip.mp4.part.json")
+    note.write_bytes(note.read_bytes()[:cut])
+    part, found = again(target)
+    assert found is None
+    part.give_up()
+    assert names(target.parent) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has them elsewhere")
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_file_is_never_replaced(overwrite: bool, link: bool, target: Path) -> None:
+    """A named pipe or a device, as /dev/stdout is one behind a link."""
+    pipe = target.with_name("pipe") if link else target
+    os.mkfifo(pipe)
+    if link:
+        target.symlink_to(pipe)
+    for identity in (None, "me"):
+        part = PartFile(target, overwrite=overwrite, identity=identity)
+        with pytest.raises(DownloadError, match=r"clip\.mp4 exists already, and is no regular file"):
+            part.open()
+        part.give_up()
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert target.is_symlink() is link
+    assert len(names(target.parent)) == 1 + link
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_replaced_and_not_what_it_leads_to(there: bool, target: Path) -> None:
+    """In a folder that others write to, it may lead to a file of one's own."""
+    victim = target.with_name("victim")
+    if there:
+        victim.write_bytes(OLD)
+    target.symlink_to(victim)
+    with pytest.raises(DownloadError, match="exists already; pass"):
+        PartFile(target, overwrite=False).open()
+    begun(target, overwrite=True).commit()
+    assert target.read_bytes() == NEW and not target.is_symlink()
+    assert victim.read_bytes() == OLD if there else not victim.exists()
+
+
+@pytest.mark.parametrize("length", [239, 240, 242, 250, 255])
+@pytest.mark.parametrize("identity", [None, "me"])
+def test_a_name_may_be_as_long_as_the_system_takes(length: int, identity: str | None, tmp_path: Path) -> None:
+    """Those beside it are shortened. Two long names that begin alike do not come into each other's way."""
+    one, other = (tmp_path / ("x" * (length - 5) + f"{number}.mp4") for number in range(2))
+    parts = [PartFile(target, overwrite=False, identity=identity) for target in (one, other)]
+    for part in parts:
+        part.open()
+        part.begin(V1)
+        part.write(NEW)
+    for part in parts:
+        part.commit()
+    assert names(tmp_path) == [one.name, other.name]
 
 
 @pytest.mark.parametrize("name", ["clip.mp4.part", "clip.mp4.part.json"])

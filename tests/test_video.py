@@ -34,6 +34,7 @@ from aivideomaker_async import (
     TextToVideo,
     Video,
     VideoStream,
+    download_all,
 )
 from aivideomaker_async._core.file_version import Version, identify
 from aivideomaker_async.part_file import PartFile
@@ -123,6 +124,15 @@ async def test_an_age_that_is_not_known_is_not_told(tmp_path: Path) -> None:
     """The service has not said when the task was finished."""
     async with serving(lambda _: Reply(410)) as (_, video):
         video = Video.of(evolve(video.details, completed_at=None), allow_private=True)
+        with pytest.raises(OutputExpired, match="is gone: the service keeps a file for 24 hours") as caught:
+            await video.download(tmp_path / "a.mp4")
+    assert caught.value.age is None
+
+
+async def test_an_age_is_never_negative(tmp_path: Path) -> None:
+    """Finished in the future, it says: the clocks are apart, and nobody knows which of them is right."""
+    async with serving(lambda _: Reply(410)) as (_, video):
+        video = video_at(video.url, age=timedelta(days=-365))
         with pytest.raises(OutputExpired, match="is gone: the service keeps a file for 24 hours") as caught:
             await video.download(tmp_path / "a.mp4")
     assert caught.value.age is None
@@ -322,6 +332,46 @@ async def test_a_file_that_changes_is_begun_anew(heeds_if_range: bool, other: by
     assert await content(tmp_path / "a.mp4") == other
 
 
+@pytest.mark.parametrize("other", [b"n" * len(CLIP), CLIP])
+async def test_a_part_that_does_not_tell_its_version_is_not_used(other: bytes, tmp_path: Path) -> None:
+    """It may be of another file that is as long: a server of the same CDN has it already, and heeds no validator."""
+    host = FileHost(cuts=[300_000, len(CLIP), len(CLIP), 300_000], heeds_if_range=False, parts_tell=False)
+
+    def change(received: int, _: int | None) -> None:
+        if received == 300_000:
+            host.content = other
+
+    async with serving(host) as (_, video):
+        await video.download(tmp_path / "a.mp4", progress=change)
+        assert host.ranges_asked() == [None, "bytes=300000-", None]
+        with pytest.raises(IncompleteDownload, match="has changed meanwhile, or the server does not tell"):
+            async with video.stream() as pieces:
+                await all_of(pieces)
+    assert await content(tmp_path / "a.mp4") == other
+
+
+async def test_a_restart_of_the_server_is_survived(tmp_path: Path) -> None:
+    """Also one that takes half a minute, in the midst of a download or of many."""
+    loop = asyncio.get_running_loop()
+    host, until = FileHost(cuts=[300_000]), [0.0]
+
+    def handle(arrival: Any) -> Action:
+        return host(arrival) if loop.time() >= until[0] else Drop()
+
+    def restart(received: int, _: int | None) -> None:
+        if received == 300_000:
+            until[0] = loop.time() + 30
+
+    async with serving(handle) as (_, video):
+        await video.download(tmp_path / "a.mp4", progress=restart)
+        until[0] = loop.time() + 30
+        videos = [evolve(video, id=f"ck{number}") for number in range(5)]
+        outcomes = await download_all(videos, tmp_path, concurrency=2)
+    assert host.ranges_asked()[:2] == [None, "bytes=300000-"]
+    assert await content(tmp_path / "a.mp4") == CLIP
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+
+
 async def test_a_server_that_is_busy_is_asked_when_it_wants_to_be(tmp_path: Path) -> None:
     """But not later than in a minute."""
     loop = asyncio.get_running_loop()
@@ -421,18 +471,22 @@ async def test_an_endless_answer_is_refused(tmp_path: Path) -> None:
 PACKED = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xffKLJ\x06\x00\xc2A$5\x03\x00\x00\x00"
 
 
-async def test_a_packed_answer_is_unpacked(tmp_path: Path) -> None:
-    """Though it was not asked for. Its length is not the file's, and nothing of it can be asked for again."""
-    headers = {"Content-Encoding": "gzip", "ETag": '"v1"'}
-    told: list[int | None] = []
-    async with serving(one_by_one([Reply(200, PACKED, headers, cut=9), Reply(200, PACKED, headers)])) as (
-        service,
-        video,
-    ):
-        await video.download(tmp_path / "a.mp4", progress=lambda _, total: told.append(total))
-    assert await content(tmp_path / "a.mp4") == b"abc"
-    assert told == [None]
-    assert all("range" not in arrival.headers for arrival in service.arrivals)
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        *(("gzip", PACKED), ("x-gzip", PACKED), ("gzip, gzip", PACKED), ("compress", PACKED), ("gzip", PACKED[:15])),
+        *(("br", b"abc"), ("zstd", b"abc"), ("deflate", b"abc")),
+    ],
+)
+async def test_a_packed_answer_is_refused(coding: str, body: bytes, tmp_path: Path) -> None:
+    """It was not asked for. Not all codings can be unpacked, and where one was cut may be unknown."""
+    async with serving(lambda _: Reply(200, body, {"Content-Encoding": coding, "ETag": '"v1"'})) as (service, video):
+        with pytest.raises(DownloadError, match=f"it came compressed \\({coding}\\)"):
+            await video.download(tmp_path / "a.mp4")
+        with pytest.raises(DownloadError, match="it came compressed"):
+            await first_piece(video)
+    assert len(service.arrivals) == 2, "asking again would not help"
+    assert await names(tmp_path) == []
 
 
 # --- taking up the download of before ----------------------------------------------------------------

@@ -11,12 +11,14 @@ from attrs import frozen
 
 from .retry import parse_date
 
-__all__ = ["Begun", "ContentRange", "Head", "Version", "identify"]
+__all__ = ["Begun", "ContentRange", "Head", "Version", "identify", "is_note"]
 
 _CONTENT_RANGE: Final = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII | re.IGNORECASE)
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 _VIDEO: Final = re.compile(r"video/[a-z0-9.+-]+", re.ASCII)
 _FORMAT: Final = 1
+# It may be cut short behind this, or be followed by the rest of a longer one.
+_NOTE: Final = re.compile(r'\{"format": [0-9]+, "file": "')
 
 
 @frozen(kw_only=True)
@@ -57,8 +59,8 @@ class Head:
     last_modified: str | None = None
     date: str | None = None
     content_type: str | None = None
-    packed: bool = False
-    """Whether the body was compressed on its way: its length is not the file's, and its parts are none of the file."""
+    coding: str | None = None
+    """How the body was compressed on its way: its length is not the file's, and its parts are none of the file."""
     open_end: bool = False
     """Whether the body ends where the connection does, so that a break cannot be told from its end."""
     retry_after: float | None = None
@@ -76,36 +78,39 @@ class Version:
     """One version of the file, by which it is known again."""
 
     etag: str | None = None
+    """As it was told, be it strong or weak: one that differs is of another version."""
     last_modified: str | None = None
+    """As it was told; None where neither this nor the `etag` is a strong validator."""
     total: int | None = None
     """Bytes of the whole, where that is known."""
 
     @classmethod
     def of(cls, head: Head) -> Self:
-        """The version that a whole answer is of. Validators that are not strong are left out."""
-        if head.packed:
-            return cls()
-        if head.etag is not None and _STRONG_ETAG.fullmatch(head.etag):
-            return cls(etag=head.etag, total=head.length)
+        """The version that a whole answer is of."""
         modified, sent = parse_date(head.last_modified), parse_date(head.date)
         # A date has whole seconds: a file of this very second may become another within it.
-        strong = modified is not None and sent is not None and sent - modified >= 1
-        return cls(last_modified=head.last_modified if strong else None, total=head.length)
+        is_strong = modified is not None and sent is not None and sent - modified >= 1
+        told = head.last_modified if is_strong or _is_strong(head.etag) else None
+        return cls(etag=head.etag, last_modified=told, total=head.length)
 
     @property
     def validator(self) -> str | None:
         """What `If-Range` is to carry; None for a version that is not known again."""
-        return self.etag or self.last_modified
+        return self.etag if _is_strong(self.etag) else self.last_modified
 
-    def is_surely(self, other: Version) -> bool:
-        """Whether a whole answer is of this very version."""
-        known = self.validator is not None and (self.etag, self.last_modified) == (other.etag, other.last_modified)
-        return known and self._has_length(other.total)
+    def is_surely(self, told: Head | Version, total: int | None) -> bool:
+        """Whether an answer that tells this is of this very version.
 
-    def may_be(self, head: Head, total: int | None) -> bool:
-        """Whether nothing in the head of a part shows that it is of another version."""
-        mine, theirs = (self.etag, head.etag) if self.etag is not None else (self.last_modified, head.last_modified)
-        return theirs in {None, mine} and self._has_length(total)
+        It must carry the validator that was asked under (RFC 9110, section 15.3.7, demands it of an `ETag`): who does
+        not heed `If-Range` sends whatever the file is by then.
+        """
+        mine, theirs = (self.etag, told.etag) if _is_strong(self.etag) else (self.last_modified, told.last_modified)
+        return mine is not None and theirs is not None and self.may_be(told, total)
+
+    def may_be(self, told: Head | Version, total: int | None) -> bool:
+        """Whether nothing shows that an answer that tells this is of another version."""
+        pairs = ((self.etag, told.etag), (self.last_modified, told.last_modified))
+        return all(None in pair or pair[0] == pair[1] for pair in pairs) and self._has_length(total)
 
     def _has_length(self, total: int | None) -> bool:
         return self.total is None or total in {None, self.total}
@@ -149,6 +154,15 @@ class Begun:
         if not version.validator or (total is not None and size > total):
             return None
         return cls(version=version, size=size)
+
+
+def is_note(text: str) -> bool:
+    """Whether this is a note of `Begun.to_text`, also of another file, or one that was cut short."""
+    return _NOTE.match(text) is not None
+
+
+def _is_strong(etag: str | None) -> bool:
+    return etag is not None and _STRONG_ETAG.fullmatch(etag) is not None
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -1,8 +1,9 @@
 """A file that comes in several answers: what to ask for, and whether what comes belongs to what is there.
 
 Answers are put together only when they are surely of one version of the file: it has a strong validator (RFC 9110,
-section 8.8.1), each part was asked for under it with `If-Range`, and the answer contradicts neither that nor the length
-told before. In every other case the file is begun anew. So what is whole in the end is one version of it, never a mix.
+section 8.8.1), each part was asked for under it with `If-Range`, and the answer carries it, and contradicts neither the
+other validator nor the length told before. In every other case the file is begun anew. So what is whole in the end is
+one version of it, never a mix.
 """
 
 from __future__ import annotations
@@ -15,6 +16,13 @@ from attrs import evolve
 from .file_version import Begun, Head, Version
 
 __all__ = ["Changed", "Patience", "Step", "Transfer", "Unusable"]
+
+FIRST_PAUSE: Final = 0.5
+"""Seconds before the second attempt: a connection that merely broke is there again at once."""
+
+GROWTH: Final = 4.0
+LONGEST_PAUSE: Final = 20.0
+"""Seconds. Five attempts are half a minute, in which most servers that were restarted are there again."""
 
 ENOUGH: Final = 256 * 1024
 """Bytes after which it is worth to go on trying: attempts that brought as many are forgotten."""
@@ -95,6 +103,9 @@ class Transfer:
         Raises:
             Unusable: no request can bring the file.
         """
+        if head.coding is not None and head.status != 416:
+            # Not unpacked: an end that came too early may go unnoticed in it.
+            raise Unusable(f"it came compressed ({head.coding}), which was not asked for")
         if head.status == 200:
             return self._take_whole(head, None)
         if self._asked:
@@ -109,7 +120,7 @@ class Transfer:
         version = Version.of(head)
         self._check(version.total)
         self._stop, self._open_end, self._known = version.total if stop is None else stop, head.open_end, 0
-        if self.position and self.version is not None and self.version.is_surely(version):
+        if self.position and self.version is not None and self.version.is_surely(version, version.total):
             self._known = self.position
             return Step.GO_ON
         self._restart()
@@ -119,15 +130,17 @@ class Transfer:
     def _take_part(self, head: Head) -> Step:
         version, found = self.version, head.content_range
         assert version is not None  # noqa: S101  (a part of it was asked for)
-        if found is None or head.packed or not version.may_be(head, found.total):
+        if found is None:
             return self._ask_again()
         if head.status == 416:
-            if found.start is not None or found.total != self.position:
+            if found.start is not None or found.total != self.position or not version.may_be(head, found.total):
                 return self._ask_again()
             self.version = evolve(version, total=self.position)
             return Step.COMPLETE
         stop = found.stop
         if stop is None or found.start != self.position or head.length not in {None, stop - self.position}:
+            return self._ask_again()
+        if not version.is_surely(head, found.total):
             return self._ask_again()
         self._check(found.total)
         self._stop, self._open_end, self._known = stop, found.total is None, 0
@@ -141,7 +154,7 @@ class Transfer:
 
     def _restart(self) -> None:
         if self.position and not self._may_restart:
-            raise Changed("the file has changed meanwhile")
+            raise Changed("the file has changed meanwhile, or the server does not tell that it has not")
         self.position = 0
 
     def _check(self, total: int | None) -> None:
@@ -209,3 +222,7 @@ class Patience:
             self._mark, self.failures = position, 0
         self.failures += 1
         return self.failures < self._attempts
+
+    def pause(self, random: float) -> float:
+        """Seconds to wait before that attempt, for a `random` in [0, 1): who failed together does not come back so."""
+        return min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** min(self.failures - 1, 9)) * (1 + random / 4)

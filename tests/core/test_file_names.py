@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aivideomaker_async._core.file_names import is_plain_name, name_key, video_name
+from aivideomaker_async._core.file_names import beside, is_plain_name, name_key, video_name
 
 DEVICES = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{number}" for port in ("COM", "LPT") for number in range(10)}
 
@@ -53,6 +53,22 @@ def test_what_leads_elsewhere_is_no_plain_name(name: str) -> None:
     """On any system."""
     assert not is_plain_name(name)
     assert is_plain_name("a b.mp4")
+
+
+@given(st.text(min_size=1, max_size=300), st.sampled_from([".part", ".part.json", ".01234567.part"]))
+def test_a_file_beside_another_has_a_name_that_fits(name: str, ending: str) -> None:
+    """Its own with the ending, as long as that is not too long; a letter is never cut in two."""
+    found = beside(name, ending)
+    assert found.endswith(ending)
+    assert len(found.encode(errors="surrogatepass")) <= 255
+    assert (found == name + ending) is (len(name.encode(errors="surrogatepass")) <= 239)
+
+
+def test_long_names_do_not_become_one() -> None:
+    """Also when they differ at their end only."""
+    one, other = (beside(letter * 240, ".part") for letter in "\u30d3x")
+    assert one.startswith("\u30d3" * 75 + "-") and other.startswith("x" * 226 + "-")
+    assert beside("x" * 250 + "1", ".part") != beside("x" * 250 + "2", ".part")
 
 
 def test_names_that_are_one_to_some_file_system() -> None:

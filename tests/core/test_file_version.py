@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aivideomaker_async._core.file_version import Begun, ContentRange, Head, Version, identify
+from aivideomaker_async._core.file_version import Begun, ContentRange, Head, Version, identify, is_note
 
 MONDAY, LATER = "Mon, 02 Mar 2026 08:00:00 GMT", "Mon, 02 Mar 2026 08:00:01 GMT"
 TUESDAY = "Tue, 03 Mar 2026 08:00:00 GMT"
@@ -68,7 +68,6 @@ def test_no_header_breaks_the_reading(value: str) -> None:
         ({"last_modified": MONDAY, "date": MONDAY}, None),
         ({"last_modified": MONDAY}, None),
         ({"last_modified": "yesterday", "date": TUESDAY}, None),
-        ({"etag": '"v1"', "packed": True}, None),
         ({}, None),
     ],
 )
@@ -76,18 +75,21 @@ def test_only_strong_validators_count(headers: dict[str, Any], validator: str | 
     """RFC 9110, 8.8.1 and 8.8.2.2: what is weak may stay while the bytes change."""
     version = Version.of(Head(status=200, length=5, **headers))
     assert version.validator == validator
-    assert version.total == (None if headers.get("packed") else 5)
+    assert version.total == 5
 
 
 def test_a_version_is_known_again_by_validator_and_length() -> None:
     """And what has no validator is never known again."""
     by_tag, by_date = Version(etag='"a"', total=5), Version(last_modified=MONDAY)
-    assert by_tag.is_surely(by_tag)
-    assert by_tag.is_surely(Version(etag='"a"'))
-    assert by_date.is_surely(Version(last_modified=MONDAY, total=5))
-    for other in (Version(etag='"b"', total=5), Version(etag='"a"', total=6), by_date, Version(total=5)):
-        assert not by_tag.is_surely(other)
-    assert not Version(total=5).is_surely(Version(total=5))
+    both = Version(etag='"a"', last_modified=MONDAY)
+    assert by_tag.is_surely(by_tag, 5)
+    assert by_tag.is_surely(both, None)
+    assert both.is_surely(by_tag, 5)
+    assert by_date.is_surely(Version(last_modified=MONDAY), 5)
+    for other, total in ((Version(etag='"b"'), 5), (by_tag, 6), (by_date, 5), (Version(), 5)):
+        assert not by_tag.is_surely(other, total)
+    assert not both.is_surely(Version(etag='"a"', last_modified=TUESDAY), 5)
+    assert not Version(total=5).is_surely(Version(total=5), 5)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +102,24 @@ def test_a_version_is_known_again_by_validator_and_length() -> None:
         (Version(etag='"a"', total=6), {"etag": '"a"'}, False),
         (Version(last_modified=MONDAY), {"last_modified": MONDAY, "etag": '"x"'}, True),
         (Version(last_modified=MONDAY), {"last_modified": TUESDAY}, False),
+        (Version(etag='W/"a"', last_modified=MONDAY), {"last_modified": MONDAY, "etag": 'W/"b"'}, False),
+        (Version(etag='"a"', last_modified=MONDAY), {"last_modified": TUESDAY}, False),
+        (Version(etag='"a"', last_modified=MONDAY), {"last_modified": TUESDAY, "etag": '"a"'}, False),
     ],
 )
-def test_a_part_must_not_contradict(version: Version, headers: dict[str, Any], may_be: bool) -> None:
-    """Whatever the part tells of itself agrees with what is known."""
-    assert version.may_be(Head(status=206, **headers), 5) is may_be
+def test_an_answer_must_not_contradict(version: Version, headers: dict[str, Any], may_be: bool) -> None:
+    """Whatever it tells of itself agrees with what is known. To be surely the same, it must tell the validator."""
+    head = Head(status=206, **headers)
+    assert version.may_be(head, 5) is may_be
+    assert version.is_surely(head, 5) is (may_be and version.validator in {head.etag, head.last_modified})
+
+
+@pytest.mark.parametrize("sent", [MONDAY, LATER])
+def test_a_date_beside_an_etag_is_kept_for_comparison(sent: str) -> None:
+    """It need not be a validator for that. Beside a weak one, or alone, it must be strong."""
+    for etag, kept in (('"v1"', MONDAY), ('W/"v1"', MONDAY if sent == LATER else None)):
+        version = Version.of(Head(status=200, etag=etag, last_modified=MONDAY, date=sent))
+        assert (version.etag, version.last_modified) == (etag, kept)
 
 
 @pytest.mark.parametrize(
@@ -169,6 +184,22 @@ def test_a_note_of_wrong_values_is_none(change: dict[str, Any]) -> None:
     good = Begun(version=Version(etag='"a"', total=9), size=5).to_text("me")
     assert Begun.from_text(good, "me") is not None
     assert Begun.from_text(json.dumps({**json.loads(good), **change}), "me") is None
+
+
+@given(versions, st.integers(0, 10**18), st.text(), st.integers(0))
+def test_a_note_is_known_for_one_also_in_pieces(version: Version, size: int, more: str, cut: int) -> None:
+    """Of whichever file and format it is, cut short by a full disk or followed by the rest of another."""
+    text = Begun(version=version, size=size).to_text(identify("https://cdn.example/a", "ck1"))
+    assert is_note(text[: max(30, cut % len(text))] + more)
+    assert is_note(text.replace('"format": 1', '"format": 12'))
+
+
+@given(st.text() | st.dictionaries(st.text(), st.text()).map(json.dumps))
+@example('{"format": "mp4", "file": "a.mp4"}')
+@example('[{"format": 1, "file": "a.mp4"}]')
+def test_what_is_no_note_is_not_taken_for_one(text: str) -> None:
+    """It is somebody's, and may be the only copy."""
+    assert not is_note(text)
 
 
 def test_a_file_is_the_same_under_another_signature() -> None:

@@ -15,10 +15,10 @@ from aivideomaker_async._core.transfer import ENOUGH, Changed, Patience, Step, T
 
 MOST = 10_000
 MONDAY, TUESDAY = "Mon, 02 Mar 2026 08:00:00 GMT", "Tue, 03 Mar 2026 08:00:00 GMT"
-V1 = Version(etag='"v1"', total=100)
+V1 = Version(etag='"v1"', last_modified=MONDAY, total=100)
 
 Validator = Literal["etag", "weak", "date", "none"]
-Ranges = Literal["yes", "no", "blind", "short", "elsewhere", "untold"]
+Ranges = Literal["yes", "no", "blind", "mute", "short", "elsewhere", "untold"]
 
 
 def part(start: int, stop: int, total: int | None = 100, **more: Any) -> Head:
@@ -111,7 +111,9 @@ def test_a_part_may_be_shorter_than_what_was_asked_for() -> None:
         part(40, 101, 101),
         part(40, 100, etag='"v2"'),
         part(40, 100, etag='W/"v1"'),
-        part(40, 100, packed=True),
+        part(40, 100, etag=None),
+        part(40, 100, etag=None, last_modified=MONDAY),
+        part(40, 100, last_modified=TUESDAY),
         part(40, 100, length=61),
         Head(status=206, length=60, etag='"v1"'),
         too_far(100, etag='"v1"'),
@@ -126,6 +128,22 @@ def test_a_part_that_does_not_fit_is_not_used(head: Head) -> None:
     assert (transfer.position, transfer.headers()) == (0, {})
     with pytest.raises(Changed):
         begun(may_restart=False).take(head)
+
+
+def test_a_part_that_was_asked_for_by_its_date_must_tell_it() -> None:
+    """Else it may be of a file that has an ETag by now, and another content."""
+    by_date = Version(last_modified=MONDAY, total=100)
+    assert begun(version=by_date).take(part(40, 100, last_modified=MONDAY)) is Step.GO_ON
+    for head in (part(40, 100), part(40, 100, last_modified=TUESDAY)):
+        assert begun(version=by_date).take(head) is Step.ASK_AGAIN
+
+
+def test_what_comes_compressed_is_refused() -> None:
+    """An end that came too early could go unnoticed. What a refusal says does not matter."""
+    for head in (whole(None, coding="x-gzip"), part(40, 100, coding="x-gzip")):
+        with pytest.raises(Unusable, match="it came compressed \\(x-gzip\\), which was not asked for"):
+            begun().take(head)
+    assert begun(version=Version(etag='"v1"')).take(too_far(40, coding="gzip")) is Step.COMPLETE
 
 
 def test_nothing_more_to_come_is_the_end() -> None:
@@ -275,12 +293,14 @@ class Server:
         if self.validator == "date":
             tags = {"last_modified": f"Mon, 02 Mar 2026 08:00:{version:02} GMT", "date": TUESDAY}
         mine = tags.get("etag") or tags.get("last_modified")
-        same = self.ranges == "blind" or headers.get("If-Range") == mine
+        same = self.ranges in {"blind", "mute"} or headers.get("If-Range") == mine
         if "Range" not in headers or self.ranges == "no" or not same:
             return Head(status=200, length=None if self.chunked else len(content), **tags), content
         start = int(headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if start >= len(content):
             return too_far(len(content), **tags), b""
+        if self.ranges == "mute":
+            tags = {}
         start -= self.ranges == "elsewhere"
         stop = min(start + 3, len(content)) if self.ranges == "short" else len(content)
         total = None if self.ranges == "untold" else len(content)
@@ -295,7 +315,7 @@ servers = st.builds(
     Server,
     contents=bodies,
     validator=validators,
-    ranges=st.sampled_from(["yes", "no", "blind", "short", "elsewhere", "untold"]),
+    ranges=st.sampled_from(["yes", "no", "blind", "mute", "short", "elsewhere", "untold"]),
     chunked=st.booleans(),
 )
 
@@ -352,3 +372,18 @@ def test_what_brings_something_begins_a_new_count() -> None:
     assert all(patience.failed(100 + step * ENOUGH) for step in range(1, 50))
     assert patience.failures == 1
     assert not patience.failed(100 + 49 * ENOUGH)
+
+
+@given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True))
+def test_pauses_grow_to_last_out_a_restart(attempts: int, random: float) -> None:
+    """The first is short, since most breaks are over at once; five attempts take half a minute, and not much longer."""
+    patience = Patience(attempts, 0)
+    pauses: list[float] = []
+    while len(pauses) < 50 and patience.failed(0):
+        pauses.append(patience.pause(random))
+    assert pauses == sorted(pauses)
+    assert all(0.5 <= pause <= 25 for pause in pauses)
+    assert sum(pauses[:1]) < 1
+    assert attempts < 5 or 30 <= sum(pauses[:4]) < 40
+    patience.failures = 10**6
+    assert patience.pause(random) == 20 * (1 + random / 4)

@@ -26,6 +26,8 @@ class FileHost:
     date: str | None = None
     ranges: bool = True
     heeds_if_range: bool = True
+    parts_tell: bool = True
+    """Whether a part tells of which version it is."""
     before: list[Action] = field(default_factory=list)
     """Answers that come first."""
     cuts: list[int] = field(default_factory=list)
@@ -42,6 +44,8 @@ class FileHost:
         if start is None:
             return Reply(200, self.content, headers, cut=self._cut(len(self.content)))
         size = len(self.content)
+        if not self.parts_tell:
+            headers = {}
         if start >= size:
             return Reply(416, b"", {**headers, "Content-Range": f"bytes */{size}"})
         headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
-from anyio import NoEventLoopError, to_thread
+from anyio import to_thread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -59,15 +60,32 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._in_threads -= 1
 
     def is_waiting_for_threads(self) -> bool:
-        return self._in_threads > 0 or _anyio_threads() > 0
+        return self._in_threads > 0
+
+    @contextmanager
+    def in_thread(self) -> Iterator[None]:
+        """For as long as somebody waits for a thread."""
+        self._in_threads += 1
+        try:
+            yield
+        finally:
+            self._in_threads -= 1
 
 
-def _anyio_threads() -> int:
-    try:
-        return int(to_thread.current_default_thread_limiter().borrowed_tokens)
-    except NoEventLoopError:
-        # Between two tasks, outside of a runner of anyio's own.
-        return 0
+_run_sync = to_thread.run_sync
+
+
+async def _counted(*arguments: Any, **options: Any) -> Any:
+    """As anyio's `to_thread.run_sync`, under whatever limiter. A call that waits for its turn waits for a thread."""
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, VirtualClockLoop):
+        return await _run_sync(*arguments, **options)
+    with loop.in_thread():
+        return await _run_sync(*arguments, **options)
+
+
+# anyio's threads are none of the loop's, and it tells of no other limiter than its default how many are at work.
+to_thread.run_sync = _counted  # type: ignore[assignment]
 
 
 class _JumpingSelector(selectors.DefaultSelector):
