@@ -34,6 +34,10 @@ USER_AGENT: Final = f"aivideomaker-async/{__version__} aiohttp/{aiohttp.__versio
 MOST_REDIRECTS: Final = 5
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_BROKEN: Final = (aiohttp.ClientError, OSError, RuntimeError)
+"""How an exchange fails. With the last one aiohttp does when its connector is closed under it, and asyncio when it gets
+no thread to look up a name."""
+
 _ADDRESS: Final = re.compile(r"https?://[^\s'\"]+")
 # What is legal in a URL stays as it is: to quote it again would break a signature.
 _LEGAL: Final = "%!$&'()*+,;=:@/?[]~"
@@ -62,7 +66,7 @@ class FileStream:
                 while self._error is None and not content.at_eof():
                     if piece := await content.readany():
                         return piece
-        except (aiohttp.ClientError, OSError) as error:
+        except _BROKEN as error:
             self._error = _translate(error, self._source)
         if self._error is None:
             return b""
@@ -101,7 +105,7 @@ async def open_file(source: Source, headers: Mapping[str, str]) -> FileStream:
     session.trace_configs.append(_when_sent())
     try:
         response = await _follow(source, session, {**headers, "Accept-Encoding": "identity", "User-Agent": USER_AGENT})
-    except (aiohttp.ClientError, OSError, ValueError) as error:
+    except (*_BROKEN, ValueError) as error:
         await session.close()
         # Not as the cause: aiohttp's errors hold the whole address with its signature.
         raise _translate(error, source) from None

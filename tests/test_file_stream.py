@@ -582,3 +582,14 @@ async def test_only_http_urls_are_fetched(url: str) -> None:
 def test_the_source_shows_no_signature() -> None:
     """It stands in tracebacks that show variables."""
     assert "secret" not in repr(source("https://me:secret@cdn.example/v?sig=secret"))
+
+
+async def test_a_name_that_no_thread_is_free_to_look_up_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system gives no more threads: that passes."""
+
+    async def no_thread(*_: object, **__: object) -> object:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", no_thread)
+    with pytest.raises(Disconnected, match="can't start new thread"):
+        await open_file(source("https://cdn.example/a.mp4", private=False), {})
