@@ -137,6 +137,8 @@ class Books:
 class _Notes:
     """What the users' side writes down."""
 
+    asked: Counter[str] = field(factory=Counter[str])
+    """Submits by what was ordered."""
     handles: list[str] = field(factory=list[str])
     """The ids of the tasks that submits have returned."""
     unknown: dict[str, SubmitOutcomeUnknown] = field(factory=dict[str, SubmitOutcomeUnknown])
@@ -201,6 +203,7 @@ class _Users:
 
     async def _submit(self) -> VideoTask:
         spec = self._spec()
+        self.notes.asked[str(spec.prompt)] += 1
         while True:
             try:
                 task = await self._client.submit(spec)
@@ -331,6 +334,7 @@ async def _close(
     statistics = simulator.statistics()
     tasks = dict(simulator.tasks)
     by_key = Counter(task.idempotency_key for task in tasks.values())
+    ordered = Counter(str(task.input["prompt"]) for task in tasks.values())
     handles = Counter(notes.handles)
     unknown_created = sum(key in by_key for key in notes.unknown)
     of_unknown = {task.id for task in tasks.values() if task.idempotency_key in notes.unknown}
@@ -341,11 +345,19 @@ async def _close(
             settled += 1
         except SubmitOutcomeUnknown:
             pass
+    for error in client.unsettled():
+        # What a person does, who can see the service's own books.
+        client.settle(
+            error, next((task.id for task in tasks.values() if task.idempotency_key == error.idempotency_key), None)
+        )
     assert handles.keys() <= tasks.keys(), "a handle of no task"
     price = sum(tasks[task_id].credits_charged for task_id in {*handles, *of_unknown})
     if notes.errors:
         print("   ", dict(notes.errors))
     waits, ids = notes.waits, set(handles)
+    # What was settled long ago is forgotten with the next submit.
+    await asyncio.sleep(1800.0)
+    await client.submit(TextToVideo(prompt="the last one", aspect_ratio="16:9", duration=5))
     left = _ours()
     await client.aclose()
     await asyncio.sleep(60.0)
@@ -366,7 +378,7 @@ async def _close(
         created=len(tasks),
         credits_charged=statistics.credits_charged,
         credits_expected=price,
-        duplicates=sum(number - 1 for number in by_key.values()) + sum(number - 1 for number in handles.values()),
+        duplicates=_beyond(ordered, notes.asked) + sum(number - 1 for number in handles.values()),
         unaccounted=len(tasks.keys() - ids - of_unknown),
         wrong_ends=notes.wrong_ends,
         hangs=hangs,
@@ -377,6 +389,11 @@ async def _close(
         objects_halfway=halfway,
         objects_left=left,
     )
+
+
+def _beyond(created: Counter[str], asked: Counter[str]) -> int:
+    """Tasks of an order beyond the submits of it. Submits of equal orders may have taken each other's."""
+    return sum(max(0, number - asked[prompt]) for prompt, number in created.items())
 
 
 def _misbehave(simulator: Simulator, rng: random.Random) -> None:

@@ -166,6 +166,7 @@ class Ledger:
         if not any(item.was_lost and item.state is not State.GIVEN_UP for item in self._open):
             self._rows.clear()
             self._in_order.clear()
+            self._stamps = Stamps()
             # What is forgotten proves no absence.
             self._asked_at = -inf
 

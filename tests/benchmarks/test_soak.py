@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -47,3 +48,8 @@ def test_the_report_has_a_column_for_each_service(books: list[Books]) -> None:
     text = str(soak.report(books))
     assert "| keys ignored | keys kept |" in text
     assert f"{books[0].created:,}" in text
+
+
+def test_more_tasks_of_an_order_than_submits_are_duplicates() -> None:
+    """Whoever of equal ones has got which."""
+    assert soak._beyond(Counter(fox=3, whale=1), Counter(fox=2, whale=4, owl=1)) == 1
