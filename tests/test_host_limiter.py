@@ -565,7 +565,8 @@ async def test_a_file_that_is_damaged_inside_is_made_anew(
     def break_it() -> None:
         (file,) = tmp_path.glob("*.sqlite3")
         with closing(sqlite3.connect(file)) as database:
-            database.executescript(damage)
+            # At once: the limiter would make a table that is missing.
+            database.executescript(f"BEGIN IMMEDIATE; {damage}; COMMIT")
 
     await asyncio.to_thread(break_it)
     (await limiter.acquire()).settle()
