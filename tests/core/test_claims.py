@@ -123,3 +123,15 @@ def test_nothing_that_somebody_needs_is_forgotten(eras: list[tuple[int, int, boo
         spans = [item.era for item in others]
         needed = any(span is not None and span[0] <= at <= span[1] for span in spans)
         assert (f"ck{at}" in claims) == (needed or at >= now + rules.TIDIED - KEPT)
+
+
+def test_what_others_were_given_is_told_by_model_and_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of them, so many at most."""
+    claims = Claims()
+    for number in range(6):
+        buy(claims, f"ck{number}", float(number))
+    claims.add("another model", Submit("key", Order("i2v", {}), sent=moment(6.0)), moment(6.0), ())
+    assert claims.since(3.0, "t2v") == {"ck3", "ck4", "ck5"}
+    assert claims.since(0.0, "i2v") == {"another model"}
+    monkeypatch.setattr(rules, "TOLD", 2)
+    assert claims.since(0.0, "t2v") == {"ck4", "ck5"}
