@@ -48,17 +48,21 @@ from .host_limiter import HostRateLimiter
 from .images import ImageInput
 from .limiter import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
 from .many import GenerateMany, Outcome
-from .pricing import PRICES_2026_03, PriceTable
+from .pricing import PRICES_2026_03, PRICES_2026_09, Price, PriceTable
 from .specs import (
     AspectRatio,
+    HappyHorse,
     ImageToVideo,
     ImageToVideoV3,
     LongVideo,
+    MiniMaxH3,
     OtherModel,
+    Seedance20,
     SpecLike,
     TextToVideo,
     TextToVideoV3,
     VideoSpec,
+    Wan27,
 )
 from .tasks import (
     Account,
@@ -80,6 +84,7 @@ if _typing.TYPE_CHECKING:
 
 __all__ = [
     "PRICES_2026_03",
+    "PRICES_2026_09",
     "AIVideoMaker",
     "AIVideoMakerError",
     "APIError",
@@ -100,6 +105,7 @@ __all__ = [
     "Eta",
     "FieldProblem",
     "GenerateMany",
+    "HappyHorse",
     "HostRateLimiter",
     "IdempotencyConflict",
     "ImageInput",
@@ -112,10 +118,12 @@ __all__ = [
     "Limiter",
     "LimiterStatistics",
     "LongVideo",
+    "MiniMaxH3",
     "OtherModel",
     "Outcome",
     "OutputExpired",
     "Permit",
+    "Price",
     "PriceTable",
     "Priority",
     "Quote",
@@ -124,6 +132,7 @@ __all__ = [
     "RedisRateLimiter",
     "RequestTimeout",
     "RetryPolicy",
+    "Seedance20",
     "ServerError",
     "SpecLike",
     "StatusBoard",
@@ -146,6 +155,7 @@ __all__ = [
     "VideoStream",
     "VideoTask",
     "WaitTimeout",
+    "Wan27",
     "__version__",
     "download_all",
 ]

@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
-from attrs import AttrsInstance, fields
+from attrs import AttrsInstance, fields, frozen
 
 from .errors import FieldProblem, InvalidSpec
-from .images import image_problem, show_image
+from .images import IMAGE_FORMS, image_problem, is_web_url, show_image
 from .secrecy import redact, shorten
 
 __all__ = [
     "LONG_TEXT",
+    "Rule",
     "check",
     "extra_fields",
+    "flag",
     "image",
+    "images",
     "model_name",
     "one_of",
+    "one_or_more",
+    "optional",
     "replace_long_texts",
+    "several",
     "text",
-    "texts",
     "texts_in",
+    "web_url",
+    "whole",
 ]
 
-Rule: TypeAlias = Callable[[str, object], Iterator[FieldProblem]]
-"""Takes the name of a field and its value, and gives what is wrong with it."""
+
+@frozen
+class Rule:
+    """What a field may be."""
+
+    allowed: str
+    """The same in words, as the rest of "must be"."""
+    problems: Callable[[str, object], Iterator[FieldProblem]]
+    """Takes the name of a field and its value, and gives what is wrong with it."""
+
 
 LONG_TEXT: Final = 64 * 1024
 """Characters. What works on more of them at once lets nothing else run for too long: they are data URIs, mostly."""
@@ -40,18 +55,23 @@ def _problem(name: str, value: object, allowed: str) -> FieldProblem:
     return FieldProblem(name, shorten(repr(redact(value)), _LONGEST_VALUE), allowed)
 
 
-def text(*, optional: bool = False) -> Rule:
-    """A string that is not blank and can be written as UTF-8; None as well, if `optional`."""
+def optional(rule: Rule) -> Rule:
+    """As `rule`, or None."""
+    allowed = f"{rule.allowed}, or None"
 
-    def rule(name: str, value: object) -> Iterator[FieldProblem]:
-        if value is None and optional:
-            return
-        if not isinstance(value, str) or not value.strip():
-            yield _problem(name, value, f"{_TEXT}, or None" if optional else _TEXT)
-        elif not _is_unicode(value):
-            yield _problem(name, value, "a text without lone surrogates")
+    def problems(name: str, value: object) -> Iterator[FieldProblem]:
+        if value is not None:
+            for found in rule.problems(name, value):
+                yield FieldProblem(found.field, found.value, f"{found.allowed}, or None")
 
-    return rule
+    return Rule(allowed, problems)
+
+
+def _text_problems(name: str, value: object) -> Iterator[FieldProblem]:
+    if not isinstance(value, str) or not value.strip():
+        yield _problem(name, value, _TEXT)
+    elif not _is_unicode(value):
+        yield _problem(name, value, "a text without lone surrogates")
 
 
 def _is_unicode(value: str) -> bool:
@@ -62,44 +82,110 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
+text: Final = Rule(_TEXT, _text_problems)
+"""A string that is not blank and can be written as UTF-8."""
+
+
 def model_name(name: str, value: object) -> Iterator[FieldProblem]:
     """A text that can be a segment of a path: `.` and `..` are steps in it, quoted or not."""
-    yield from text()(name, value)
+    yield from text.problems(name, value)
     if isinstance(value, str) and value in {".", ".."}:
         yield _problem(name, value, "the name of a model")
 
 
-def texts(*, at_most: int) -> Rule:
-    """One to `at_most` strings, each as `text` wants it."""
-    each = text()
+def several(each: Rule, *, at_most: int, of: str, at_least: int = 1) -> Rule:
+    """A tuple of `at_least` to `at_most` values that are as `each` wants them.
 
-    def rule(name: str, value: object) -> Iterator[FieldProblem]:
+    Args:
+        each: the rule for one of them, whose place is told with the name of the field.
+        at_most: how many.
+        of: what they are called.
+        at_least: how many.
+    """
+    allowed = f"a list of {at_least} to {at_most} {of}" if at_least else f"a list of at most {at_most} {of}"
+
+    def problems(name: str, value: object) -> Iterator[FieldProblem]:
         if not isinstance(value, tuple):
-            yield _problem(name, value, f"a list of 1 to {at_most} texts")
+            yield _problem(name, value, allowed)
             return
-        if not 1 <= len(value) <= at_most:
-            yield FieldProblem(name, f"<{len(value)} texts>", f"a list of 1 to {at_most} texts")
+        if not at_least <= len(value) <= at_most:
+            yield FieldProblem(name, f"<{len(value)} {of}>", allowed)
         for index, item in enumerate(value):
-            yield from each(f"{name}[{index}]", item)
+            yield from each.problems(f"{name}[{index}]", item)
 
-    return rule
+    return Rule(allowed, problems)
 
 
 def one_of(*allowed: str | int, unit: str = "") -> Rule:
     """One of the given values, of the same type: `"8"` and `True` are not 8 and 1."""
+    listed = " or ".join(map(repr, allowed))
+    listed = f"{listed} ({unit})" if unit else listed
 
-    def rule(name: str, value: object) -> Iterator[FieldProblem]:
+    def problems(name: str, value: object) -> Iterator[FieldProblem]:
         if not any(type(value) is type(item) and value == item for item in allowed):
-            listed = " or ".join(map(repr, allowed))
-            yield _problem(name, value, f"{listed} ({unit})" if unit else listed)
+            yield _problem(name, value, listed)
 
-    return rule
+    return Rule(listed, problems)
 
 
-def image(name: str, value: object) -> Iterator[FieldProblem]:
-    """Something that can be an image."""
+def whole(least: int, most: int, *, unit: str) -> Rule:
+    """A whole number from `least` to `most`."""
+    allowed = f"a whole number from {least} to {most} ({unit})"
+
+    def problems(name: str, value: object) -> Iterator[FieldProblem]:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            yield _problem(name, value, allowed)
+
+    return Rule(allowed, problems)
+
+
+def _flag_problems(name: str, value: object) -> Iterator[FieldProblem]:
+    if not isinstance(value, bool):
+        yield _problem(name, value, flag.allowed)
+
+
+flag: Final = Rule("True or False", _flag_problems)
+
+
+def _image_problems(name: str, value: object) -> Iterator[FieldProblem]:
     if allowed := image_problem(value):
         yield FieldProblem(name, show_image(value), allowed)
+
+
+image: Final = Rule(IMAGE_FORMS, _image_problems)
+"""Something that can be an image."""
+
+
+def images(*, at_most: int) -> Rule:
+    """A tuple of images, or none."""
+    return several(image, at_most=at_most, of="images", at_least=0)
+
+
+def one_or_more(rule: Rule) -> Rule:
+    """As `rule`, or a tuple of such values that is not empty."""
+    allowed = f"{rule.allowed}; or a list of such, which is not empty"
+
+    def problems(name: str, value: object) -> Iterator[FieldProblem]:
+        if not isinstance(value, tuple):
+            yield from rule.problems(name, value)
+        elif not value:
+            yield FieldProblem(name, "<an empty list>", allowed)
+        else:
+            for index, item in enumerate(value):
+                yield from rule.problems(f"{name}[{index}]", item)
+
+    return Rule(allowed, problems)
+
+
+def _web_url_problems(name: str, value: object) -> Iterator[FieldProblem]:
+    if not isinstance(value, str) or not is_web_url(value):
+        yield FieldProblem(name, show_image(value), web_url.allowed)
+
+
+web_url: Final = Rule(
+    "a public http(s) URL: the service fetches videos and sounds, and takes no data", _web_url_problems
+)
+"""The address of a video or of a sound."""
 
 
 def extra_fields(name: str, value: object, *, taken: Sequence[str]) -> Iterator[FieldProblem]:
@@ -158,8 +244,8 @@ def check(instance: AttrsInstance, problems: Iterator[FieldProblem]) -> None:
     found = [
         problem
         for field in fields(type(instance))
-        if (rule := field.metadata.get("rule")) is not None
-        for problem in rule(field.name, getattr(instance, field.name))
+        if isinstance(rule := field.metadata.get("rule"), Rule)
+        for problem in rule.problems(field.name, getattr(instance, field.name))
     ]
     found.extend(problems)
     if found:

@@ -3,7 +3,7 @@
     AIVideoMakerError
     ├─ ConfigurationError             no key, bad base URL, client closed, wrong event loop, a bad argument
     ├─ InvalidSpec (ValueError)       problems: field, value, what is allowed
-    ├─ UnknownPrice (LookupError)     the price table does not name the model
+    ├─ UnknownPrice (LookupError)     the price table does not tell the price
     ├─ APIError                       the service answered, and the answer is an error
     │   ├─ InvalidRequest             400
     │   ├─ AuthenticationFailed       401, 403
@@ -143,12 +143,15 @@ class InvalidSpec(AIVideoMakerError, ValueError):
 
 
 class UnknownPrice(AIVideoMakerError, LookupError):
-    """The price table does not name this model."""
+    """The price table does not tell what this costs."""
 
-    def __init__(self, model: str, revision: str) -> None:
+    def __init__(self, model: str, revision: str, *, only_quoted: bool = False) -> None:
         self.model = model
+        """The model's name on the wire."""
         self.revision = revision
-        super().__init__(f"the price table {revision} has no price for the model {model!r}")
+        """The table's."""
+        hint = ": only a quote of the service tells it" if only_quoted else ""
+        super().__init__(f"the price table {revision} has no price for the model {shorten(repr(model))}{hint}")
 
 
 class APIError(AIVideoMakerError):

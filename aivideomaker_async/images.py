@@ -19,7 +19,17 @@ import puremagic
 
 from .secrecy import hide_base64, hide_private, is_data_uri, redact, shorten
 
-__all__ = ["SNIFFED", "ImageInput", "freeze_image", "image_problem", "image_type", "show_image", "split_data_uri"]
+__all__ = [
+    "IMAGE_FORMS",
+    "SNIFFED",
+    "ImageInput",
+    "freeze_image",
+    "image_problem",
+    "image_type",
+    "is_web_url",
+    "show_image",
+    "split_data_uri",
+]
 
 ImageInput: TypeAlias = str | bytes | bytearray | memoryview | os.PathLike[str] | IO[bytes]
 """A public http(s) URL or a `data:image/...;base64,...` URI (both `str`), the bytes of an image, the path of an image
@@ -28,10 +38,11 @@ file (`pathlib.Path`), or a binary file that is open for reading."""
 SNIFFED: Final = 4096
 """Bytes from the start of an image that tell its type."""
 
-_ALLOWED: Final = (
+IMAGE_FORMS: Final = (
     "an http(s) URL, a data:image/...;base64,... URI, the bytes of an image, a pathlib.Path, "
     "or a binary file open for reading"
 )
+"""What an image may be, in words."""
 # The name that the service wants, where detectors and files use another. It refuses image/jpg on one path.
 _USUAL_NAMES: Final = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
 _LONGEST_URL: Final = 64 * 1024
@@ -100,7 +111,7 @@ def image_problem(value: object) -> str | None:
     if isinstance(value, bytes):
         return None if image_type(value) else "the bytes of an image (their content is not one that is known)"
     if isinstance(value, os.PathLike):
-        return None if isinstance(os.fspath(value), str) else _ALLOWED
+        return None if isinstance(os.fspath(value), str) else IMAGE_FORMS
     if isinstance(value, io.TextIOBase):
         return "a file opened in binary mode ('rb')"
     read = getattr(value, "read", None)
@@ -108,20 +119,21 @@ def image_problem(value: object) -> str | None:
         return "a file that is not async: read it first, and pass its bytes"
     if callable(read) and getattr(value, "closed", False) is True:
         return "a file that is open for reading, and this one is closed"
-    return None if callable(read) else _ALLOWED
+    return None if callable(read) else IMAGE_FORMS
 
 
 def _text_problem(text: str) -> str | None:
     if is_data_uri(text):
         parts = split_data_uri(text)
         return None if parts and image_type(parts[1]) else "a data:image/...;base64,... URI whose content is an image"
-    if _is_url(text):
+    if is_web_url(text):
         return None
     # A string is never taken for a file name: it may come from a stranger, and files of this machine are not theirs.
-    return f"{_ALLOWED} (a file name goes into pathlib.Path)"
+    return f"{IMAGE_FORMS} (a file name goes into pathlib.Path)"
 
 
-def _is_url(text: str) -> bool:
+def is_web_url(text: str) -> bool:
+    """Whether `text` is an http(s) URL."""
     if len(text) > _LONGEST_URL or any(character.isspace() or not character.isprintable() for character in text):
         return False
     try:
@@ -142,7 +154,7 @@ def show_image(value: object) -> str:
 
 def _may_be_image(text: str) -> bool:
     # Base64 without its head; an address may have something like that in its path.
-    return len(text) > _LONGEST_URL or (not _is_url(text) and hide_base64(text) != text)
+    return len(text) > _LONGEST_URL or (not is_web_url(text) and hide_base64(text) != text)
 
 
 def _show_path(path: os.PathLike[str]) -> str:

@@ -20,7 +20,7 @@ from anyio import CancelScope, get_cancelled_exc_class
 from attrs import field, frozen
 
 from ._core.data_uri import Base64Text, Body, Content, Gauge, Image, ImageTooLarge, Views
-from ._core.requests import image_of, outline, write_outline
+from ._core.requests import Ready, images_of, outline, write_outline
 from ._rules import LONG_TEXT, texts_in
 from .errors import FieldProblem, InvalidSpec
 from .image_file import ImageFile, borrow, open_path
@@ -29,7 +29,7 @@ from .secrecy import is_data_uri, shorten
 from .specs import OtherModel, VideoSpec
 from .threads import FOREIGN_FILES, IMAGES, run_at_once
 
-__all__ = ["LARGEST_IMAGE", "Loaded", "load_body", "load_image", "load_request"]
+__all__ = ["LARGEST_IMAGE", "Loaded", "load_body", "load_images", "load_request"]
 
 LARGEST_IMAGE: Final = 32 * 1024 * 1024
 """Bytes of an image that a client takes when it is not told otherwise."""
@@ -62,13 +62,13 @@ class Loaded:
 
 async def load_request(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_IMAGE) -> Loaded:
     """As `load_body`, with the fields of the body."""
-    write = partial(_write, spec, await load_image(spec, largest=largest), largest)
+    write = partial(_write, spec, await load_images(spec, largest=largest), largest)
     if any(len(other.text) > LONG_TEXT for other in _other_texts(spec)):
         return await IMAGES.run(write, abandon_on_cancel=True)
     return write()
 
 
-def _write(spec: VideoSpec | OtherModel, image: Image | str | None, largest: int) -> Loaded:
+def _write(spec: VideoSpec | OtherModel, images: Mapping[str, Ready | list[Ready]], largest: int) -> Loaded:
     problems = [
         _too_large(other.name, f"{show_image(other.text)} ({ImageTooLarge(size)})", largest)
         for other in _other_texts(spec)
@@ -76,7 +76,7 @@ def _write(spec: VideoSpec | OtherModel, image: Image | str | None, largest: int
     ]
     if problems:
         raise InvalidSpec(type(spec).__name__, problems)
-    fields = outline(spec, image)
+    fields = outline(spec, images)
     return Loaded(write_outline(fields), fields)
 
 
@@ -100,35 +100,49 @@ def _too_large(name: str, shown: str, largest: int) -> FieldProblem:
     return FieldProblem(name, shown, allowed)
 
 
-# --- the image of a spec -------------------------------------------------------------------------
+# --- the images of a spec ------------------------------------------------------------------------
 
 
-async def load_image(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_IMAGE) -> Image | str | None:
-    """The image of `spec` as it will travel: a URL, or the image itself; None when it has none.
+async def load_images(spec: VideoSpec | OtherModel, *, largest: int = LARGEST_IMAGE) -> dict[str, Ready | list[Ready]]:
+    """The images of `spec` as they will travel, by the names of their fields: each a URL, or the image itself.
 
     A cancelled call holds nothing, and leaves a file of the caller's where it stood.
 
     Args:
-        spec: what the image belongs to.
-        largest: bytes that the image may have.
+        spec: what the images belong to.
+        largest: bytes that each image may have.
 
     Raises:
-        InvalidSpec: the image cannot be read, is none, or is too large.
+        InvalidSpec: an image cannot be read, is none, or is too large.
     """
-    given = _Given(image_of(spec))
-    if given.image is None:
-        return None
+    found: dict[str, Ready | list[Ready]] = {}
+    for name in images_of(spec):
+        given = _given(spec, name)
+        if isinstance(given, _Given):
+            found[name] = await _load(spec, name, given, largest)
+        else:
+            # One after the other: several may be the same file.
+            found[name] = [await _load(spec, f"{name}[{place}]", one, largest) for place, one in enumerate(given)]
+    return found
+
+
+def _given(spec: VideoSpec | OtherModel, name: str) -> _Given | list[_Given]:
+    value = images_of(spec)[name]
+    return [_Given(image) for image in value] if isinstance(value, tuple) else _Given(value)
+
+
+async def _load(spec: VideoSpec | OtherModel, name: str, given: _Given, largest: int) -> Ready:
     if given.is_url:
         return given.url
     loading = _Loading(given, largest)
     try:
         return loading.run() if given.is_small else await _in_thread(loading)
     except ImageTooLarge as error:
-        problem = _too_large("image", f"{given} ({error})", largest)
+        problem = _too_large(name, f"{given} ({error})", largest)
         raise InvalidSpec(type(spec).__name__, [problem]) from None
     except (OSError, ValueError) as error:
         reason = shorten((isinstance(error, OSError) and error.strerror) or str(error))
-        problem = FieldProblem("image", str(given), f"a readable image ({reason})")
+        problem = FieldProblem(name, str(given), f"a readable image ({reason})")
         raise InvalidSpec(type(spec).__name__, [problem]) from error
 
 
@@ -148,7 +162,7 @@ async def _in_thread(loading: _Loading) -> Image:
 class _Given:
     """An image as the user gave it. It shows its kind and size."""
 
-    image: ImageInput | None = field(repr=show_image)
+    image: ImageInput = field(repr=show_image)
 
     def __str__(self) -> str:
         return show_image(self.image)

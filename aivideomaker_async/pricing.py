@@ -6,59 +6,107 @@ a table is an estimate with a date, and the service's own answer is the truth.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import field, frozen
 
 from .errors import UnknownPrice
+from .tasks import Quote
 
 if TYPE_CHECKING:
-    from .specs import VideoSpec
+    from ._spec import VideoSpec
 
-__all__ = ["PRICES_2026_03", "USD_PER_CREDIT", "PriceTable"]
+__all__ = ["PRICES_2026_03", "PRICES_2026_09", "USD_PER_CREDIT", "Price", "PriceTable", "Rate"]
 
 USD_PER_CREDIT: Final = 0.01
 
+Rate: TypeAlias = int | Mapping[str, Mapping[str, int]]
+"""Credits per second of video: a number; or for each field that the price depends on, what each of its values costs.
+The price is the sum: `{"resolution": {"720p": 3, "1080p": 4}, "tier": {"turbo": 0, "base": 1}}`."""
 
-def _frozen_copy(rates: Mapping[str, int]) -> Mapping[str, int]:
-    return MappingProxyType(dict(rates))
+
+def _frozen_copy(rates: Mapping[str, Rate]) -> Mapping[str, Rate]:
+    return MappingProxyType({model: _frozen_rate(rate) for model, rate in rates.items()})
+
+
+def _frozen_rate(rate: Rate) -> Rate:
+    if isinstance(rate, int):
+        return rate
+    return MappingProxyType({name: MappingProxyType(dict(costs)) for name, costs in rate.items()})
+
+
+def _as_set(models: Iterable[str]) -> frozenset[str]:
+    return frozenset(models)
+
+
+def _plain(rate: Rate) -> Rate:
+    return rate if isinstance(rate, int) else {name: dict(costs) for name, costs in rate.items()}
 
 
 @frozen(kw_only=True)
 class PriceTable:
     """What each model costs, in credits per second of video.
 
-    Make your own when your prices differ; `credits(prices=...)` of every spec takes it.
+    Make your own when your prices differ; `credits(prices=...)` of every spec takes it, and `AIVideoMaker(prices=...)`.
     """
 
     revision: str
     published: date
     """When the prices were published."""
     source: str
-    per_second: Mapping[str, int] = field(converter=_frozen_copy, hash=False)
+    per_second: Mapping[str, Rate] = field(converter=_frozen_copy, hash=False)
     """Credits per second of video, by the model's wire name."""
+    only_quoted: frozenset[str] = field(default=frozenset[str](), converter=_as_set)
+    """The wire names of models whose price no table can tell: the service computes it."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A read-only mapping can be neither pickled nor copied.
-        return _restore, (self.revision, self.published, self.source, dict(self.per_second))
+        rates = {model: _plain(rate) for model, rate in self.per_second.items()}
+        return _restore, (self.revision, self.published, self.source, rates, self.only_quoted)
 
     def credits(self, spec: VideoSpec) -> int:
         """The estimated price of `spec` in credits.
 
         Raises:
-            UnknownPrice: the table does not name the spec's model.
+            UnknownPrice: the table does not tell the price of the spec's model, or of what is asked of it.
         """
+        rate = self.per_second.get(spec.model)
+        if rate is None:
+            raise UnknownPrice(spec.model, self.revision, only_quoted=spec.model in self.only_quoted)
+        if isinstance(rate, int):
+            return rate * spec.seconds
         try:
-            return self.per_second[spec.model] * spec.seconds
-        except KeyError:
+            return sum(costs[getattr(spec, name)] for name, costs in rate.items()) * spec.seconds
+        except (KeyError, AttributeError):
             raise UnknownPrice(spec.model, self.revision) from None
 
 
-def _restore(revision: str, published: date, source: str, per_second: Mapping[str, int]) -> PriceTable:
-    return PriceTable(revision=revision, published=published, source=source, per_second=per_second)
+def _restore(
+    revision: str, published: date, source: str, per_second: Mapping[str, Rate], only_quoted: frozenset[str]
+) -> PriceTable:
+    return PriceTable(
+        revision=revision, published=published, source=source, per_second=per_second, only_quoted=only_quoted
+    )
+
+
+@frozen(kw_only=True)
+class Price:
+    """What a spec costs, and how that is known."""
+
+    credits: int
+    """1 credit is 0.01 USD."""
+    quote: Quote | None = None
+    """The service's own answer, where it gives one: what it would charge now."""
+    table: PriceTable | None = None
+    """The table that the price was estimated by, where there is no quote."""
+
+    @property
+    def usd(self) -> float:
+        """The same in US dollars."""
+        return self.credits * USD_PER_CREDIT
 
 
 PRICES_2026_03: Final = PriceTable(
@@ -67,4 +115,20 @@ PRICES_2026_03: Final = PriceTable(
     source="https://aivideomaker.ai, API reference of March 2026",
     # lv is documented as "number of prompts x 5 x 15": each prompt is a segment of 5 seconds.
     per_second={"t2v": 1, "i2v": 1, "lv": 15, "t2v_v3": 10, "i2v_v3": 10},
+)
+
+PRICES_2026_09: Final = PriceTable(
+    revision="2026-09",
+    published=date(2026, 9, 1),
+    source="https://aivideomaker.ai, API reference and OpenAPI file 1.0.15 of September 2026",
+    per_second={
+        "t2v": 3,
+        "i2v": 3,
+        "t2v_v3": 4,
+        "i2v_v3": 4,
+        "minimax": {"resolution": {"720p": 3, "1080p": 4}, "tier": {"turbo": 0, "base": 1}},
+        "wan27": {"resolution": {"720p": 10, "1080p": 15}},
+        "happyhorse": {"resolution": {"720p": 25, "1080p": 50}},
+    },
+    only_quoted={"seedance20"},
 )

@@ -18,7 +18,7 @@ from anyio import CancelScope
 
 from aivideomaker_async import ImageToVideo, InvalidSpec, media
 from aivideomaker_async.image_file import CHUNK, _file_locks, borrow
-from aivideomaker_async.media import LARGEST_IMAGE, load_image
+from aivideomaker_async.media import LARGEST_IMAGE, load_images
 from tests.core.pictures import NO_PICTURES, PNG, as_image, data_uri
 from tests.support.loading import FORMS, LARGE, Minimal, Unseekable, arrives, loaded, refused
 
@@ -110,7 +110,7 @@ async def test_a_closed_file_is_refused() -> None:
     spec = ImageToVideo(image=file, duration=5)
     file.close()
     with pytest.raises(InvalidSpec, match="closed file"):
-        await load_image(spec)
+        await load_images(spec)
     assert "this one is closed" in (await refused(file)).allowed
 
 

@@ -12,7 +12,7 @@ import pytest
 from aivideomaker_async import ImageToVideo, InvalidSpec, LongVideo, OtherModel, TextToVideo, VideoSpec
 from aivideomaker_async._core.data_uri import Image
 from aivideomaker_async.image_file import CHUNK
-from aivideomaker_async.media import load_body, load_image
+from aivideomaker_async.media import load_body, load_images
 from tests.core.pictures import MIMES, NO_PICTURES, PICTURES, PNG, as_image, data_uri, in_lines, picture
 from tests.support.loading import FORMS, LARGE, Unseekable, arrives, loaded, refused
 
@@ -53,13 +53,13 @@ async def test_a_url_travels_as_it_is() -> None:
 
 async def test_what_has_no_image_needs_none() -> None:
     """A text alone, or a model without a class, whose fields travel as they are."""
-    assert await load_image(TextToVideo(prompt="a", aspect_ratio="1:1", duration=5)) is None
-    assert await load_image(OtherModel("minimax", {"image": "https://example.com"})) is None
+    assert await load_images(TextToVideo(prompt="a", aspect_ratio="1:1", duration=5)) == {}
+    assert await load_images(OtherModel("minimax", {"image": "https://example.com"})) == {}
 
 
 async def test_the_first_frame_of_a_long_video_is_read() -> None:
     """It has an image, too."""
-    assert await load_image(LongVideo(image=PNG, prompts=("a",))) == as_image(PNG)
+    assert await load_images(LongVideo(image=PNG, prompts=("a",))) == {"image": as_image(PNG)}
 
 
 async def test_a_buffer_that_changes_afterwards_changes_nothing() -> None:
@@ -67,7 +67,7 @@ async def test_a_buffer_that_changes_afterwards_changes_nothing() -> None:
     buffer = bytearray(PNG)
     spec = ImageToVideo(image=buffer, duration=5)
     buffer[:] = bytes(len(buffer))
-    assert await load_image(spec) == as_image(PNG)
+    assert await load_images(spec) == {"image": as_image(PNG)}
 
 
 async def test_a_file_that_changes_afterwards_changes_nothing(tmp_path: Path) -> None:

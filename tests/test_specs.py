@@ -13,14 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aivideomaker_async import (
+    HappyHorse,
     ImageToVideo,
     ImageToVideoV3,
     InvalidSpec,
     LongVideo,
+    MiniMaxH3,
     OtherModel,
+    Seedance20,
     TextToVideo,
     TextToVideoV3,
     VideoSpec,
+    Wan27,
 )
 from aivideomaker_async.specs import SPECS, as_spec, wire_names
 from tests.core.pictures import PNG, data_uri
@@ -60,6 +64,10 @@ def test_every_documented_model_has_its_class() -> None:
         "lv": LongVideo,
         "t2v_v3": TextToVideoV3,
         "i2v_v3": ImageToVideoV3,
+        "minimax": MiniMaxH3,
+        "seedance20": Seedance20,
+        "wan27": Wan27,
+        "happyhorse": HappyHorse,
     } == SPECS
     assert {name: spec.model for name, spec in SPECS.items()} == {name: name for name in SPECS}
 

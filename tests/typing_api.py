@@ -217,7 +217,7 @@ def specs(spec: VideoSpec) -> None:
 
 def prices(table: PriceTable) -> None:
     assert_type(table.credits(SPEC), int)
-    assert_type(table.per_second, Mapping[str, int])
+    assert_type(table.per_second, Mapping[str, int | Mapping[str, Mapping[str, int]]])
 
 
 # --- the limiter -------------------------------------------------------------------------------------

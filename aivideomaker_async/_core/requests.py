@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeAlias, TypeGuard
 from urllib.parse import quote, urlsplit
 
 from attrs import AttrsInstance, field, fields, frozen
@@ -18,19 +18,20 @@ from .._rules import replace_long_texts
 from ..errors import ConfigurationError
 from ..images import ImageInput
 from ..secrecy import Secret
-from ..specs import OtherModel, VideoSpec
+from ..specs import OtherModel, VideoSpec, wire_fields
 from .data_uri import Body, Image, Part, Text
 from .sizes import LIST, SMALL, TASK, Size
 
 __all__ = [
     "Kind",
+    "Ready",
     "Request",
     "Sending",
     "account",
     "cancel",
     "check_task_id",
     "generate",
-    "image_of",
+    "images_of",
     "is_task_id",
     "list_tasks",
     "outline",
@@ -246,12 +247,11 @@ def _wire_type(kind: Callable[[Any], object] | None) -> Callable[[Any], object] 
 
 
 def _unstructure_spec(spec_type: type[AttrsInstance], converter: Converter) -> Callable[[Any], dict[str, object]]:
-    """Wire names and wire types come from the fields' own metadata; a field that is at its default does not travel."""
+    """Wire names and wire types come from the fields' own metadata; what was left out does not travel."""
     overrides = {
         item.name: override(
             rename=item.metadata.get("wire_name"),
             unstruct_hook=_wire_type(item.metadata.get("wire_type")) or (lambda value: value),
-            omit_if_default=True,
         )
         for item in fields(spec_type)
     }
@@ -259,10 +259,14 @@ def _unstructure_spec(spec_type: type[AttrsInstance], converter: Converter) -> C
 
     def unstructure(spec: Any) -> dict[str, object]:  # noqa: ANN401  (cattrs hands over any spec)
         wire = plain(spec)
-        wire.update(wire.pop("extra", {}))
-        return wire
+        extra: dict[str, object] = wire.pop("extra")
+        return {name: value for name, value in wire.items() if not _is_left_out(value)} | extra
 
     return unstructure
+
+
+def _is_left_out(value: object) -> bool:
+    return value is None or (isinstance(value, list | tuple) and not value)
 
 
 _converter: Final = Converter()
@@ -279,26 +283,34 @@ def to_wire(spec: VideoSpec | OtherModel) -> dict[str, object]:
     return wire
 
 
-def image_of(spec: VideoSpec | OtherModel) -> ImageInput | None:
-    """The image that must be read before `spec` can be written, or None when there is none."""
-    return None if isinstance(spec, OtherModel) else getattr(spec, "image", None)
+def images_of(spec: VideoSpec | OtherModel) -> dict[str, ImageInput | tuple[ImageInput, ...]]:
+    """The images that must be read before `spec` can be written, by the names of their fields."""
+    if isinstance(spec, OtherModel):
+        return {}
+    found = {item.name: getattr(spec, item.name) for item in fields(type(spec)) if item.metadata.get("images")}
+    return {name: value for name, value in found.items() if not _is_left_out(value)}
 
 
-def write_body(spec: VideoSpec | OtherModel, image: Image | str | None = None) -> Body:
+Ready: TypeAlias = Image | str
+"""An image as it travels: itself, or the URL that the service fetches it from."""
+
+
+def write_body(spec: VideoSpec | OtherModel, images: Mapping[str, Ready | list[Ready]] | None = None) -> Body:
     """The request body of `spec`.
 
     Args:
         spec: what to write.
-        image: its image as it travels: a URL, or bytes; None when it has none.
+        images: its images as they travel, by the names of their fields; None when it has none.
     """
-    return write_outline(outline(spec, image))
+    return write_outline(outline(spec, images or {}))
 
 
-def outline(spec: VideoSpec | OtherModel, image: Image | str | None) -> dict[str, object]:
+def outline(spec: VideoSpec | OtherModel, images: Mapping[str, Ready | list[Ready]]) -> dict[str, object]:
     """The fields of the request body, by wire name, with objects in place of all that is long."""
     wire = to_wire(spec)
-    if image is not None:
-        wire["image"] = image
+    if not isinstance(spec, OtherModel):
+        names = wire_fields(type(spec))
+        wire |= {names[name]: image for name, image in images.items()}
     return {name: replace_long_texts(value, Text.of) for name, value in wire.items()}
 
 

@@ -132,7 +132,7 @@ BODIES: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize("model", SPECS)
+@pytest.mark.parametrize("model", BODIES)
 def test_every_model_is_a_subcommand(cli: Command, service: ThreadedSimulator, image: str, model: str) -> None:
     """What arrives at the service is what was given; what was not given is left out."""
     options, expected = BODIES[model]

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from aivideomaker_async import (
     ConfigurationError,
+    HappyHorse,
     ImageToVideo,
     ImageToVideoV3,
     LongVideo,
+    MiniMaxH3,
     OtherModel,
     TextToVideo,
     TextToVideoV3,
@@ -96,7 +98,7 @@ def test_the_body_is_what_the_api_documents(
     spec: VideoSpec | OtherModel, image: Image | str | None, expected: str
 ) -> None:
     """Wire names, wire types (a duration is a text), nothing that was not given, and extra fields beside the rest."""
-    body = write_body(spec, image)
+    body = write_body(spec, {} if image is None else {"image": image})
     # As sorted pairs: the order of the fields is free, and none may stand there twice.
     assert json.loads(written(body), object_pairs_hook=sorted) == json.loads(expected, object_pairs_hook=sorted)
     assert len(body) == len(expected)
@@ -137,7 +139,7 @@ def test_long_texts_are_written_as_json_writes_them(body: Any) -> None:
         (TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra=fields), None),
         (ImageToVideo(image=PNG, duration=5, extra=fields), as_image(PNG)),
     ):
-        found = write_body(spec, image)
+        found = write_body(spec, {} if image is None else {"image": image})
         assert len(found) == len(written(found))
         assert written(found).endswith(expected[1:])
         json.loads(written(found))
@@ -166,7 +168,9 @@ def test_equal_bodies_have_equal_digests() -> None:
     other = picture("PNG", 9)
 
     def digest(image: Image | str | None = None, **fields: object) -> bytes:
-        return write_body(ImageToVideo(image=URL, duration=5, extra=fields), image).digest
+        return write_body(
+            ImageToVideo(image=URL, duration=5, extra=fields), {} if image is None else {"image": image}
+        ).digest
 
     text = Base64Text(data_uri(PNG))
     from_text = Image("image/png", len(PNG), as_image(PNG).digest, text)
@@ -186,10 +190,13 @@ def test_equal_bodies_have_equal_digests() -> None:
 
 def test_the_image_that_must_be_read_is_told() -> None:
     """It is what the user gave; specs without an image, and models without a class, have none."""
-    assert requests.image_of(ImageToVideo(image=PNG, duration=5)) == PNG
-    assert requests.image_of(LongVideo(image=URL, prompts=("a",))) == URL
-    assert requests.image_of(TextToVideo(prompt="a", aspect_ratio="1:1", duration=5)) is None
-    assert requests.image_of(OtherModel("minimax", {"image": URL})) is None
+    assert requests.images_of(ImageToVideo(image=PNG, duration=5)) == {"image": PNG}
+    assert requests.images_of(LongVideo(image=URL, prompts=("a",))) == {"image": URL}
+    assert requests.images_of(TextToVideo(prompt="a", aspect_ratio="1:1", duration=5)) == {}
+    assert requests.images_of(OtherModel("minimax", {"image": URL})) == {}
+    h3 = MiniMaxH3(prompt="a", reference_images=[PNG, URL])
+    assert requests.images_of(h3) == {"reference_images": (PNG, URL)}
+    assert requests.images_of(HappyHorse(prompt="a", duration=5, image=PNG)) == {"image": PNG}
 
 
 # --- calls -------------------------------------------------------------------------------------------

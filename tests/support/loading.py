@@ -13,7 +13,7 @@ import pytest
 
 from aivideomaker_async import ImageToVideo, InvalidSpec
 from aivideomaker_async._core.data_uri import Image
-from aivideomaker_async.media import LARGEST_IMAGE, load_image
+from aivideomaker_async.media import LARGEST_IMAGE, load_images
 from tests.core.pictures import as_image, data_uri, picture
 
 LARGE = picture("PNG", 64) + bytes(200_000)
@@ -21,7 +21,9 @@ LARGE = picture("PNG", 64) + bytes(200_000)
 
 
 async def loaded(image: Any, largest: int = LARGEST_IMAGE) -> Image | str | None:
-    return await load_image(ImageToVideo(image=image, duration=5), largest=largest)
+    found = (await load_images(ImageToVideo(image=image, duration=5), largest=largest))["image"]
+    assert not isinstance(found, list)
+    return found
 
 
 async def arrives(image: Any, data: bytes, mime: str = "image/png") -> None:
