@@ -12,6 +12,7 @@ import typing as _typing
 
 from ._core.retry import RetryPolicy
 from ._version import __version__
+from .budget import Budget
 from .client import AIVideoMaker, ClientStatistics
 from .downloads import Downloaded, download_all
 from .errors import (
@@ -92,6 +93,7 @@ __all__ = [
     "AspectRatio",
     "AuthenticationFailed",
     "BadResponse",
+    "Budget",
     "BudgetExceeded",
     "CancelResult",
     "ClientStatistics",

@@ -18,6 +18,7 @@ from attrs import define, field
 from ._core.ledger import Ledger
 from ._core.likeness import Order
 from ._core.submits import Moment, State, Submit
+from .budget import Reservation
 from .secrecy import Secret
 
 __all__ = ["Account", "OtherOrder", "account_of", "moment"]
@@ -36,10 +37,12 @@ class Account:
 
     Attributes:
         ledger: what became of its submits.
+        reservations: what budgets hold for submits whose outcome is unknown, by idempotency key.
         lock: clients may live in several threads. It is held for moments, and never while anything is awaited.
     """
 
     ledger: Ledger = field(factory=Ledger)
+    reservations: dict[str, Reservation] = field(factory=dict[str, Reservation])
     lock: Lock = field(factory=Lock)
     _loops: WeakKeyDictionary[Submit, asyncio.AbstractEventLoop] = field(init=False, factory=WeakKeyDictionary)
 

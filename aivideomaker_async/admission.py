@@ -39,7 +39,7 @@ class Admission:
         self._limiter = limiter
         self._check_usable = check_usable
         # Apart, so that a cancel, for which there are only seconds, does not queue behind uploads.
-        self._places: dict[Kind, asyncio.Semaphore] = {}
+        self._places: dict[tuple[Kind, bool], asyncio.Semaphore] = {}
         self._submits_resume_at = float("-inf")
         self._waits: set[asyncio.Timeout] = set()
 
@@ -66,7 +66,8 @@ class Admission:
             # In a loop, since the moment may move on meanwhile.
             while request.kind is Kind.SUBMIT and (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait)
-            places = self._places.setdefault(request.kind, asyncio.Semaphore(COMMANDS_AT_ONCE))
+            name = request.kind, request.body is None
+            places = self._places.setdefault(name, asyncio.Semaphore(COMMANDS_AT_ONCE))
             await places.acquire()
             return _Place(places)
 

@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
 from urllib.parse import urlsplit
@@ -23,7 +24,9 @@ from ._core.durations import video_length
 from ._core.likeness import order
 from ._core.retry import RetryPolicy
 from ._core.task_list import AllTasks
+from .budget import Budget, Reservation
 from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
+from .catalogue import Catalogue
 from .downloads import Downloaded, VideoProgress, download_all
 from .errors import (
     APIError,
@@ -38,6 +41,8 @@ from .limiter import Limiter, LimiterStatistics
 from .many import GenerateMany
 from .media import LARGEST_IMAGE, load_body, load_request
 from .observer import Observer
+from .pricing import Price, PriceTable
+from .purchasing import Cashier, Pricer
 from .record import Record
 from .secrecy import Secret, one_line
 from .session import Session, Settings
@@ -112,6 +117,9 @@ class AIVideoMaker:
         max_image_size: bytes that an image may have, before it is encoded. A larger one is refused, a file before it
             is read.
         allow_http: whether the key may go to another machine unencrypted, by a base URL with http://.
+        budget: credits that all submits of this client may cost together.
+        prices: the table by which prices are estimated where the service has no quotes; by default that of 2026-03, and
+            that of 2026-09 for younger models.
 
     Raises:
         ConfigurationError: there is no key, or an argument makes no sense.
@@ -132,6 +140,8 @@ class AIVideoMaker:
         on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
         max_image_size: int = LARGEST_IMAGE,
         allow_http: bool = False,
+        budget: Budget | None = None,
+        prices: PriceTable | None = None,
     ) -> None:
         # Before anything can go wrong: a traceback may show local variables.
         key = _hidden(os.environ.get("AIVIDEO_API_KEY") if api_key is None else api_key)
@@ -178,6 +188,9 @@ class AIVideoMaker:
             )
         self._records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
         self._submitter = Submitter(self._session, handled=self._records.keys, on_unsettled=on_unsettled)
+        self._pricer = Pricer(self._session, prices)
+        self._cashier = Cashier(self._session, self._pricer, budget)
+        self._catalogue = Catalogue(self._session)
         self._session.home.watch_over(self, f"<{type(self).__name__} {url}>", sys._getframe(1))
 
     def __repr__(self) -> str:
@@ -237,6 +250,7 @@ class AIVideoMaker:
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
         max_credits: int | None = None,
+        budget: Budget | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
         """Submit a task. The service charges its credits now, and once.
@@ -252,11 +266,14 @@ class AIVideoMaker:
             webhook_url: where the service shall tell of changes.
             idempotency_key: 8 to 128 characters that name this submit; by default a fresh one. Within one process the
                 same key gives the same task, whatever the service does with keys.
-            max_credits: refuse when the price is higher (2026-09).
+            max_credits: credits that it may cost at most. The service is asked for the price first, and where it has no
+                quotes it is estimated; the service is told as well.
+            budget: credits that this submit and others may cost together, beside the client's own `budget`.
             timeout: seconds for the call with all its attempts; None for the client's `call_timeout`.
 
         Raises:
             InvalidSpec: the spec is wrong, or its image cannot be read or is too large. Nothing was sent.
+            BudgetExceeded: it costs more than it may; or its price cannot be known, and there is a limit to it.
             APIError: the service refuses, for example `InsufficientCredits`. Nothing was charged.
             TransportError: the service cannot be reached; or the answers were lost, and nothing was created.
             SubmitOutcomeUnknown: the answer was lost, and it cannot be known whether there is a task. The error tells
@@ -269,7 +286,7 @@ class AIVideoMaker:
         if isinstance(checked, InvalidSpec):
             raise checked
         key = IdempotencyKey.of(idempotency_key)
-        return await self._buy(checked, key, hook=hook, max_credits=max_credits, timeout=timeout)
+        return await self._buy(checked, key, hook=hook, max_credits=max_credits, budget=budget, timeout=timeout)
 
     def unsettled(self) -> list[SubmitOutcomeUnknown]:
         """The submits of this client of which it is not known whether there is a task, the oldest first.
@@ -296,7 +313,7 @@ class AIVideoMaker:
         loop = self._session.check_usable()
         limit = None if timeout is None else _checks.seconds("timeout", timeout)
         bought = await self._submitter.reconcile(error, timeout=limit)
-        return None if bought is None else self._handle(bought, error.model, None, None, loop.time())
+        return self._settled(error, bought, loop.time())
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
         """Tell what became of a submit, when you have found out by other means. No request is made.
@@ -313,7 +330,7 @@ class AIVideoMaker:
         """
         loop = self._session.check_usable()
         bought = self._submitter.settle(error, None if task_id is None else requests.check_task_id(task_id))
-        return None if bought is None else self._handle(bought, error.model, None, None, loop.time())
+        return self._settled(error, bought, loop.time())
 
     async def generate(
         self,
@@ -323,6 +340,7 @@ class AIVideoMaker:
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
         max_credits: int | None = None,
+        budget: Budget | None = None,
         on_cancel: OnCancel = "leave",
         on_submit: Callable[[VideoTask], object] | None = None,
     ) -> Video:
@@ -334,6 +352,7 @@ class AIVideoMaker:
             webhook_url: as for `submit`.
             idempotency_key: as for `submit`.
             max_credits: as for `submit`.
+            budget: as for `submit`.
             on_cancel: as for `VideoTask.result`. With "cancel", a submit that is on its way when this call is cancelled
                 is waited for, at most 10 seconds, so that its task can be cancelled.
             on_submit: called with the handle as soon as there is one, to note its id before the long wait.
@@ -348,7 +367,7 @@ class AIVideoMaker:
         limit = self._wait_limit(timeout)
         check_on_cancel(on_cancel)
         key = IdempotencyKey.of(idempotency_key)
-        submit = self._buy(checked, key, hook=hook, max_credits=max_credits)
+        submit = self._buy(checked, key, hook=hook, max_credits=max_credits, budget=budget)
         task = await self._unless_cancelled(submit, key, on_cancel)
         if on_submit is not None:
             on_submit(task)
@@ -360,6 +379,7 @@ class AIVideoMaker:
         *,
         max_active: int = 20,
         timeout: float | None = None,
+        budget: Budget | None = None,
         on_cancel: OnCancel = "leave",
         on_submit: Callable[[int, VideoTask], object] | None = None,
     ) -> GenerateMany:
@@ -372,16 +392,20 @@ class AIVideoMaker:
             specs: what to generate; taken one by one, so a generator of any length will do.
             max_active: how many tasks are submitted and not finished at any time.
             timeout: seconds to wait for each; None for the client's `wait_timeout`.
+            budget: credits that all of them may cost together. What it has not enough left for has the outcome
+                `BudgetExceeded`, and nothing is sent.
             on_cancel: as for `generate`; leaving the loop early counts as a cancellation.
             on_submit: called with the place of a spec and the handle of its task as soon as there is one, to note its
                 id before the long wait.
         """
         check_on_cancel(on_cancel)
+        self._cashier.budgets(budget)
         return GenerateMany(
             self,
             specs,
             max_active=_checks.count("max_active", max_active),
             timeout=self._wait_limit(timeout),
+            budget=budget,
             on_cancel=on_cancel,
             on_submit=on_submit,
         )
@@ -541,16 +565,23 @@ class AIVideoMaker:
     # --- account -------------------------------------------------------------------------------------
 
     async def account(self, *, timeout: float | None = None) -> Account:
-        """Balance and guardrails of the account (2026-09).
+        """Balance, guardrails and models of the account (2026-09).
+
+        Args:
+            timeout: seconds for the call; None for the client's `call_timeout`.
 
         Raises:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return await self._session.call(requests.account(), answers.account, expected="currentBalance", timeout=timeout)
+        return await self._catalogue.account(timeout=timeout)
 
     async def quote(self, spec: SpecLike, *, timeout: float | None = None) -> Quote:
         """The price of a spec, as the service computes it; costs nothing (2026-09).
+
+        Args:
+            spec: what would be generated. An image travels as for a submit.
+            timeout: seconds for the call; None for the client's `call_timeout`.
 
         Raises:
             InvalidSpec: the spec is wrong, or its image cannot be read.
@@ -562,8 +593,26 @@ class AIVideoMaker:
         if isinstance(checked, InvalidSpec):
             raise checked
         body = await load_body(checked, largest=self._max_image_size)
-        request = requests.quote_price(checked.model, body)
-        return await self._session.call(request, answers.quote, expected="credits", timeout=timeout)
+        return await self._pricer.quote(checked.model, body, timeout=timeout)
+
+    async def price(self, spec: SpecLike, *, timeout: float | None = None) -> Price:
+        """What a spec costs: the service's quote, or a table's estimate where the service has no quotes.
+
+        Args:
+            spec: what would be generated.
+            timeout: seconds for the call; None for the client's `call_timeout`.
+
+        Raises:
+            InvalidSpec: the spec is wrong, or its image cannot be read.
+            UnknownPrice: the service has no quotes, and the table no price.
+            AIVideoMakerError: the service refuses to tell, or cannot be asked.
+        """
+        checked = _check(spec)
+        del spec
+        if isinstance(checked, InvalidSpec):
+            raise checked
+        body = await load_body(checked, largest=self._max_image_size)
+        return await self._pricer.price(checked, body, timeout=timeout)
 
     def statistics(self) -> ClientStatistics:
         """What the client is doing at this moment."""
@@ -580,23 +629,38 @@ class AIVideoMaker:
         *,
         hook: Secret | None = None,
         max_credits: int | None = None,
+        budget: Budget | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
         loop = self._session.check_usable()
-        limit = None if timeout is None else _checks.seconds("timeout", timeout)
+        limit = self._session.settings.call_timeout if timeout is None else _checks.seconds("timeout", timeout)
+        budgets = self._cashier.budgets(budget)
         loaded = await load_request(spec, largest=self._max_image_size)
-        request = requests.generate(
-            spec.model,
-            loaded.body,
-            idempotency_key=key.text,
-            webhook_url=hook,
-            max_credits=max_credits,
+        # Before anything is asked: a wrong argument is the caller's first news.
+        make = partial(requests.generate, spec.model, loaded.body, idempotency_key=key.text, webhook_url=hook)
+        make(max_credits=max_credits)
+        deadline = loop.time() + limit
+        await self._catalogue.warn_of(spec.model)
+        reservation, at_most = await self._cashier.reserve(
+            spec, loaded.body, key.text, budgets=budgets, max_credits=max_credits, timeout=deadline - loop.time()
         )
-        bought = await self._submitter.submit(
-            request, order(spec.model, loaded.fields), timeout=limit, is_callers_key=key.is_callers
-        )
+        try:
+            bought = await self._submitter.submit(
+                make(max_credits=at_most),
+                order(spec.model, loaded.fields),
+                timeout=deadline - loop.time(),
+                is_callers_key=key.is_callers,
+            )
+        except BaseException:
+            self._cashier.failed(key.text, reservation, is_unsettled=self._submitter.is_unsettled(key.text))
+            raise
+        self._cashier.bought(key.text, reservation, bought)
         logger.info("submitted %s as task %s", spec.model, one_line(bought.answer.task_id))
-        return self._handle(bought, spec.model, _length(spec), hook, loop.time())
+        return self._handle(bought, spec.model, _length(spec), hook, loop.time(), reservation)
+
+    def _settled(self, error: SubmitOutcomeUnknown, bought: Bought | None, now: float) -> VideoTask | None:
+        reservation = self._cashier.settled(error.idempotency_key, bought)
+        return None if bought is None else self._handle(bought, error.model, None, None, now, reservation)
 
     async def _unless_cancelled(
         self, submit: Coroutine[Any, Any, VideoTask], key: IdempotencyKey, on_cancel: OnCancel
@@ -635,9 +699,19 @@ class AIVideoMaker:
             record = self._records[task_id] = Record(task_id, since)
         return record
 
-    def _handle(self, bought: Bought, model: str, length: int | None, hook: Secret | None, now: float) -> VideoTask:
+    def _handle(
+        self,
+        bought: Bought,
+        model: str,
+        length: int | None,
+        hook: Secret | None,
+        now: float,
+        reservation: Reservation,
+    ) -> VideoTask:
         answer, details = bought.answer, bought.details
         record = self._record(answer.task_id, now)
+        if record.reservation is None and not reservation.is_empty:
+            record.reservation = reservation
         record.submitted, record.is_fresh = answer, True
         record.model = model
         record.length = video_length(details.input) if length is None and details is not None else length

@@ -206,7 +206,28 @@ class IdempotencyConflict(APIError):
 
 
 class BudgetExceeded(APIError):
-    """The price is above `max_credits` (422). Nothing was charged."""
+    """The price is above `max_credits`, or above what a `Budget` has left. Nothing was charged.
+
+    The service says so (422), or the client before anything is sent; then `credits` and `allowed` are known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        method: str,
+        path: str,
+        code: str | None = None,
+        retry_after: float | None = None,
+        credits: int | None = None,  # noqa: A002  (the API's word)
+        allowed: int | None = None,
+    ) -> None:
+        super().__init__(message, status=status, method=method, path=path, code=code, retry_after=retry_after)
+        self.credits = credits
+        """The price; None when it cannot be known, or the service has refused."""
+        self.allowed = allowed
+        """Credits that could have been spent; None when the service has refused."""
 
 
 class ContentRejected(APIError):

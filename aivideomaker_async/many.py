@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, final
 
 from attrs import field, frozen
 
+from .budget import Budget
 from .cancelling import OnCancel
 from .errors import AIVideoMakerError
 from .secrecy import redact
@@ -73,10 +74,12 @@ class _Work:
         specs: Iterator[SpecLike],
         max_active: int,
         timeout: float | None,
+        budget: Budget | None,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
         self.client = client
+        self.budget = budget
         self.on_submit = on_submit
         self.on_cancel: OnCancel = on_cancel
         self.specs = itertools.starmap(_Item, enumerate(specs))
@@ -146,7 +149,7 @@ class _Work:
         task = None
         try:
             key = IdempotencyKey.of(None)
-            submit = self.client._buy(as_spec(item.spec), key)
+            submit = self.client._buy(as_spec(item.spec), key, budget=self.budget)
             task = await self.client._unless_cancelled(submit, key, self.on_cancel)
             if self.on_submit is not None:
                 self.on_submit(item.index, task)
@@ -173,10 +176,11 @@ class GenerateMany(AsyncIterator[Outcome]):
         *,
         max_active: int,
         timeout: float | None,
+        budget: Budget | None,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
-        self._work = _Work(client, iter(specs), max_active, timeout, on_cancel, on_submit)
+        self._work = _Work(client, iter(specs), max_active, timeout, budget, on_cancel, on_submit)
         self._started = False
         self._finalizer = weakref.finalize(self, _Work.cancel, self._work)
         self._finalizer.atexit = False

@@ -10,15 +10,16 @@ documents one. Defaults travel: what a request asks for is in the request, whate
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from . import _rules
 from ._spec import VideoSpec, as_dict, shown, wire_fields, wire_names
 from ._specs_2026_03 import AspectRatio, ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3
 from ._specs_2026_09 import HappyHorse, MiniMaxH3, Seedance20, Wan27
-from .errors import FieldProblem, InvalidSpec
+from .errors import FieldProblem, InvalidSpec, UnknownPrice
+from .pricing import PRICES_2026_09, PriceTable
 
 __all__ = [
     "SPECS",
@@ -57,6 +58,35 @@ class OtherModel:
         problems = [*_rules.model_name("model", self.model), *_rules.extra_fields("body", self.body, taken=())]
         if problems:
             raise InvalidSpec(type(self).__name__, problems)
+
+    def credits(self, prices: PriceTable | None = None) -> int:
+        """The estimated price in credits, as `VideoSpec.credits` has it, where the fields are those of a known model.
+
+        Raises:
+            UnknownPrice: the model has no class here, or the fields are not what it asks for.
+        """
+        known = _as_known(self)
+        if known is None:
+            raise UnknownPrice(self.model, (prices or PRICES_2026_09).revision)
+        return known.credits(prices)
+
+
+def _as_known(other: OtherModel) -> VideoSpec | None:
+    """The spec that has the same fields on the wire, if there is one."""
+    kind = SPECS.get(other.model)
+    if kind is None:
+        return None
+    given: dict[str, Any] = {}
+    extra = dict(other.body)
+    readers = {item.name: item.metadata.get("read") for item in fields(kind)}
+    try:
+        for name, wire_name in wire_fields(kind).items():
+            if wire_name in extra:
+                value = extra.pop(wire_name)
+                given[name] = readers[name](value) if readers[name] and value is not None else value
+        return kind(**given, extra=extra)
+    except (TypeError, ValueError):
+        return None
 
 
 SpecLike: TypeAlias = VideoSpec | OtherModel | tuple[str, Mapping[str, object]]

@@ -73,6 +73,8 @@ class Bought:
     answer: SubmittedTask
     details: TaskDetails | None = None
     """What the list told of it, where the answer was lost."""
+    is_new: bool = True
+    """Whether it was bought by this submit, as far as is known, and not by an earlier one with the same key."""
 
 
 @define(eq=False)
@@ -121,6 +123,10 @@ class Submitter:
         # Another client may have settled it meanwhile.
         return [item.error for item in self._unsettled.values() if item.submit.state is not State.DONE]
 
+    def is_unsettled(self, key: str) -> bool:
+        """Whether nobody knows what became of the submit with this key."""
+        return key in self._unsettled
+
     def is_under_way(self, key: str) -> bool:
         """Whether any of the submit with this key may have arrived, and it is not settled."""
         if key not in self._at_work:
@@ -154,7 +160,7 @@ class Submitter:
                 key, order, lambda: Submit(key, order, self._grace, recurs=True), request, deadline
             )
             if isinstance(taken, str):
-                return Bought(SubmittedTask(task_id=taken))
+                return Bought(SubmittedTask(task_id=taken), is_new=False)
             return await self._see_through(taken, request, deadline)
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
@@ -238,7 +244,7 @@ class Submitter:
         )
         with self._account.lock:
             self._account.ledger.answered(submit, answer.task_id, moment())
-        return Bought(answer)
+        return Bought(answer, is_new=submit.was_lost or not answer.idempotent_replay)
 
     async def _after(self, submit: Submit, error: APIError | TransportError, deadline: float) -> TaskDetails | None:
         """The task of an attempt that failed; None when it has none and another attempt may be made.

@@ -37,7 +37,7 @@ from aivideomaker_async import (
 )
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, one_by_one, row, scripted, submitted
+from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, is_younger, one_by_one, row, scripted, submitted
 
 pytestmark = pytest.mark.anyio
 
@@ -358,14 +358,14 @@ async def test_account_and_quote_of_a_later_revision_are_read() -> None:
 
 async def test_a_submit_sends_what_it_is_told_to() -> None:
     """The headers of the API, and a fresh idempotency key for each submit."""
-    async with scripted(lambda _: submitted()) as service:
+    async with scripted(lambda arrival: Reply(404) if is_younger(arrival) else submitted()) as service:
         async with AIVideoMaker("ak_test", base_url=service.url + "/", limiter=RateLimiter()) as client:
             spec = TextToVideo(prompt="x", aspect_ratio="1:1", duration=5)
-            task = await client.submit(spec, webhook_url="https://example.com/h?t=1", max_credits=0)
+            task = await client.submit(spec, webhook_url="https://example.com/h?t=1", max_credits=5)
             await client.submit(spec)
-    first, second = service.arrivals
-    assert first.path == "/api/v1/generate/t2v"
-    assert (first.headers["webhookurl"], first.headers["x-max-credits"]) == ("https://example.com/h?t=1", "0")
+    quote, first, second = service.arrivals
+    assert (quote.path, first.path) == ("/api/v1/quote/t2v", "/api/v1/generate/t2v")
+    assert (first.headers["webhookurl"], first.headers["x-max-credits"]) == ("https://example.com/h?t=1", "5")
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
     assert 8 <= len(first.headers["idempotency-key"]) <= 128
     assert "webhookurl" not in second.headers and "x-max-credits" not in second.headers

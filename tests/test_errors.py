@@ -190,7 +190,8 @@ def test_the_text_says_what_happened_and_what_to_do(name: str) -> None:
 def test_an_answer_that_is_an_error_tells_all_about_it(kind: type[APIError]) -> None:
     """What the service said, with which status and code, to which request, and when to ask again."""
     error = kind("told", **ANSWERED)
-    assert vars(error) == {"message": "told", **ANSWERED}
+    own = {"credits": None, "allowed": None} if kind is errors.BudgetExceeded else {}
+    assert vars(error) == {"message": "told", **ANSWERED, **own}
     bare = kind("told", status=500, method="PUT", path="/p")
     assert (bare.code, bare.retry_after) == (None, None)
     assert str(bare) == "PUT /p: 500: told"

@@ -202,6 +202,12 @@ def _whole(value: Any) -> int:
     return int(number)
 
 
+def _amount(value: Any) -> int:
+    if (amount := _whole(value)) < 0:
+        raise ValueError("expected a number of credits")
+    return amount
+
+
 def _guardrail(value: Any) -> int | None:
     # -1 stands for unlimited.
     limit = _whole(value)
@@ -315,7 +321,7 @@ _SUBMITTED: Final = _Shape(
         "responseUrl": ("response_url", _text),
         "statusUrl": ("status_url", _text),
         "cancelUrl": ("cancel_url", _text),
-        "creditsCharged": ("credits_charged", _whole),
+        "creditsCharged": ("credits_charged", _amount),
         "idempotentReplay": ("idempotent_replay", _truth),
     },
 )
@@ -331,15 +337,15 @@ _TASK: Final = _Shape(
         "output": ("output", _output),
         "createdAt": ("created_at", _time),
         "completedAt": ("completed_at", _time),
-        "creditsCharged": ("credits_charged", _whole),
-        "creditsRefunded": ("credits_refunded", _whole),
+        "creditsCharged": ("credits_charged", _amount),
+        "creditsRefunded": ("credits_refunded", _amount),
         "listValueCents": ("list_value_cents", _whole),
         "idempotencyKey": ("idempotency_key", _text),
     },
 )
 _QUOTE: Final = _Shape(
     Quote,
-    required={"model": ("model", _text), "credits": ("credits", _whole)},
+    required={"model": ("model", _text), "credits": ("credits", _amount)},
     optional={
         "listPriceUsd": ("list_price_usd", _number),
         "usdPerCredit": ("usd_per_credit", _number),

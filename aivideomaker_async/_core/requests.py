@@ -14,6 +14,7 @@ from attrs import AttrsInstance, field, fields, frozen
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
+from .. import _checks
 from .._rules import replace_long_texts
 from ..errors import ConfigurationError
 from ..images import ImageInput
@@ -31,6 +32,7 @@ __all__ = [
     "cancel",
     "check_task_id",
     "generate",
+    "generate_path",
     "images_of",
     "is_task_id",
     "list_tasks",
@@ -155,11 +157,21 @@ def generate(
     headers = {"Idempotency-Key": _check_key(idempotency_key)}
     secrets = {} if webhook_url is None else {"webhookUrl": _check_webhook(webhook_url)}
     if max_credits is not None:
-        headers["X-Max-Credits"] = _check_credits(max_credits)
-    path = f"{_API}/generate/{_segment(model)}"
+        headers["X-Max-Credits"] = str(_checks.credits_("max_credits", max_credits))
     return Request(
-        method="POST", path=path, kind=Kind.SUBMIT, headers=headers, secrets=secrets, body=body, about="endpoint"
+        method="POST",
+        path=generate_path(model),
+        kind=Kind.SUBMIT,
+        headers=headers,
+        secrets=secrets,
+        body=body,
+        about="endpoint",
     )
+
+
+def generate_path(model: str) -> str:
+    """Where tasks of a model are submitted."""
+    return f"{_API}/generate/{_segment(model)}"
 
 
 def check_task_id(task_id: object) -> str:
@@ -231,12 +243,6 @@ def _has_host(url: str) -> bool:
         return bool(urlsplit(url).hostname)
     except ValueError:
         return False
-
-
-def _check_credits(credits_: object) -> str:
-    if not isinstance(credits_, int) or isinstance(credits_, bool) or credits_ < 0:
-        raise ConfigurationError(f"max_credits={credits_!r}: must be a whole number of credits, 0 or more")
-    return str(credits_)
 
 
 # --- specs to bodies -----------------------------------------------------------------------------

@@ -243,6 +243,11 @@ class Crowd:
         return Reply(body=b"x")
 
 
+def is_younger(arrival: Arrival) -> bool:
+    """Whether a request is for what a service of the 2026-03 revision does not have."""
+    return arrival.path == "/api/v1/account" or arrival.path.startswith("/api/v1/quote/")
+
+
 def submitted(task_id: str = "ck1") -> Reply:
     """The answer to a submit, of the 2026-03 revision."""
     base = f"https://aivideomaker.ai/api/v1/tasks/{task_id}"

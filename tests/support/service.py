@@ -11,7 +11,17 @@ from typing import Any
 
 from aivideomaker_async import AIVideoMaker, RateLimiter
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Action, Arrival, Handler, Reply, ScriptedService, row, scripted, submitted
+from tests.support.scripted import (
+    Action,
+    Arrival,
+    Handler,
+    Reply,
+    ScriptedService,
+    is_younger,
+    row,
+    scripted,
+    submitted,
+)
 
 STEPS = ((0.0, "SUBMITTED"), (20.0, "PROGRESS"), (120.0, "COMPLETED"))
 """What a task usually goes through: the seconds from its submit on, and the status."""
@@ -43,6 +53,8 @@ class Service:
     def __call__(self, arrival: Arrival) -> Action:
         if (action := self.override(arrival)) is not None:
             return action
+        if is_younger(arrival):
+            return Reply(404, {"status": "FAILED", "message": "Not found"})
         if arrival.method == "POST":
             self.created += 1
             task_id = f"ck{self.created}"

@@ -11,7 +11,16 @@ from typing import Any
 
 from aivideomaker_async import AIVideoMaker, RateLimiter
 from tests.support.leaks import assert_nothing_held
-from tests.support.scripted import Action, Arrival, Drop, Reply, ScriptedService, scripted, submitted
+from tests.support.scripted import (
+    Action,
+    Arrival,
+    Drop,
+    Reply,
+    ScriptedService,
+    is_younger,
+    scripted,
+    submitted,
+)
 
 START = datetime(2026, 3, 19, 8, tzinfo=UTC)
 
@@ -55,6 +64,8 @@ class Shop:
     async def __call__(self, arrival: Arrival) -> Action:
         if (action := self.override(arrival)) is not None:
             return action
+        if is_younger(arrival):
+            return Reply(404, {"status": "FAILED", "message": "Not found"})
         if arrival.method == "POST":
             return await self._sell(arrival)
         if arrival.path.endswith("/tasks"):

@@ -1,0 +1,68 @@
+"""Which models the account has, as far as the service tells, and a word to who asks for another."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from ._core import answers, requests
+from .errors import AIVideoMakerError
+from .secrecy import one_line
+from .session import Session
+from .tasks import Account
+
+__all__ = ["Catalogue"]
+
+logger: Final = logging.getLogger(__name__)
+
+PERHAPS_RETIRED: Final = frozenset({"lv"})
+"""Models that the service once documented and no longer names among those it supports."""
+
+LOOK_TIMEOUT: Final = 5.0
+"""Seconds for the look into the account before one of them is submitted."""
+
+
+class Catalogue:
+    """What the account of a client has.
+
+    Args:
+        session: how to ask.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._supported: frozenset[str] = frozenset()
+        self._has_looked = False
+        self._told: set[str] = set()
+
+    async def account(self, *, timeout: float | None) -> Account:
+        """Ask for the account.
+
+        Raises:
+            AIVideoMakerError: as `Session.call`. `EndpointNotFound` where the service does not tell.
+        """
+        account = await self._session.call(
+            requests.account(), answers.account, expected="currentBalance", timeout=timeout
+        )
+        self._supported, self._has_looked = frozenset(account.supported_models), True
+        return account
+
+    async def warn_of(self, model: str) -> None:
+        """Say so, once, when the account does not name this model. It may be submitted all the same.
+
+        The account is asked for models that may be retired; for others it is used where it is known anyway.
+        """
+        if model in PERHAPS_RETIRED and not self._has_looked:
+            self._has_looked = True
+            try:
+                await self.account(timeout=LOOK_TIMEOUT)
+            except AIVideoMakerError as error:
+                logger.debug("which models the account has is not known: %s", error)
+        if self._supported and model not in self._supported and model not in self._told:
+            self._told.add(model)
+            named = ", ".join(sorted(self._supported))
+            logger.warning(
+                "the account does not name the model %s among those it supports (%s): the service may refuse it",
+                one_line(model),
+                one_line(named),
+            )

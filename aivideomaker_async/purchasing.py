@@ -1,0 +1,224 @@
+"""What a submit will cost, and whether that may be spent. Decided before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from ._core import answers, requests
+from ._core.data_uri import Body
+from .accounts import Account, account_of
+from .budget import Budget, Reservation
+from .errors import APIError, BudgetExceeded, ConfigurationError, EndpointNotFound, UnknownPrice
+from .pricing import Price, PriceTable
+from .secrecy import shorten
+from .session import Session
+from .specs import OtherModel, VideoSpec
+from .submitting import Bought
+from .tasks import Quote
+
+__all__ = ["Cashier", "Pricer"]
+
+logger: Final = logging.getLogger(__name__)
+
+WITHOUT_QUOTES: Final = 600.0
+"""Seconds for which a service that has no quotes for a model is not asked for one again."""
+
+MOST_MODELS: Final = 1000
+"""Models of which it is remembered that there are no quotes."""
+
+MOST_RESERVED: Final = 10_000
+"""Reservations of submits whose outcome is unknown."""
+
+METHOD_NOT_ALLOWED: Final = 405
+
+
+class Pricer:
+    """Tells prices: the service's quotes, or where it has none, a table's estimates.
+
+    Args:
+        session: how to ask.
+        prices: the table; None for the one of the revision that has no quotes, or for younger models of the next.
+    """
+
+    def __init__(self, session: Session, prices: PriceTable | None) -> None:
+        self._session = session
+        if not isinstance(prices, PriceTable | None):
+            raise ConfigurationError(f"prices={shorten(repr(prices))}: must be a PriceTable or None")
+        self._prices = prices
+        self._ask_again_at: dict[str, float] = {}
+
+    async def quote(self, model: str, body: Body, *, timeout: float | None) -> Quote:
+        """The service's own answer.
+
+        Raises:
+            AIVideoMakerError: as `Session.call`. `EndpointNotFound` where the service has no quotes.
+        """
+        request = requests.quote_price(model, body)
+        return await self._session.call(request, answers.quote, expected="credits", timeout=timeout)
+
+    async def price(self, spec: VideoSpec | OtherModel, body: Body, *, timeout: float | None) -> Price:
+        """What `spec` costs.
+
+        Raises:
+            UnknownPrice: the service has no quotes, and the table no price.
+            AIVideoMakerError: the service refuses to tell, or cannot be asked.
+        """
+        now = asyncio.get_running_loop().time()
+        if now >= self._ask_again_at.get(spec.model, now):
+            try:
+                quote = await self.quote(spec.model, body, timeout=timeout)
+            except APIError as error:
+                if not isinstance(error, EndpointNotFound) and error.status != METHOD_NOT_ALLOWED:
+                    raise
+                logger.debug("no quotes for %s: %s", shorten(spec.model), error)
+                self._remember(spec.model, now + WITHOUT_QUOTES)
+            else:
+                return Price(credits=quote.credits, quote=quote)
+        return Price(credits=spec.credits(self._prices), table=self._prices)
+
+    def _remember(self, model: str, until: float) -> None:
+        self._ask_again_at[model] = until
+        if len(self._ask_again_at) > MOST_MODELS:
+            del self._ask_again_at[next(iter(self._ask_again_at))]
+
+
+class Cashier:
+    """Makes sure that submits keep to their budgets.
+
+    Args:
+        session: whose submits they are.
+        pricer: what they cost.
+        budget: what all of them have to keep to; None for nothing.
+    """
+
+    def __init__(self, session: Session, pricer: Pricer, budget: Budget | None) -> None:
+        self._pricer = pricer
+        self._budgets = () if budget is None else (_checked(budget),)
+        self._account: Account = account_of(session.settings.base_url, session.settings.key)
+
+    def budgets(self, budget: Budget | None) -> Sequence[Budget]:
+        """The budgets that a submit has to keep to: the client's, and one of its own."""
+        return self._budgets if budget is None or budget in self._budgets else (*self._budgets, _checked(budget))
+
+    async def reserve(
+        self,
+        spec: VideoSpec | OtherModel,
+        body: Body,
+        key: str,
+        *,
+        budgets: Sequence[Budget],
+        max_credits: int | None,
+        timeout: float,
+    ) -> tuple[Reservation, int | None]:
+        """Reserve what a submit will cost.
+
+        Args:
+            spec: what is to be submitted.
+            body: the same as it will travel.
+            key: its idempotency key.
+            budgets: what it has to keep to.
+            max_credits: what it may cost; None for any price.
+            timeout: seconds to ask for the price.
+
+        Returns:
+            The reservation, and the credits that the service may charge at most; None for any number.
+
+        Raises:
+            BudgetExceeded: it costs more, or its price cannot be known.
+            AIVideoMakerError: the service refuses to tell the price, or cannot be asked.
+        """
+        if not budgets and max_credits is None:
+            return Reservation(), None
+        if (known := self._already(key)) is not None:
+            return known, max_credits
+        for budget in budgets:
+            if not budget.remaining:
+                raise _exceeded(spec, f"nothing is left of the {_told(budget)}", None, 0)
+        try:
+            price = await self._pricer.price(spec, body, timeout=timeout)
+        except UnknownPrice as error:
+            raise _exceeded(spec, f"the price cannot be known: {error}", None, max_credits) from error
+        if max_credits is not None and price.credits > max_credits:
+            raise _exceeded(spec, f"{_costs(price)}, more than max_credits={max_credits}", price.credits, max_credits)
+        reservation = Reservation.of(budgets, price.credits)
+        if isinstance(reservation, Budget):
+            left = reservation.remaining
+            reason = f"{_costs(price)}, and {left} are left of the {_told(reservation)}"
+            raise _exceeded(spec, reason, price.credits, left)
+        # Should the price rise on the way, the service refuses.
+        return reservation, price.credits if budgets else max_credits
+
+    def _already(self, key: str) -> Reservation | None:
+        """What is reserved for a submit that was made before, and that is only followed up."""
+        with self._account.lock:
+            if self._account.ledger.bought_with(key) is not None:
+                return Reservation()
+            return self._account.reservations.pop(key, None)
+
+    def bought(self, key: str, reservation: Reservation, bought: Bought) -> None:
+        """A submit has its task."""
+        for one in {reservation, self._taken(key) or reservation}:
+            if bought.is_new:
+                one.settle(_charged(bought))
+            else:
+                one.release()
+
+    def failed(self, key: str, reservation: Reservation, *, is_unsettled: bool) -> None:
+        """A submit has ended without a task, or nobody knows."""
+        if not is_unsettled:
+            reservation.release()
+            return
+        with self._account.lock:
+            self._account.reservations[key] = reservation
+            if len(self._account.reservations) > MOST_RESERVED:
+                del self._account.reservations[next(iter(self._account.reservations))]
+
+    def settled(self, key: str, bought: Bought | None) -> Reservation:
+        """Somebody has found out what became of a submit. Returns what was reserved for it."""
+        reservation = self._taken(key) or Reservation()
+        if bought is None:
+            reservation.release()
+        else:
+            reservation.settle(_charged(bought))
+        return reservation
+
+    def _taken(self, key: str) -> Reservation | None:
+        with self._account.lock:
+            return self._account.reservations.pop(key, None)
+
+
+def _checked(budget: object) -> Budget:
+    if not isinstance(budget, Budget):
+        raise ConfigurationError(f"budget={shorten(repr(budget))}: must be a Budget(credits=...) or None")
+    return budget
+
+
+def _charged(bought: Bought) -> int | None:
+    told = bought.answer.credits_charged
+    # A replay charges nothing again, and some say so of the task that was paid.
+    return None if bought.answer.idempotent_replay and not told else told
+
+
+def _costs(price: Price) -> str:
+    by = "the service's quote" if price.quote is not None else "the price table"
+    return f"it costs {price.credits} credits by {by}"
+
+
+def _told(budget: Budget) -> str:
+    return f"budget of {budget.credits} credits ({budget.spent} spent, {budget.reserved} reserved)"
+
+
+def _exceeded(spec: VideoSpec | OtherModel, reason: str, credits_: int | None, allowed: int | None) -> BudgetExceeded:
+    request = requests.generate_path(spec.model)
+    return BudgetExceeded(
+        f"{reason}; nothing was sent",
+        status=422,
+        method="POST",
+        path=shorten(request),
+        code="BUDGET_EXCEEDED",
+        credits=credits_,
+        allowed=allowed,
+    )
