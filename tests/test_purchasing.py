@@ -1,0 +1,456 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from datetime import date
+from typing import Any
+
+import pytest
+
+from aivideomaker_async import (
+    PRICES_2026_03,
+    AIVideoMaker,
+    APIError,
+    AuthenticationFailed,
+    Budget,
+    BudgetExceeded,
+    ConfigurationError,
+    InvalidRequest,
+    PriceTable,
+    RateLimiter,
+    RetryPolicy,
+    Seedance20,
+    ServerError,
+    SpecLike,
+    SubmitOutcomeUnknown,
+    TaskFailed,
+    TextToVideo,
+    TransportError,
+    UnknownPrice,
+    Wan27,
+)
+from tests.support.cancelling import cancel_everywhere
+from tests.support.market import Market
+from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, submitted
+from tests.support.shop import Lost, buying
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+def spec(text: str = "a fox") -> TextToVideo:
+    return TextToVideo(prompt=text, aspect_ratio="1:1", duration=5)
+
+
+def priced(credits_: int, text: str = "") -> TextToVideo:
+    return spec(f"{credits_} credits {text}".strip())
+
+
+SEEDANCE = Seedance20(prompt="a fox", duration=4, resolution="480p", aspect_ratio="1:1")
+
+
+# --- prices ------------------------------------------------------------------------------------------
+
+
+async def test_the_price_is_the_services_quote() -> None:
+    async with buying(Market()) as (_, client):
+        price = await client.price(priced(7))
+        assert (price.credits, price.usd, price.table) == (7, 0.07, None)
+        assert price.quote is not None and price.quote == await client.quote(priced(7))
+        assert (price.quote.current_balance, price.quote.affordable, price.quote.billable) == (500, True, False)
+        assert (await client.price(("brand-new", {"prompt": "3 credits"}))).credits == 3
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_without_quotes_the_price_is_a_table_s(status: int) -> None:
+    """The service is asked once in ten minutes for each model."""
+    market = Market(quotes=False)
+    if status == 405:
+        market.override = lambda arrival: Reply(405) if "/quote/" in arrival.path else None
+    async with buying(market) as (service, client):
+        price = await client.price(spec())
+        assert (price.credits, price.quote) == (5, None)
+        assert (await client.price(("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": "8"}))).credits == 8
+        assert (await client.price(Wan27(prompt="a", duration=5))).credits == 50
+        assert len(service.arrivals) == 2
+        await asyncio.sleep(601)
+        market.quotes, market.override = True, lambda _: None
+        assert (await client.price(priced(7))).credits == 7
+        market.quotes = False
+        unknowns: list[SpecLike] = [SEEDANCE, ("brand-new", {})]
+        for unknown in unknowns:
+            with pytest.raises(UnknownPrice):
+                await client.price(unknown)
+
+
+async def test_a_table_of_one_s_own_is_used_where_there_are_no_quotes() -> None:
+    mine = PriceTable(revision="mine", published=date(2026, 11, 1), source="an invoice", per_second={"t2v": 2})
+    async with buying(Market(quotes=False), prices=mine) as (_, client):
+        price = await client.price(spec())
+        assert (price.credits, price.table) == (10, mine)
+    for wrong in (5, {"t2v": 3}, "2026-03"):
+        with pytest.raises(ConfigurationError, match="must be a PriceTable"):
+            async with buying(Market(), prices=wrong):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Reply(400, {"errorCode": "INVALID_PAYLOAD", "message": "duration must be 5 or 8"}), InvalidRequest),
+        (Reply(401), AuthenticationFailed),
+        (Reply(500), ServerError),
+        (Drop(), TransportError),
+        (Hang(), TransportError),
+        (Reply(200, {"model": "t2v", "credits": -5}), TransportError),
+        (Reply(200, {"model": "t2v", "credits": 2.5}), TransportError),
+        (Reply(200, {"status": "FAILED", "message": "No"}), APIError),
+    ],
+    ids=repr,
+)
+async def test_with_a_limit_nothing_is_sent_while_the_price_cannot_be_had(
+    answer: Action, error: type[Exception]
+) -> None:
+    """A guess is no price. Without a limit nobody asks."""
+    market = Market()
+    market.override = lambda arrival: answer if "/quote/" in arrival.path else None
+    budget = Budget(100)
+    async with buying(market, timeout=1.0) as (_, client):
+        for limits in ({"max_credits": 1000}, {"budget": budget}):
+            with pytest.raises(error):
+                await client.submit(spec(), **limits)
+        assert market.sold == []
+        assert (budget.spent, budget.reserved) == (0, 0)
+        await client.submit(spec())
+    assert len(market.sold) == 1
+
+
+# --- max_credits -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+async def test_what_costs_more_than_it_may_is_not_sent(quotes: bool) -> None:
+    market = Market(quotes=quotes)
+    market.price = 5
+    async with buying(market) as (service, client):
+        with pytest.raises(BudgetExceeded) as caught:
+            await client.submit(spec(), max_credits=4)
+        error = caught.value
+        assert (error.credits, error.allowed, error.status, error.code) == (5, 4, 422, "BUDGET_EXCEEDED")
+        by = "the service's quote" if quotes else "the price table"
+        assert str(error) == (
+            f"POST /api/v1/generate/t2v: 422 BUDGET_EXCEEDED: it costs 5 credits by {by}, more than max_credits=4; "
+            "nothing was sent"
+        )
+        assert not any("/generate/" in arrival.path for arrival in service.arrivals)
+        await client.submit(spec(), max_credits=5)
+    assert service.arrivals[-1].headers["x-max-credits"] == "5"
+
+
+async def test_a_price_that_cannot_be_known_is_too_high() -> None:
+    """Whatever the limit: the service has no quotes, and no table has it."""
+    market = Market(quotes=False)
+    async with buying(market) as (_, client):
+        for unknown in (SEEDANCE, ("brand-new", {"prompt": "a"})):
+            with pytest.raises(BudgetExceeded, match="the price cannot be known") as caught:
+                await client.generate(unknown, max_credits=1_000_000)
+            assert (caught.value.credits, caught.value.allowed) == (None, 1_000_000)
+            assert isinstance(caught.value.__cause__, UnknownPrice)
+        assert market.sold == []
+        await client.submit(SEEDANCE)
+
+
+async def test_the_service_may_refuse_what_the_quote_allowed() -> None:
+    """Prices rise on the way. Nothing is charged, and the budget has its credits back."""
+    market = Market()
+    answers = iter([5, 50])
+    market.price_of = lambda body: next(answers)  # type: ignore[method-assign]
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        with pytest.raises(BudgetExceeded) as caught:
+            await client.submit(spec(), budget=budget)
+    assert (caught.value.credits, caught.value.message) == (None, "The price is above X-Max-Credits")
+    assert market.refused[0].headers["x-max-credits"] == "5"
+    assert budget.remaining == 100
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "5", True])
+async def test_a_limit_that_is_no_number_of_credits_is_refused_before_anything_is_asked(wrong: Any) -> None:
+    async with buying(Market()) as (service, client):
+        with pytest.raises(ConfigurationError, match=r"max_credits=.*must be a whole number of credits"):
+            await client.submit(spec(), max_credits=wrong)
+        assert service.arrivals == []
+
+
+# --- budgets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [100, "100", {"credits": 5}])
+async def test_a_budget_is_a_budget(wrong: Any) -> None:
+    async with buying(Market()) as (service, client):
+        for use in (client.submit(spec(), budget=wrong), client.generate(spec(), budget=wrong)):
+            with pytest.raises(ConfigurationError, match=r"budget=.*must be a Budget"):
+                await use
+        with pytest.raises(ConfigurationError, match="must be a Budget"):
+            client.generate_many([spec()], budget=wrong)
+        assert service.arrivals == []
+    with pytest.raises(ConfigurationError, match="must be a Budget"):
+        async with buying(Market(), budget=wrong):
+            pass
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("quotes", [True, False])
+@pytest.mark.parametrize("max_active", [1, 4, 20])
+async def test_many_keep_to_their_budget(quotes: bool, tells: bool, max_active: int) -> None:
+    """As many as it pays for; the others say so, and nothing of them is sent."""
+    market = Market(quotes=quotes, tells=tells)
+    market.price = 5
+    budget = Budget(22)
+    async with buying(market) as (_, client):
+        many = client.generate_many([spec(str(number)) for number in range(10)], max_active=max_active, budget=budget)
+        outcomes = [outcome async for outcome in many]
+    assert sorted(outcome.index for outcome in outcomes) == list(range(10))
+    refused = [outcome for outcome in outcomes if outcome.error is not None]
+    assert len(market.sold) == len([outcome for outcome in outcomes if outcome.video is not None]) == 4
+    assert all(isinstance(outcome.error, BudgetExceeded) and outcome.task is None for outcome in refused)
+    assert (budget.spent, budget.reserved, budget.remaining) == (20, 0, 2)
+
+
+async def test_an_exhausted_budget_asks_for_no_prices() -> None:
+    market = Market()
+    async with buying(market) as (service, client):
+        outcomes = [
+            outcome async for outcome in client.generate_many([priced(10)] * 50, max_active=1, budget=Budget(10))
+        ]
+    assert sum("/quote/" in arrival.path for arrival in service.arrivals) == 1
+    assert "nothing is left of the budget of 10 credits (10 spent, 0 reserved)" in str(outcomes[-1].error)
+
+
+async def test_what_fits_goes_on_after_what_does_not() -> None:
+    """Each is looked at by itself."""
+    async with buying(Market()) as (_, client):
+        specs = [priced(6), priced(6), priced(4), priced(1)]
+        outcomes = [outcome async for outcome in client.generate_many(specs, max_active=1, budget=Budget(10))]
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True, False]
+    assert "it costs 6 credits by the service's quote, and 4 are left" in str(outcomes[1].error)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_credits_of_failed_tasks_are_spent_again(tells: bool) -> None:
+    """As the service gives them back in full."""
+    market = Market(tells=tells)
+    budget = Budget(10)
+    async with buying(market) as (_, client):
+        specs = [priced(10, "[fail]"), priced(10, "[fail] again"), priced(10), priced(10)]
+        outcomes = [outcome async for outcome in client.generate_many(specs, max_active=1, budget=budget)]
+    kinds = [type(outcome.error) for outcome in outcomes]
+    assert kinds == [TaskFailed, TaskFailed, type(None), BudgetExceeded]
+    assert budget.spent == 10
+
+
+async def test_a_cancelled_task_gives_its_credits_back() -> None:
+    market = Market()
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (_, client):
+        task = await client.submit(priced(10))
+        assert budget.remaining == 0
+        assert (await task.cancel()).cancelled
+        assert (budget.spent, budget.remaining) == (0, 10)
+
+
+async def test_the_client_s_budget_holds_for_all_its_submits() -> None:
+    """Beside one of their own: the smaller decides."""
+    market = Market()
+    market.price = 10
+    whole, part = Budget(30), Budget(10)
+    async with buying(market, budget=whole) as (_, client):
+        await client.submit(spec(), budget=part)
+        with pytest.raises(BudgetExceeded, match="budget of 10 credits"):
+            await client.submit(spec(), budget=part)
+        await client.generate(spec(), budget=whole)
+        outcomes = [outcome async for outcome in client.generate_many([spec()] * 3)]
+    assert sorted(str(type(outcome.error).__name__) for outcome in outcomes) == [
+        "BudgetExceeded",
+        "BudgetExceeded",
+        "NoneType",
+    ]
+    assert (whole.spent, part.spent, len(market.sold)) == (30, 10, 3)
+
+
+async def test_two_clients_may_share_a_budget() -> None:
+    market = Market()
+    market.price = 10
+    budget = Budget(50)
+    async with buying(market, budget=budget) as (service, client):
+        async with buying(market, budget=budget) as (_, other):
+            buy = [one.submit(spec()) for one in (client, other) for _ in range(10)]
+            found = await asyncio.gather(*buy, return_exceptions=True)
+    assert sum(isinstance(one, BudgetExceeded) for one in found) == 15
+    assert (len(market.sold), budget.spent) == (5, 50)
+    assert service.arrivals
+
+
+async def test_what_the_service_charges_is_what_counts() -> None:
+    """Not what was expected."""
+    market = Market(quotes=False)
+    market.price = 3
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        task = await client.submit(spec(), budget=budget)
+        assert (task.submitted and task.submitted.credits_charged, budget.spent) == (3, 3)
+
+
+async def test_a_row_tells_what_an_answer_did_not() -> None:
+    """A 2026-03 answer to the submit; the details know better."""
+    market = Market(quotes=False, tells=False)
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        task = await client.submit(spec(), budget=budget)
+        assert budget.spent == 5
+        market.tells, market.price = True, 4
+        await task.details()
+        assert budget.spent == 4
+
+
+@pytest.mark.parametrize("reply", [Reply(402), Reply(400), Reply(422, {"errorCode": "CONTENT_REJECTED"})], ids=repr)
+async def test_a_refused_submit_gives_its_reservation_back(reply: Reply) -> None:
+    budget = Budget(10)
+    async with buying(Market(reply)) as (_, client):
+        with pytest.raises(APIError):
+            await client.submit(priced(10), budget=budget)
+        assert budget.remaining == 10
+        await client.submit(priced(10), budget=budget)
+
+
+# --- lost answers, keys, cancellation ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_lost_answer_is_paid_once(acted: bool, tells: bool) -> None:
+    market = Market(Lost(acted), tells=tells)
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        await client.submit(priced(10), budget=budget)
+    assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+def never_listed(market: Market) -> None:
+    market.override = lambda arrival: Drop() if arrival.path.endswith("/tasks") else None
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_an_unknown_outcome_keeps_its_reservation_until_it_is_known(acted: bool) -> None:
+    """Then it is settled, or released."""
+    market = Market(Lost(acted))
+    market.lasts = 1e6
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), budget=budget)
+        assert (budget.spent, budget.reserved) == (0, 10)
+        market.override = lambda _: None
+        task = await client.reconcile(caught.value)
+        assert (task is not None) == acted
+        assert (budget.spent, budget.reserved) == (10 if acted else 0, 0)
+        if task is not None:
+            await task.cancel()
+            assert budget.spent == 0
+
+
+async def test_another_client_settles_the_reservation_as_well() -> None:
+    """Of the same process, by the error or a copy of it."""
+    market = Market(Lost(acted=True))
+    budget = Budget(100)
+    async with buying(market, budget=budget) as (service, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10))
+        error = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as other:
+            assert other.settle(error, "ck1") is not None
+        assert (budget.spent, budget.reserved) == (10, 0)
+
+
+async def test_following_up_a_lost_submit_reserves_nothing_more() -> None:
+    """The same key again: it is the same purchase."""
+    market = Market(Lost(acted=True))
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown):
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        market.override = lambda _: None
+        for _ in range(3):
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+async def test_a_replay_costs_nothing() -> None:
+    """Another process has bought it: its budget has paid."""
+    market = Market()
+    budget = Budget(10)
+    async with buying(market) as (service, client):
+        market.faults = [Reply(body={**submitted("ck9").body, "creditsCharged": 10, "idempotentReplay": True})]  # type: ignore[dict-item]
+        await client.submit(priced(10), idempotency_key="order-number-2", budget=budget)
+        assert (budget.spent, budget.remaining) == (0, 10)
+        assert service.arrivals[-1].headers["idempotency-key"] == "order-number-2"
+
+
+async def test_a_replay_of_one_s_own_lost_submit_is_paid() -> None:
+    """The first answer was lost, the second tells that nothing is charged again."""
+    market = Market(Lost(acted=False))
+    told: dict[str, Any] = {**submitted("ck1").body, "creditsCharged": 0, "idempotentReplay": True}  # type: ignore[dict-item]
+    market.faults.append(Reply(body=told))
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        await client.submit(priced(10), budget=budget)
+    assert budget.spent == 10
+
+
+async def test_a_submit_that_is_cancelled_anywhere_holds_only_what_it_may_have_bought() -> None:
+    """A reservation stays exactly while it is not known whether there is a task."""
+    market = Market()
+    market.answer_after = 0.3
+    budget = Budget(10**6)
+    unknown = 0
+    async with buying(market, retries=RetryPolicy(grace=1.0)) as (_, client):
+
+        async def check() -> None:
+            nonlocal unknown
+            unknown += len(client.unsettled())
+            assert budget.reserved == 10 * len(client.unsettled())
+            for error in client.unsettled():
+                await client.reconcile(error)
+            assert (budget.reserved, budget.spent) == (0, 10 * len(market.sold))
+
+        await cancel_everywhere(lambda: client.submit(priced(10), budget=budget), check, at_least=20)
+    assert unknown
+
+
+async def test_the_call_s_time_is_that_of_the_question_too(caplog: pytest.LogCaptureFixture) -> None:
+    """A quote that takes all of it leaves none for the submit."""
+    caplog.set_level(logging.INFO)
+    market = Market()
+
+    def slow(arrival: Arrival) -> Action | None:
+        return Reply(503, delay=2.0) if "/quote/" in arrival.path else None
+
+    market.override = slow
+    async with buying(market) as (_, client):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises((ServerError, TransportError)):
+            await client.submit(spec(), max_credits=100, timeout=5.0)
+        assert asyncio.get_running_loop().time() - began <= 5.5
+    assert market.sold == []
+
+
+def test_the_default_table_is_that_of_the_service_without_quotes() -> None:
+    assert spec().credits() == spec().credits(PRICES_2026_03) == 5
