@@ -652,7 +652,7 @@ class AIVideoMaker:
                 is_callers_key=key.is_callers,
             )
         except BaseException:
-            self._cashier.failed(key.text, reservation, is_unsettled=self._submitter.is_unsettled(key.text))
+            self._cashier.failed(key.text, reservation)
             raise
         self._cashier.bought(key.text, reservation, bought)
         logger.info("submitted %s as task %s", spec.model, one_line(bought.answer.task_id))

@@ -160,21 +160,26 @@ class Cashier:
 
     def bought(self, key: str, reservation: Reservation, bought: Bought) -> None:
         """A submit has its task."""
-        for one in {reservation, self._taken(key) or reservation}:
-            if bought.is_new:
-                one.settle(_charged(bought))
-            else:
-                one.release()
-
-    def failed(self, key: str, reservation: Reservation, *, is_unsettled: bool) -> None:
-        """A submit has ended without a task, or nobody knows."""
-        if not is_unsettled:
+        earlier = self._taken(key) or Reservation()
+        if reservation.is_empty:
+            reservation, earlier = earlier, reservation
+        # It is one purchase, whoever has reserved for it.
+        earlier.release()
+        if bought.is_new:
+            reservation.settle(_charged(bought))
+        else:
             reservation.release()
-            return
+
+    def failed(self, key: str, reservation: Reservation) -> None:
+        """A submit has ended without a task, or nobody knows."""
         with self._account.lock:
-            self._account.reservations[key] = reservation
-            if len(self._account.reservations) > MOST_RESERVED:
-                del self._account.reservations[next(iter(self._account.reservations))]
+            kept = None
+            if self._account.ledger.open_with(key) is not None and not reservation.is_empty:
+                kept = self._account.reservations.setdefault(key, reservation)
+                if len(self._account.reservations) > MOST_RESERVED:
+                    del self._account.reservations[next(iter(self._account.reservations))]
+        if kept is not reservation:
+            reservation.release()
 
     def settled(self, key: str, bought: Bought | None) -> Reservation:
         """Somebody has found out what became of a submit. Returns what was reserved for it."""

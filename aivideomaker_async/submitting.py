@@ -123,10 +123,6 @@ class Submitter:
         # Another client may have settled it meanwhile.
         return [item.error for item in self._unsettled.values() if item.submit.state is not State.DONE]
 
-    def is_unsettled(self, key: str) -> bool:
-        """Whether nobody knows what became of the submit with this key."""
-        return key in self._unsettled
-
     def is_under_way(self, key: str) -> bool:
         """Whether any of the submit with this key may have arrived, and it is not settled."""
         if key not in self._at_work:

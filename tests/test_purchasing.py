@@ -379,6 +379,40 @@ async def test_another_client_settles_the_reservation_as_well() -> None:
         assert (budget.spent, budget.reserved) == (10, 0)
 
 
+async def test_a_failed_follow_up_by_another_client_releases_nothing() -> None:
+    """What became of the submit is as unknown as before."""
+    market = Market(Lost(acted=True))
+    market.lasts = 1e6
+    budget = Budget(100)
+    async with buying(market, budget=budget) as (service, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(), budget=budget) as other:
+            with pytest.raises(SubmitOutcomeUnknown):
+                await other.submit(priced(10), idempotency_key="order-number-1", timeout=1.0)
+            assert (budget.spent, budget.reserved) == (0, 10)
+        market.override = lambda _: None
+        await client.reconcile(caught.value)
+        assert (budget.spent, budget.reserved) == (10, 0)
+
+
+async def test_the_same_purchase_by_two_at_once_is_paid_once() -> None:
+    """Also when the second gives up while the first is under way."""
+    market = Market()
+    market.answer_after = 5.0
+    budget = Budget(100)
+    async with buying(market, budget=budget) as (_, client):
+        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        await asyncio.sleep(1)
+        with pytest.raises(TransportError):
+            await client.submit(priced(10), idempotency_key="order-number-1", timeout=1.0)
+        assert budget.spent == 0
+        third = client.submit(priced(10), idempotency_key="order-number-1")
+        assert (await first).id == (await third).id
+        assert (budget.spent, budget.reserved) == (10, 0)
+
+
 async def test_following_up_a_lost_submit_reserves_nothing_more() -> None:
     """The same key again: it is the same purchase."""
     market = Market(Lost(acted=True))

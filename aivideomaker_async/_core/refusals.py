@@ -52,6 +52,7 @@ _NEVER_FOLLOWED: Final = (
     "which is not followed: the API key goes to the configured address alone; "
     "if the service has moved, change the base URL"
 )
+_OVER_BUDGET: Final = re.compile(r"max[\s_-]?credits|budget", re.IGNORECASE)
 _NO_CREDITS: Final = re.compile(r"insufficient\s+credits?", re.IGNORECASE)
 
 
@@ -103,6 +104,8 @@ def _kind(request: Request, status: int, code: str | None, message: str) -> type
     # The 2026-03 revision documents no status for errors; this one is known by its text alone.
     if code is None and _NO_CREDITS.search(message):
         return InsufficientCredits
+    if status == 422 and code is None and "X-Max-Credits" in request.headers and _OVER_BUDGET.search(message):
+        return BudgetExceeded
     if status == 404:
         return TaskNotFound if request.about == "task" else EndpointNotFound
     return _BY_STATUS.get(status, APIError)

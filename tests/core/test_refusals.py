@@ -77,6 +77,27 @@ def test_status_and_code_say_which_error_it_is(status: int, code: str | None, ki
     assert (error.method, error.path) == ("POST", "/api/v1/generate/t2v")
 
 
+LIMITED = requests.generate("t2v", Body((b"{}",)), idempotency_key="12345678", webhook_url=None, max_credits=5)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message", "kind"),
+    [
+        (LIMITED, "Quote of 8 credits is above X-Max-Credits", errors.BudgetExceeded),
+        (LIMITED, "above maxCredits", errors.BudgetExceeded),
+        (LIMITED, "Budget guard exceeded", errors.BudgetExceeded),
+        (LIMITED, "The content was rejected", errors.ContentRejected),
+        # The words of a prompt, perhaps.
+        (SUBMIT, "Rejected: a budget airline", errors.ContentRejected),
+    ],
+)
+def test_a_budget_guard_without_a_code_is_known_by_its_text(
+    request_: Request, message: str, kind: type[APIError]
+) -> None:
+    """Where a limit was sent at all: content that is rejected has the same status."""
+    assert type(refused(422, body(message), request_)) is kind
+
+
 @pytest.mark.parametrize(
     ("request_", "kind"),
     [
