@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
 from ._core import answers, requests
 from .errors import AIVideoMakerError
+from .limiter import Priority
 from .secrecy import one_line
 from .session import Session
 from .tasks import Account
@@ -44,8 +46,19 @@ class Catalogue:
         account = await self._session.call(
             requests.account(), answers.account, expected="currentBalance", timeout=timeout
         )
-        self._supported, self._has_looked = frozenset(account.supported_models), True
+        self._take(account)
         return account
+
+    async def _look(self) -> Account:
+        """Ask once: it is no reason to keep a submit waiting."""
+        async with asyncio.timeout(LOOK_TIMEOUT):
+            permit = await self._session.acquire(Priority.FOREGROUND)
+        return await self._session.ask(
+            requests.account(), answers.account, expected="currentBalance", permit=permit, timeout=LOOK_TIMEOUT
+        )
+
+    def _take(self, account: Account) -> None:
+        self._supported, self._has_looked = frozenset(account.supported_models), True
 
     async def warn_of(self, model: str) -> None:
         """Say so, once, when the account does not name this model. It may be submitted all the same.
@@ -55,8 +68,8 @@ class Catalogue:
         if model in PERHAPS_RETIRED and not self._has_looked:
             self._has_looked = True
             try:
-                await self.account(timeout=LOOK_TIMEOUT)
-            except AIVideoMakerError as error:
+                self._take(await self._look())
+            except (AIVideoMakerError, TimeoutError) as error:
                 logger.debug("which models the account has is not known: %s", error)
         if self._supported and model not in self._supported and model not in self._told:
             self._told.add(model)

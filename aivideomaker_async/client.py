@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
 import time
-import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -20,13 +17,11 @@ from attrs import frozen
 from . import _checks
 from ._core import answers, requests
 from ._core.addresses import is_private_host
-from ._core.durations import video_length
-from ._core.likeness import order
 from ._core.retry import RetryPolicy
 from ._core.task_list import AllTasks
-from .budget import Budget, Reservation
+from .budget import Budget
+from .buying import Buyer
 from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
-from .catalogue import Catalogue
 from .downloads import Downloaded, VideoProgress, download_all
 from .errors import (
     APIError,
@@ -39,16 +34,16 @@ from .errors import (
 from .host_limiter import default_limiter
 from .limiter import Limiter, LimiterStatistics
 from .many import GenerateMany
-from .media import LARGEST_IMAGE, load_body, load_request
+from .media import LARGEST_IMAGE, load_body
 from .observer import Observer
 from .pricing import Price, PriceTable
-from .purchasing import Cashier, Pricer
 from .record import Record
+from .records import HintTarget, Records
 from .secrecy import Secret, one_line
 from .session import Session, Settings
 from .shared_limiter import SharedRateLimiter
 from .specs import OtherModel, SpecLike, VideoSpec, as_spec
-from .submitting import Bought, IdempotencyKey, Submitter
+from .submitting import IdempotencyKey
 from .tasks import Account, CancelResult, Eta, Quote, TaskDetails, TaskStatus
 from .video import Video
 from .video_task import VideoTask
@@ -65,22 +60,6 @@ __all__ = ["AIVideoMaker", "ClientStatistics"]
 logger: Final = logging.getLogger(__name__)
 
 DEFAULT_BASE_URL: Final = "https://aivideomaker.ai"
-
-
-class HintTarget(Protocol):
-    """What a client knows of a webhook receiver."""
-
-    def bind(self, url: str, task_id: str) -> bool:
-        """A submit with this webhook URL has become this task; returns whether the URL is the receiver's."""
-        ...
-
-    def release(self, task_id: str) -> None:
-        """The task has ended."""
-        ...
-
-    def resolve(self, reference: str) -> None:
-        """Another process has taken a delivery."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -171,8 +150,8 @@ class AIVideoMaker:
         self._session = Session(settings, limiter=limiter, http=http)
         self._observer = Observer(service_time=self._session.service_time)
         self._watcher = TaskWatcher(self._session, self._observer)
-        self._receivers: list[HintTarget] = []
-        self._observer.ended = self._release
+        self._records = Records(self._observer, self._watcher)
+        self._observer.ended = self._records.release
         self._sharing: Sharing | None = None
         if status_board is not None:
             from .sharing import Sharing
@@ -183,14 +162,17 @@ class AIVideoMaker:
                 key=settings.key,
                 watcher=self._watcher,
                 observer=self._observer,
-                record=lambda task_id: self._record(task_id, float("-inf")),
+                record=lambda task_id: self._records.of(task_id),
                 resolve=self._resolve,
             )
-        self._records: weakref.WeakValueDictionary[str, Record] = weakref.WeakValueDictionary()
-        self._submitter = Submitter(self._session, handled=self._records.keys, on_unsettled=on_unsettled)
-        self._pricer = Pricer(self._session, prices)
-        self._cashier = Cashier(self._session, self._pricer, budget)
-        self._catalogue = Catalogue(self._session)
+        self._buyer = Buyer(
+            self._session,
+            self._records,
+            largest_image=self._max_image_size,
+            budget=budget,
+            prices=prices,
+            on_unsettled=on_unsettled,
+        )
         self._session.home.watch_over(self, f"<{type(self).__name__} {url}>", sys._getframe(1))
 
     def __repr__(self) -> str:
@@ -294,7 +276,7 @@ class AIVideoMaker:
         They are those that ended in `SubmitOutcomeUnknown`, and those that were cancelled after any of them was sent.
         `reconcile` settles one. The list can also be had after the client was closed.
         """
-        return self._submitter.unsettled()
+        return self._buyer.submitter.unsettled()
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None = None) -> VideoTask | None:
         """Look again what became of a submit whose answer was lost.
@@ -310,10 +292,10 @@ class AIVideoMaker:
             SubmitOutcomeUnknown: it still cannot be known.
             ConfigurationError: the client cannot be used.
         """
-        loop = self._session.check_usable()
+        self._session.check_usable()
         limit = None if timeout is None else _checks.seconds("timeout", timeout)
-        bought = await self._submitter.reconcile(error, timeout=limit)
-        return self._settled(error, bought, loop.time())
+        record = await self._buyer.reconcile(error, timeout=limit)
+        return None if record is None else VideoTask(self, record)
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
         """Tell what became of a submit, when you have found out by other means. No request is made.
@@ -328,9 +310,9 @@ class AIVideoMaker:
         Raises:
             ConfigurationError: the client cannot be used, or `task_id` can be no id.
         """
-        loop = self._session.check_usable()
-        bought = self._submitter.settle(error, None if task_id is None else requests.check_task_id(task_id))
-        return self._settled(error, bought, loop.time())
+        self._session.check_usable()
+        record = self._buyer.settle(error, None if task_id is None else requests.check_task_id(task_id))
+        return None if record is None else VideoTask(self, record)
 
     async def generate(
         self,
@@ -399,7 +381,7 @@ class AIVideoMaker:
                 id before the long wait.
         """
         check_on_cancel(on_cancel)
-        self._cashier.budgets(budget)
+        self._buyer.cashier.budgets(budget)
         return GenerateMany(
             self,
             specs,
@@ -418,7 +400,7 @@ class AIVideoMaker:
         Raises:
             ConfigurationError: `task_id` can be no id.
         """
-        return VideoTask(self, self._record(requests.check_task_id(task_id), float("-inf")))
+        return VideoTask(self, self._records.of(requests.check_task_id(task_id)))
 
     async def get_task(self, task_id: str, *, timeout: float | None = None) -> TaskDetails:
         """Everything that the service tells about a task.
@@ -433,7 +415,7 @@ class AIVideoMaker:
         """
         request = requests.task(task_id)
         details = await self._session.call(request, answers.task_of(task_id), expected="id", timeout=timeout)
-        self._observe(task_id, details)
+        self._records.observe(task_id, details)
         return details
 
     async def get_status(self, task_id: str, *, timeout: float | None = None) -> TaskStatus:
@@ -449,7 +431,7 @@ class AIVideoMaker:
         """
         request = requests.task_status(task_id)
         status = await self._session.call(request, answers.status, expected="status", timeout=timeout)
-        self._observe(task_id, status)
+        self._records.observe(task_id, status)
         return status
 
     async def list_tasks(self, *, timeout: float | None = None) -> list[TaskDetails]:
@@ -495,7 +477,7 @@ class AIVideoMaker:
             status = await self._status_in_spite_of(error, task_id, timeout)
         else:
             if status == TaskStatus.CANCEL:
-                self._observe(task_id, status)
+                self._records.observe(task_id, status)
             else:
                 status = await self.get_status(task_id, timeout=timeout)
         return CancelResult(task_id=task_id, cancelled=status == TaskStatus.CANCEL, status=status)
@@ -574,7 +556,7 @@ class AIVideoMaker:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return await self._catalogue.account(timeout=timeout)
+        return await self._buyer.catalogue.account(timeout=timeout)
 
     async def quote(self, spec: SpecLike, *, timeout: float | None = None) -> Quote:
         """The price of a spec, as the service computes it; costs nothing (2026-09).
@@ -593,7 +575,7 @@ class AIVideoMaker:
         if isinstance(checked, InvalidSpec):
             raise checked
         body = await load_body(checked, largest=self._max_image_size)
-        return await self._pricer.quote(checked.model, body, timeout=timeout)
+        return await self._buyer.pricer.quote(checked.model, body, timeout=timeout)
 
     async def price(self, spec: SpecLike, *, timeout: float | None = None) -> Price:
         """What a spec costs: the service's quote, or a table's estimate where the service has no quotes.
@@ -612,7 +594,7 @@ class AIVideoMaker:
         if isinstance(checked, InvalidSpec):
             raise checked
         body = await load_body(checked, largest=self._max_image_size)
-        return await self._pricer.price(checked, body, timeout=timeout)
+        return await self._buyer.pricer.price(checked, body, timeout=timeout)
 
     def statistics(self) -> ClientStatistics:
         """What the client is doing at this moment."""
@@ -632,35 +614,9 @@ class AIVideoMaker:
         budget: Budget | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
-        loop = self._session.check_usable()
         limit = self._session.settings.call_timeout if timeout is None else _checks.seconds("timeout", timeout)
-        budgets = self._cashier.budgets(budget)
-        loaded = await load_request(spec, largest=self._max_image_size)
-        # Before anything is asked: a wrong argument is the caller's first news.
-        make = partial(requests.generate, spec.model, loaded.body, idempotency_key=key.text, webhook_url=hook)
-        make(max_credits=max_credits)
-        deadline = loop.time() + limit
-        await self._catalogue.warn_of(spec.model)
-        reservation, at_most = await self._cashier.reserve(
-            spec, loaded.body, key.text, budgets=budgets, max_credits=max_credits, timeout=deadline - loop.time()
-        )
-        try:
-            bought = await self._submitter.submit(
-                make(max_credits=at_most),
-                order(spec.model, loaded.fields),
-                timeout=deadline - loop.time(),
-                is_callers_key=key.is_callers,
-            )
-        except BaseException:
-            self._cashier.failed(key.text, reservation)
-            raise
-        self._cashier.bought(key.text, reservation, bought)
-        logger.info("submitted %s as task %s", spec.model, one_line(bought.answer.task_id))
-        return self._handle(bought, spec.model, _length(spec), hook, loop.time(), reservation)
-
-    def _settled(self, error: SubmitOutcomeUnknown, bought: Bought | None, now: float) -> VideoTask | None:
-        reservation = self._cashier.settled(error.idempotency_key, bought)
-        return None if bought is None else self._handle(bought, error.model, None, None, now, reservation)
+        record = await self._buyer.buy(spec, key, hook=hook, max_credits=max_credits, budget=budget, timeout=limit)
+        return VideoTask(self, record)
 
     async def _unless_cancelled(
         self, submit: Coroutine[Any, Any, VideoTask], key: IdempotencyKey, on_cancel: OnCancel
@@ -668,7 +624,9 @@ class AIVideoMaker:
         if on_cancel == "leave":
             return await submit
         return await submit_or_cancel(
-            submit, lambda: self._submitter.is_under_way(key.text), on_unknown=self._submitter.tell
+            submit,
+            lambda: self._buyer.submitter.is_under_way(key.text),
+            on_unknown=self._buyer.submitter.tell,
         )
 
     # --- for the handles -----------------------------------------------------------------------------
@@ -681,65 +639,17 @@ class AIVideoMaker:
         now = self._session.loop_time()
         return None if now is None else self._observer.eta(record, now)
 
-    def _observe(self, task_id: str, answer: TaskStatus | TaskDetails) -> None:
-        # What one caller hears, everyone who waits for this task hears.
-        record = self._records.get(task_id)
-        if record is None:
-            return
-        now = asyncio.get_running_loop().time()
-        if isinstance(answer, TaskDetails):
-            self._observer.take_details(record, answer, now, alone=True)
-        else:
-            self._observer.take_status(record, answer, now)
-        self._watcher.observed(record)
-
-    def _record(self, task_id: str, since: float) -> Record:
-        record = self._records.get(task_id)
-        if record is None:
-            record = self._records[task_id] = Record(task_id, since)
-        return record
-
-    def _handle(
-        self,
-        bought: Bought,
-        model: str,
-        length: int | None,
-        hook: Secret | None,
-        now: float,
-        reservation: Reservation,
-    ) -> VideoTask:
-        answer, details = bought.answer, bought.details
-        record = self._record(answer.task_id, now)
-        if record.reservation is None and not reservation.is_empty:
-            record.reservation = reservation
-        record.submitted, record.is_fresh = answer, True
-        record.model = model
-        record.length = video_length(details.input) if length is None and details is not None else length
-        self._observer.submitted(record, answer.status, now)
-        if details is not None:
-            self._observe(record.task_id, details)
-        if hook is not None:
-            record.webhook_url = hook
-            for receiver in self._receivers:
-                record.has_webhook |= receiver.bind(hook.reveal(), record.task_id)
-        return VideoTask(self, record)
-
     # --- for webhook receivers, from any thread ------------------------------------------------------
 
     def _add_receiver(self, receiver: HintTarget) -> None:
         home = self._session.home
         if home.closed:
             home.check_usable()
-        self._receivers.append(receiver)
+        self._records.receivers.append(receiver)
         # Hints come from any thread, and need to know the loop of this client before it is first used.
         if home.loop is None:
             with suppress(ConfigurationError):
                 home.check_place()
-
-    def _release(self, record: Record) -> None:
-        if record.has_webhook:
-            for receiver in self._receivers:
-                receiver.release(record.task_id)
 
     def _hint(self, task_id: str | None, *, urgent: bool) -> None:
         """A webhook says that something has happened: to this task, or (None) to one that is not known here."""
@@ -756,12 +666,8 @@ class AIVideoMaker:
             self._session.home.soon(self._sharing.hint, reference)
 
     def _resolve(self, reference: str) -> None:
-        for receiver in self._receivers:
+        for receiver in self._records.receivers:
             receiver.resolve(reference)
-
-
-def _length(spec: VideoSpec | OtherModel) -> int | None:
-    return spec.seconds if isinstance(spec, VideoSpec) else video_length(spec.body)
 
 
 def _hidden(text: str | None) -> Secret | None:

@@ -35,6 +35,6 @@ async def assert_nothing_held(client: AIVideoMaker) -> None:
     assert our_tasks() == []
     assert all(places._value == 32 for places in client._session._admission._places.values())
     assert client._session._admission._waits == set()
-    submitter = client._submitter
+    submitter = client._buyer.submitter
     assert submitter._turns == {} and submitter._at_work == {}
     assert not submitter._lookup._looking.locked()
