@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from .errors import ConfigurationError
 from .secrecy import Secret
 
-__all__ = ["base_url", "count", "credits_", "event_loop", "is_loopback", "key", "seconds", "service_url", "wait"]
+__all__ = ["amount", "base_url", "count", "event_loop", "is_loopback", "key", "seconds", "service_url", "wait"]
 
 # A name in ASCII, or an address of IPv6, and perhaps a port.
 _HOST: Final = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+(%25[\w.-]+)?\])(:[0-9]*)?", re.IGNORECASE)
@@ -39,7 +39,7 @@ def count(name: str, value: object) -> int:
     return value
 
 
-def credits_(name: str, value: object) -> int:
+def amount(name: str, value: object) -> int:
     """A whole number of credits, 0 or more."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ConfigurationError(f"{name}={value!r}: must be a whole number of credits, 0 or more")

@@ -30,7 +30,7 @@ class Budget:
     """
 
     def __init__(self, credits: int) -> None:  # noqa: A002  (the API's word)
-        self._spending = Spending(_checks.credits_("credits", credits))
+        self._spending = Spending(_checks.amount("credits", credits))
         self._lock = Lock()
 
     def __repr__(self) -> str:

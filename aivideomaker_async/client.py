@@ -361,6 +361,7 @@ class AIVideoMaker:
         *,
         max_active: int = 20,
         timeout: float | None = None,
+        max_credits: int | None = None,
         budget: Budget | None = None,
         on_cancel: OnCancel = "leave",
         on_submit: Callable[[int, VideoTask], object] | None = None,
@@ -374,6 +375,7 @@ class AIVideoMaker:
             specs: what to generate; taken one by one, so a generator of any length will do.
             max_active: how many tasks are submitted and not finished at any time.
             timeout: seconds to wait for each; None for the client's `wait_timeout`.
+            max_credits: credits that each of them may cost at most, as for `submit`.
             budget: credits that all of them may cost together. What it has not enough left for has the outcome
                 `BudgetExceeded`, and nothing is sent.
             on_cancel: as for `generate`; leaving the loop early counts as a cancellation.
@@ -387,6 +389,7 @@ class AIVideoMaker:
             specs,
             max_active=_checks.count("max_active", max_active),
             timeout=self._wait_limit(timeout),
+            max_credits=None if max_credits is None else _checks.amount("max_credits", max_credits),
             budget=budget,
             on_cancel=on_cancel,
             on_submit=on_submit,

@@ -239,7 +239,7 @@ def _position(file: IO[bytes]) -> int | None:
             return None
         position = file.tell()
     if not isinstance(position, int):
-        raise ValueError(f"it gives {type(position).__name__} for where it stands, and no int")  # noqa: TRY004
+        raise ValueError(f"it gives {type(position).__name__} for where it stands, and no int")  # noqa: TRY004  (like all that is wrong with a file)
     return position
 
 

@@ -74,11 +74,13 @@ class _Work:
         specs: Iterator[SpecLike],
         max_active: int,
         timeout: float | None,
+        max_credits: int | None,
         budget: Budget | None,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
         self.client = client
+        self.max_credits = max_credits
         self.budget = budget
         self.on_submit = on_submit
         self.on_cancel: OnCancel = on_cancel
@@ -149,7 +151,7 @@ class _Work:
         task = None
         try:
             key = IdempotencyKey.of(None)
-            submit = self.client._buy(as_spec(item.spec), key, budget=self.budget)
+            submit = self.client._buy(as_spec(item.spec), key, max_credits=self.max_credits, budget=self.budget)
             task = await self.client._unless_cancelled(submit, key, self.on_cancel)
             if self.on_submit is not None:
                 self.on_submit(item.index, task)
@@ -176,11 +178,12 @@ class GenerateMany(AsyncIterator[Outcome]):
         *,
         max_active: int,
         timeout: float | None,
+        max_credits: int | None,
         budget: Budget | None,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
-        self._work = _Work(client, iter(specs), max_active, timeout, budget, on_cancel, on_submit)
+        self._work = _Work(client, iter(specs), max_active, timeout, max_credits, budget, on_cancel, on_submit)
         self._started = False
         self._finalizer = weakref.finalize(self, _Work.cancel, self._work)
         self._finalizer.atexit = False

@@ -222,6 +222,15 @@ async def test_many_keep_to_their_budget(quotes: bool, tells: bool, max_active: 
     assert (budget.spent, budget.reserved, budget.remaining) == (20, 0, 2)
 
 
+async def test_each_of_many_keeps_to_its_own_limit() -> None:
+    async with buying(Market()) as (_, client):
+        with pytest.raises(ConfigurationError, match="max_credits=-1"):
+            client.generate_many([spec()], max_credits=-1)
+        many = client.generate_many([priced(6), priced(7), priced(1)], max_credits=6)
+        outcomes = {outcome.index: type(outcome.error) async for outcome in many}
+    assert outcomes == {0: type(None), 1: BudgetExceeded, 2: type(None)}
+
+
 async def test_an_exhausted_budget_asks_for_no_prices() -> None:
     market = Market()
     async with buying(market) as (service, client):

@@ -157,7 +157,7 @@ def generate(
     headers = {"Idempotency-Key": _check_key(idempotency_key)}
     secrets = {} if webhook_url is None else {"webhookUrl": _check_webhook(webhook_url)}
     if max_credits is not None:
-        headers["X-Max-Credits"] = str(_checks.credits_("max_credits", max_credits))
+        headers["X-Max-Credits"] = str(_checks.amount("max_credits", max_credits))
     return Request(
         method="POST",
         path=generate_path(model),
