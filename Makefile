@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Apart from the others: what is in it would change how the tests run.
+CONTRACT_VENV ?= .venv-contract
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
 # Some tests instead of all: make test TESTS=tests/core
@@ -9,12 +11,13 @@ TESTS ?=
 # One process a core; the pages of the docs and what shares a server stay together.
 IN_PARALLEL := -n auto --dist loadfile
 
-.PHONY: help demo test check lint types imports coverage bench bench-short soak soak-short package clean
+.PHONY: help demo test check lint types imports coverage contract bench bench-short soak soak-short package clean
 
 help:
 	@echo "make demo      generate five videos on the embedded simulator, into $(DEMO_OUTPUT)/"
 	@echo "make test      run the tests"
 	@echo "make check     lint, types, import laws, tests with coverage"
+	@echo "make contract  hold the simulator to its OpenAPI documents, with schemathesis"
 	@echo "make bench     run the benchmarks in full, and write docs/benchmarks.md anew (make bench-short: a quick look)"
 	@echo "make soak      20,000 submits while the service misbehaves, and docs/reliability.md anew (make soak-short: some hundred)"
 	@echo "make package   build wheel and sdist, and try them in an empty environment"
@@ -57,6 +60,14 @@ coverage: $(VENV)/.dev
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='aivideomaker_async/_core/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95
+
+$(CONTRACT_VENV)/.contract: pyproject.toml
+	$(PYTHON) -m venv $(CONTRACT_VENV)
+	$(CONTRACT_VENV)/bin/python -m pip --quiet --disable-pip-version-check install --editable ".[contract]"
+	@touch $@
+
+contract: $(CONTRACT_VENV)/.contract
+	$(CONTRACT_VENV)/bin/python .ci/contract.py
 
 check: lint types imports coverage
 

@@ -24,10 +24,10 @@ async def simulate(  # noqa: D417  (the context is no argument of the command)
     *,
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
     speed: _Speed = 1.0,
-    revision: str = "2026-03",
+    revision: Literal["2026-03", "2026-09"] = "2026-03",
     credits: Annotated[int, Parameter(validator=Number(gte=0))] = 10_000,  # noqa: A002  (the API's word)
     limit: Annotated[int, Parameter(validator=Number(gte=0))] = 60,
-    idempotency: Literal["ignored", "kept"] = "ignored",
+    idempotency: Literal["ignored", "kept"] | None = None,
     fault: Annotated[list[str] | None, Parameter(negative=(), metavar="KIND[:NAME=VALUE,...]")] = None,
     context: Ctx,
 ) -> int:
@@ -39,7 +39,7 @@ async def simulate(  # noqa: D417  (the context is no argument of the command)
         revision: the revision of the API that is spoken.
         credits: the balance at the start.
         limit: queries in a minute before the server answers 429; 0 for no limit.
-        idempotency: whether a repeated Idempotency-Key gives the first task again.
+        idempotency: whether a repeated Idempotency-Key gives the first task again; kept by default from 2026-09 on.
         fault: what goes wrong, such as drop:on=submit,acted=true,probability=0.05 or rate_limit:on=query,times=3. May
             be given several times. docs/simulator.md has all kinds.
     """

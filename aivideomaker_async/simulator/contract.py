@@ -1,20 +1,22 @@
-"""What a request must look like: the models and their fields as data, and a pure validation.
+"""What a request must look like in each revision, and a pure validation.
 
-From api.md, Models. A revision is a value, so the next one is added as data beside the first.
+From api.md, Models. A revision is a value, so the next one is added as data beside the others.
 """
 
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Protocol, cast
+from typing import cast
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from .images import Upload, is_web_url, read_data_uri
+from .kinds import echo
+from .models import JsonObject, Model, Place
+from .models_2026_03 import MODELS_2026_03
+from .models_2026_09 import MODELS_2026_09
 
-JsonObject = Mapping[str, object]
 _DEEPEST = 64
-_LONGEST_ECHO = 60
 
 
 class Refusal(Exception):
@@ -34,156 +36,38 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
 
-class Kind(Protocol):
-    """What a field holds."""
-
-    def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value`, as the rest of a sentence, or None."""
-        ...
-
-
-def _echo(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= _LONGEST_ECHO else f"{text[:_LONGEST_ECHO]}…"
-
-
-@frozen
-class Text:
-    """A string. `blank` allows one without a visible character."""
-
-    blank: bool = False
-
-    def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value`."""
-        if not isinstance(value, str):
-            return f"must be a string, got {_echo(value)}"
-        return None if self.blank or value.strip() else "must not be empty"
-
-
-@frozen
-class Choice:
-    """One of a few values, and of the very type: `8` is not `"8"`, `true` is not `1`."""
-
-    allowed: tuple[str | int, ...]
-
-    def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value`."""
-        if any(type(value) is type(one) and value == one for one in self.allowed):
-            return None
-        return f"must be one of {', '.join(map(_echo, self.allowed))}, got {_echo(value)}"
-
-
-@frozen
-class Texts:
-    """A list of 1 to `most` strings, none blank."""
-
-    most: int
-
-    def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value`."""
-        if not isinstance(value, list):
-            return f"must be a list of strings, got {_echo(value)}"
-        items = cast("list[object]", value)
-        if not 1 <= len(items) <= self.most:
-            return f"must have 1 to {self.most} items, got {len(items)}"
-        for index, item in enumerate(items):
-            if wrong := Text().problem(item):
-                return f"[{index}] {wrong}"
-        return None
-
-
-@frozen
-class Image:
-    """A public http(s) URL, or a data URI with an image inside."""
-
-    def problem(self, value: object) -> str | None:
-        """Say what is wrong with `value`. Data URIs are judged when they are decoded."""
-        if not isinstance(value, str):
-            return f"must be a string, got {_echo(value)}"
-        return None
-
-
-@frozen
-class Field:
-    """A field of a model's input, by its wire name."""
-
-    name: str
-    kind: Kind
-    required: bool = True
-    nullable: bool = False
-
-    def problem(self, data: JsonObject) -> str | None:
-        """Say what is wrong with this field of `data`, naming the field, or None."""
-        if self.name not in data:
-            return f"{self.name} is required" if self.required else None
-        value = data[self.name]
-        if value is None and self.nullable:
-            return None
-        wrong = self.kind.problem(value)
-        return wrong and f"{self.name} {wrong}"
-
-
-def _stated_seconds(data: JsonObject) -> int:
-    return int(cast("str | int", data["duration"]))
-
-
-def _segment_seconds(data: JsonObject) -> int:
-    return 5 * len(cast("list[object]", data["prompt"]))
-
-
-@frozen(kw_only=True)
-class Model:
-    """A model: its fields, the length of its video in seconds and its price in credits."""
-
-    fields: tuple[Field, ...]
-    price: Callable[[JsonObject, int], int]
-    seconds: Callable[[JsonObject], int] = _stated_seconds
-    prompt_field: str = "prompt"
-    aspect_field: str = "aspectRatio"
-    image_field: str = "image"
-
-
-def _per_second(price: int) -> Callable[[JsonObject, int], int]:
-    return lambda _data, seconds: seconds * price
-
-
 @frozen(kw_only=True)
 class Revision:
     """A dated state of the contract.
 
     `error_codes` adds `errorCode` to error bodies. With `idempotency` a submit with the key of an earlier one gets that
-    one's task.
+    one's task. With `billing` the price of everything is told: there are an account and quotes, a submit may be given
+    a budget, and answers tell the credits.
     """
 
+    name: str = ""
     models: Mapping[str, Model]
     error_codes: bool = False
     idempotency: bool = False
+    billing: bool = False
 
-
-_PROMPT = Field("prompt", Text())
-_OPTIONAL_PROMPT = Field("prompt", Text(blank=True), required=False, nullable=True)
-_PROMPTS = Field("prompt", Texts(6))
-_IMAGE = Field("image", Image())
-_ASPECT_RATIO = Field("aspectRatio", Choice(("16:9", "9:16", "1:1")))
-_SHORT = Field("duration", Choice(("5", "8")))
-_LONG = Field("duration", Choice(("5", "10", "15", "20")))
 
 REVISIONS: Mapping[str, Revision] = {
-    "2026-03": Revision(
-        models={
-            "t2v": Model(fields=(_PROMPT, _ASPECT_RATIO, _SHORT), price=_per_second(1)),
-            "i2v": Model(fields=(_IMAGE, _OPTIONAL_PROMPT, _SHORT), price=_per_second(1)),
-            "lv": Model(fields=(_IMAGE, _PROMPTS), price=_per_second(15), seconds=_segment_seconds),
-            "t2v_v3": Model(fields=(_PROMPT, _ASPECT_RATIO, _LONG), price=_per_second(10)),
-            "i2v_v3": Model(fields=(_IMAGE, _OPTIONAL_PROMPT, _LONG), price=_per_second(10)),
-        }
-    ),
+    one.name: one
+    for one in (
+        Revision(name="2026-03", models=MODELS_2026_03),
+        Revision(name="2026-09", models=MODELS_2026_09, error_codes=True, idempotency=True, billing=True),
+    )
 }
 
 
 @frozen(kw_only=True)
 class Order:
-    """A valid request for a video: what to make, how long it is and what it costs."""
+    """A valid request for a video: what to make, how long it is and what it costs.
+
+    `uploads` are the images that came as base64, by where they stand in the input, and `image_fields` the fields that
+    may hold images.
+    """
 
     model: str
     input: JsonObject
@@ -191,12 +75,20 @@ class Order:
     credits: int
     prompts: tuple[str, ...]
     aspect: str | None = None
-    upload: Upload | None = None
-    upload_field: str = "image"
+    uploads: Mapping[Place, Upload] = field(factory=dict[Place, Upload])
+    image_fields: tuple[str, ...] = ("image",)
 
-    def stored_at(self, url: str) -> "Order":
-        """Return this order with the public `url` in place of the base64 image."""
-        return evolve(self, input={**self.input, self.upload_field: url})
+    def stored_at(self, address: Callable[[Upload], str]) -> "Order":
+        """Return this order with a public URL in place of each base64 image; `address` gives it."""
+        data = dict(self.input)
+        for (name, index), upload in self.uploads.items():
+            if index is None:
+                data[name] = address(upload)
+            else:
+                images = list(cast("list[object]", data[name]))
+                images[index] = address(upload)
+                data[name] = images
+        return evolve(self, input=data)
 
 
 def revision(name: str) -> Revision:
@@ -210,22 +102,22 @@ def read_order(contract: Revision, model_name: str, body: bytes) -> Order:
     """Validate a submit's body. Raises `Refusal` (400), naming the field that is wrong."""
     model = contract.models.get(model_name)
     if model is None:
-        raise Refusal(400, f"Invalid model: {_echo(model_name)}", "INVALID_MODEL")
+        raise Refusal(400, f"Invalid model: {echo(model_name)}", "INVALID_MODEL")
     data = read_object(body)
-    for field in model.fields:
-        if wrong := field.problem(data):
-            raise _invalid(wrong)
-    seconds = model.seconds(data)
-    aspect = data.get(model.aspect_field)
+    if wrong := model.problem(data):
+        raise _invalid(wrong)
+    images = dict(model.images(data))
+    filled = model.filled(data)
+    seconds = model.seconds(filled)
     return Order(
         model=model_name,
         input=data,
-        seconds=seconds,
-        credits=model.price(data, seconds),
+        seconds=round(seconds),
+        credits=round(model.price(filled, seconds)),
         prompts=_prompts(data.get(model.prompt_field)),
-        aspect=aspect if isinstance(aspect, str) else None,
-        upload=_upload(model, data),
-        upload_field=model.image_field,
+        aspect=model.aspect(data),
+        uploads={place: _upload(place, image) for place, image in images.items() if not is_web_url(image)},
+        image_fields=tuple(dict.fromkeys(name for name, _ in images)),
     )
 
 
@@ -273,12 +165,10 @@ def _prompts(value: object) -> tuple[str, ...]:
     return ("",)
 
 
-def _upload(model: Model, data: JsonObject) -> Upload | None:
-    image = data.get(model.image_field)
-    declared = any(isinstance(field.kind, Image) for field in model.fields)
-    if not declared or not isinstance(image, str) or is_web_url(image):
-        return None
+def _upload(place: Place, image: str) -> Upload:
+    name, index = place
     try:
         return read_data_uri(image)
     except ValueError as error:
-        raise _invalid(f"{model.image_field} {error}") from None
+        where = name if index is None else f"{name} [{index}]"
+        raise _invalid(f"{where} {error}") from None

@@ -11,11 +11,13 @@ from attrs import define, field, frozen
 
 from .fault_kinds import Details, FaultDetails, FaultKind, check_number, check_whole, kind_named, wrong
 
-Endpoint = Literal["submit", "list", "details", "status", "cancel", "video", "upload"]
+Endpoint = Literal["submit", "list", "details", "status", "cancel", "account", "quote", "video", "upload"]
 """What a request asks for."""
 
-FaultTarget = Literal["submit", "list", "details", "status", "cancel", "query", "video", "upload", "any"]
-"""What a fault may hit: one endpoint, all three queries, or any call of the API."""
+FaultTarget = Literal[
+    "submit", "list", "details", "status", "cancel", "query", "account", "quote", "video", "upload", "any"
+]
+"""What a fault may hit: one endpoint, all three queries of tasks, or any call of the API."""
 
 On = FaultTarget | Callable[[str, str], bool] | None
 """A target, or a function of the method and the path; None for what is usual."""
@@ -39,7 +41,9 @@ _TARGETS: tuple[str, ...] = get_args(FaultTarget)
 _QUERIES = frozenset({"list", "details", "status"})
 _FILES = ("video", "upload")
 # Paths that tell no task and no model.
-_NAMELESS = frozenset({"list", "upload"})
+_NAMELESS = frozenset({"list", "account", "upload"})
+# Paths that tell a model and no task.
+_TASKLESS = frozenset({"submit", "quote"})
 _API = "/api/"
 _ENDPOINTS: tuple[tuple[Endpoint, frozenset[str], re.Pattern[str]], ...] = (
     ("submit", frozenset({"POST"}), re.compile(r"/api/v1/generate/(?P<model>[^/]+)")),
@@ -47,6 +51,8 @@ _ENDPOINTS: tuple[tuple[Endpoint, frozenset[str], re.Pattern[str]], ...] = (
     ("details", frozenset({"GET"}), re.compile(r"/api/v1/tasks/(?P<task>[^/]+)")),
     ("status", frozenset({"GET"}), re.compile(r"/api/v1/tasks/(?P<task>[^/]+)/status")),
     ("cancel", frozenset({"PUT"}), re.compile(r"/api/v1/tasks/(?P<task>[^/]+)/cancel")),
+    ("account", frozenset({"GET"}), re.compile(r"/api/v1/account")),
+    ("quote", frozenset({"POST"}), re.compile(r"/api/v1/quote/(?P<model>[^/]+)")),
     ("video", frozenset({"GET", "HEAD"}), re.compile(r"/videos/(?P<task>[^/]+)\.mp4")),
     ("upload", frozenset({"GET", "HEAD"}), re.compile(r"/uploads/[^/]+")),
 )
@@ -220,5 +226,5 @@ def _check_target(on: object, task_id: object, model: object) -> None:
     for name, value in (("task_id", task_id), ("model", model)):
         if value is not None and not isinstance(value, str):
             raise wrong(name, "a text or None", value)
-        if value is not None and (on in _NAMELESS or (name, on) == ("task_id", "submit")):
+        if value is not None and (on in _NAMELESS or (name == "task_id" and on in _TASKLESS)):
             raise ValueError(f"{name} must be None for on={on!r}, whose requests have none, got {value!r}")

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -69,8 +69,7 @@ class Gallery:
 
 def scene_of(order: Order, uploads: Mapping[str, Upload]) -> Scene:
     """Return what the video of an order shows. Images elsewhere on the web are not fetched."""
-    image = order.input.get(order.upload_field)
-    upload = uploads.get(image.rpartition("/")[2]) if isinstance(image, str) else None
+    upload = next(filter(None, map(uploads.get, _file_names(order))), None)
     return Scene(
         model=order.model,
         prompts=order.prompts,
@@ -78,6 +77,13 @@ def scene_of(order: Order, uploads: Mapping[str, Upload]) -> Scene:
         aspect=order.aspect,
         image=upload.content if upload is not None else None,
     )
+
+
+def _file_names(order: Order) -> Iterator[str]:
+    for image in map(order.input.get, order.image_fields):
+        for one in image if isinstance(image, list) else [image]:
+            if isinstance(one, str):
+                yield one.rpartition("/")[2]
 
 
 def make(scene: Scene) -> bytes:

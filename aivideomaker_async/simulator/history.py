@@ -7,7 +7,9 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 
-from .contract import Choice, Field, Image, Model, Order, Revision, Texts, read_order
+from .contract import Order, Revision, read_order
+from .kinds import Choice, Flag, Image, Kind, Number, Several
+from .models import Model
 from .timeline import COMPLETED, FAILED, Timeline
 from .timing import Durations, span
 from .world import PROBLEM, Task, World
@@ -73,15 +75,27 @@ def _task(world: World, order: Order, durations: Durations | None, ended: float)
 
 def _order(revision: Revision, name: str, rng: random.Random) -> Order:
     model = revision.models[name]
-    data = {field.name: _value(field, model, rng) for field in model.fields}
-    return read_order(revision, name, json.dumps(data).encode())
+    return read_order(revision, name, json.dumps(_input(model, rng)).encode())
 
 
-def _value(field: Field, model: Model, rng: random.Random) -> object:
-    match field.kind:
+def _input(model: Model, rng: random.Random) -> dict[str, object]:
+    """Fill in what is required or has a default, and a prompt: never fields that exclude each other."""
+    return {
+        one.name: _value(one.kind, rng)
+        for one in model.fields
+        if one.required or one.default is not None or one.name == model.prompt_field
+    }
+
+
+def _value(kind: Kind, rng: random.Random) -> object:
+    match kind:
         case Choice(allowed):
             return rng.choice(allowed)
-        case Texts():
+        case Number(least, most):
+            return rng.randint(least, most)
+        case Flag():
+            return rng.random() < 0.5
+        case Several():
             return [_prompt(rng) for _ in range(2)]
         case Image():
             return f"https://images.example/{rng.randrange(16**12):012x}.jpg"

@@ -19,7 +19,7 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"....ftyp(avif|avis)", re.DOTALL), "image/avif", "avif"),
     (re.compile(rb"....ftyp(heic|heix|mif1|msf1)", re.DOTALL), "image/heic", "heic"),
 )
-_WEB_URL = re.compile(r"https?://\S+", re.IGNORECASE)
+_WEB_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f]+", re.IGNORECASE)
 _DATA_URI_HEAD = re.compile(r"data:image/([a-z0-9.+-]+);base64,", re.IGNORECASE)
 _LONGEST_HEAD = 64
 

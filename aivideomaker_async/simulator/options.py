@@ -3,9 +3,10 @@
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
+from typing import cast
 
 from .fault_kinds import check_flag, check_number, check_whole, wrong
 from .timing import check_span
@@ -62,6 +63,12 @@ def _check_shift(name: str, value: object) -> None:
 def _check_whole_or_none(name: str, value: object, least: int = 0) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
         raise wrong(name, f"a whole number of at least {least}, or None", value)
+
+
+def _check_names(name: str, value: object) -> None:
+    texts = isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+    if not texts or not all(isinstance(one, str) and one for one in cast("Collection[object]", value)):
+        raise wrong(name, "a list of names of models, or None", value)
 
 
 def _check_seed(name: str, value: object) -> None:
@@ -144,7 +151,11 @@ CHECKS: Mapping[str, Check] = {
     "lookup_lag": check_number,
     "clock_skew": _check_shift,
     "skew_date": check_flag,
-    "idempotency": _one_of("ignored", "kept"),
+    "idempotency": _optional(_one_of("ignored", "kept")),
+    "generation_limit": partial(_check_whole_or_none, least=1),
+    "daily_credit_limit": _check_whole_or_none,
+    "credit_warning_at": _check_whole_or_none,
+    "supported_models": _optional(_check_names),
     "ranges": check_flag,
     "render": check_flag,
 }

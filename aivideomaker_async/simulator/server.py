@@ -13,18 +13,20 @@ from aiohttp import web
 from attrs import define, field
 
 from .answers import LongList, file_answer, json_answer, read
-from .contract import Refusal, Revision, read_order
+from .contract import Order, Refusal, Revision, read_order
 from .faults import Call, Fault, Faults
 from .gallery import Gallery
-from .images import Upload, is_web_url
+from .images import Upload
 from .listing import Listing
 from .mischief import Mischief
+from .openapi import document
 from .quota import Quota
+from .terms import read_terms
 from .timeline import COMPLETED
 from .timing import Clock
 from .views import Arrival
 from .webhook import Webhooks
-from .wire import KEPT_SECONDS, Scribe, error_body, submitted_body
+from .wire import KEPT_SECONDS, Guardrails, Scribe, account_body, error_body, quote_body, submitted_body
 from .world import Task, TooLate, World
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ class Server:
     clock: Clock
     world: World
     quota: Quota
+    generations: Quota
+    guardrails: Guardrails
     scribe: Scribe
     listing: Listing
     gallery: Gallery
@@ -81,6 +85,10 @@ class Server:
         app.router.add_get("/api/v1/tasks/{id}", self._details, allow_head=False)
         app.router.add_get("/api/v1/tasks/{id}/status", self._status, allow_head=False)
         app.router.add_put("/api/v1/tasks/{id}/cancel", self._cancel)
+        if self.revision.billing:
+            app.router.add_get("/api/v1/account", self._account, allow_head=False)
+            app.router.add_post("/api/v1/quote/{model}", self._quote)
+        app.router.add_get("/openapi.json", self._document)
         app.router.add_get("/videos/{id}.mp4", self._video)
         app.router.add_get("/uploads/{name}", self._uploaded)
         if self.clock.skew and self.skew_date:
@@ -151,32 +159,34 @@ class Server:
     def _refuse(self, refusal: Refusal) -> web.Response:
         return json_answer(error_body(refusal, self.revision), status=refusal.status, headers=refusal.headers)
 
-    # Billable calls
+    # Billable calls, and what they would cost
 
     async def _submit(self, request: web.Request) -> web.Response:
-        webhook_url = request.headers.get("webhookUrl")
-        if webhook_url is not None and not is_web_url(webhook_url):
-            raise Refusal(400, "webhookUrl must be an http(s) URL", "INVALID_PAYLOAD")
+        self._count(self.generations, self.api_key)
+        terms = read_terms(request.headers, self.revision)
+        order = await self._read_order(request)
+        stored = order.stored_at(lambda upload: f"{self.scribe.base_url}/uploads/{upload.name}")
+        kept, billing = self.revision.idempotency, self.revision.billing
+        original = self.world.original(stored, terms.key) if kept and terms.key is not None else None
+        if original is not None:
+            return json_answer(submitted_body(original, replay=True, billing=billing))
+        task = self.world.submit(stored, self.clock.now(), terms.webhook_url, terms.key, terms.budget)
+        self.uploads.update((upload.name, upload) for upload in order.uploads.values())
+        self.webhooks.changed(task)
+        return json_answer(submitted_body(task, replay=False if kept or billing else None, billing=billing))
+
+    async def _quote(self, request: web.Request) -> web.Response:
+        order = await self._read_order(request)
+        return json_answer(quote_body(order, self.world.balance(self.clock.now())))
+
+    async def _read_order(self, request: web.Request) -> Order:
         if request.content_type != "application/json":
             raise Refusal(415, "Content-Type must be application/json", "INVALID_PAYLOAD")
         body = await read(request)
         model = request.match_info["model"]
         if len(body) < _LARGE_BODY:
-            order = read_order(self.revision, model, body)
-        else:
-            order = await self.gallery.off_loop(read_order, self.revision, model, body)
-        upload = order.upload
-        if upload is not None:
-            order = order.stored_at(f"{self.scribe.base_url}/uploads/{upload.name}")
-        key, kept = request.headers.get("Idempotency-Key"), self.revision.idempotency
-        original = self.world.original(order, key) if kept and key is not None else None
-        if original is not None:
-            return json_answer(submitted_body(original, replay=True))
-        task = self.world.submit(order, self.clock.now(), webhook_url, key)
-        if upload is not None:
-            self.uploads[upload.name] = upload
-        self.webhooks.changed(task)
-        return json_answer(submitted_body(task, replay=False if kept else None))
+            return read_order(self.revision, model, body)
+        return await self.gallery.off_loop(read_order, self.revision, model, body)
 
     async def _cancel(self, request: web.Request) -> web.Response:
         task_id = request.match_info["id"]
@@ -191,13 +201,16 @@ class Server:
 
     # Queries, under the limit
 
-    def _count_query(self, request: web.Request) -> float:
+    def _count(self, quota: Quota, client: str) -> float:
         now = self.clock.now()
-        wait = self.quota.arrive(request.remote or "", now)
+        wait = quota.arrive(client, now)
         if wait <= 0:
             return now
         headers = {"Retry-After": self._come_back(self.clock.real(wait))}
         raise Refusal(429, "Too many requests", "RATE_LIMITED", headers)
+
+    def _count_query(self, request: web.Request) -> float:
+        return self._count(self.quota, request.remote or "")
 
     def _come_back(self, seconds: float) -> str:
         if self.retry_after == "seconds":
@@ -222,10 +235,17 @@ class Server:
         now = self._count_query(request)
         return json_answer({"status": self._looked_up(request, now).status(now)})
 
+    async def _account(self, request: web.Request) -> web.Response:
+        now = self._count_query(request)
+        return json_answer(account_body(self.world.balance(now), self.guardrails))
+
     def _looked_up(self, request: web.Request, now: float) -> Task:
         return self.world.task(request.match_info["id"], created_by=now - self.lookup_lag)
 
-    # Files, without a key
+    # Without a key
+
+    async def _document(self, _: web.Request) -> web.Response:
+        return json_answer(document(self.revision, self.scribe.base_url, self.late_cancel))
 
     async def _video(self, request: web.Request) -> web.StreamResponse:
         now = self.clock.now()

@@ -4,17 +4,18 @@ import asyncio
 import random
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from types import TracebackType
-from typing import Literal, Self, Unpack
+from typing import Literal, Self
 
 from aiohttp import web
 from attrs import evolve
 
+from .contract import Revision
 from .contract import revision as revision_named
-from .fault_kinds import FaultDetails, FaultKind, check_number
-from .faults import Fault, Faults, On, Times
+from .controls import Controls
+from .faults import Faults
 from .gallery import Gallery
 from .history import History, old_tasks
 from .listener import Listener
@@ -25,7 +26,7 @@ from .server import LONGEST_LINE, RetryAfter, Server
 from .timing import Clock, Durations
 from .views import Arrival, Delivery, Statistics, TaskViews
 from .webhook import Webhooks
-from .wire import Scribe
+from .wire import Guardrails, Scribe
 from .world import World
 
 Idempotency = Literal["ignored", "kept"]
@@ -35,7 +36,7 @@ _KEPT_RECORDS = 10_000
 _SHUTDOWN_SECONDS = 1.0
 
 
-class Simulator:
+class Simulator(Controls):
     """A server of the AI Video Maker API on loopback, in this event loop.
 
     Args:
@@ -43,7 +44,7 @@ class Simulator:
         port: the port; 0 takes a free one.
         speed: how many simulated seconds pass in a real one. It holds for the tasks, the times
             they tell, the 24 hours of a file and the window of the limit.
-        revision: the contract that is spoken.
+        revision: the contract that is spoken, "2026-03" or "2026-09".
         credits: the balance at the start.
         limit: queries that one address may send in any window; None for no limit.
         window: its length in simulated seconds.
@@ -71,11 +72,18 @@ class Simulator:
             are shifted by them, the `Date` header too.
         skew_date: False leaves `Date` right, and with it a `Retry-After` that is a date.
         idempotency: whether an `Idempotency-Key` is "kept", so that a repeated submit gets the
-            task of the first one and is not charged, or "ignored".
+            task of the first one and is not charged, or "ignored". By default it is kept from revision 2026-09 on.
+        generation_limit: submits in 60 simulated seconds before one is answered 429; None for no limit.
+        daily_credit_limit: credits that may be spent in 24 simulated hours before a submit is answered 402; None for
+            no limit.
+        credit_warning_at: the balance that the account tells as the one to warn at; None for none.
+        supported_models: the names of models that the account tells, and that are not refused; None for all that the
+            revision has.
         ranges: whether files are served in parts; False answers every `Range` with the whole.
         render: whether videos are rendered; False serves one bundled clip for all of them.
 
-    A prompt with `[fail]` or `[fail: a reason]` in it makes its task fail.
+    A prompt with `[fail]` or `[fail: a reason]` in it makes its task fail, one with `[reject]` or `[reject: a reason]`
+    is refused by moderation.
 
     Raises:
         ValueError: an option is wrong; it names which, and what is allowed.
@@ -106,7 +114,11 @@ class Simulator:
         lookup_lag: float = 0.0,
         clock_skew: float = 0.0,
         skew_date: bool = True,
-        idempotency: Idempotency = "ignored",
+        idempotency: Idempotency | None = None,
+        generation_limit: int | None = None,
+        daily_credit_limit: int | None = None,
+        credit_warning_at: int | None = None,
+        supported_models: Collection[str] | None = None,
         ranges: bool = True,
         render: bool = True,
     ) -> None:
@@ -120,16 +132,23 @@ class Simulator:
         self._port = port
         self._base_clock = clock
         self._clock = Clock(speed, epoch, clock_skew)
-        self._world = World(credits, random.Random(seed), durations)
-        spoken = evolve(revision_named(revision), idempotency=idempotency == "kept")
-        self._world.remember(old_tasks(history, spoken, durations, self._world))
-        self._scribe = Scribe(self._clock.told, keys=spoken.idempotency)
+        self._world = World(credits, random.Random(seed), durations, daily_credit_limit)
+        spoken = _spoken(revision, idempotency, supported_models)
+        self._world.remember(old_tasks(history, revision_named(revision), durations, self._world))
+        self._scribe = Scribe(self._clock.told, keys=spoken.idempotency, billing=spoken.billing)
         self._server = Server(
             api_key=self.api_key,
             revision=spoken,
             clock=self._clock,
             world=self._world,
             quota=Quota(limit, window, counting, count_rejected),
+            generations=Quota(generation_limit),
+            guardrails=Guardrails(
+                models=tuple(spoken.models if supported_models is None else supported_models),
+                daily_credits=daily_credit_limit,
+                generations=generation_limit,
+                warning_at=credit_warning_at,
+            ),
             scribe=self._scribe,
             listing=Listing(self._world, self._scribe),
             gallery=Gallery(render=render),
@@ -145,7 +164,7 @@ class Simulator:
             ranges=ranges,
         )
         self._runner: web.AppRunner | None = None
-        self._listener: Listener | None = None
+        self._listener = None
         self.tasks = TaskViews(self._world, self._clock, self._scribe)
         """The tasks by their ids, oldest first, read-only."""
 
@@ -228,95 +247,12 @@ class Simulator:
             faults=self._server.faults.hits,
         )
 
-    # Control. All of it takes effect at once, without awaiting.
 
-    def advance(self, seconds: float) -> None:
-        """Skip simulated seconds: tasks go on, files expire, the window of the limit moves."""
-        self._clock.advance(seconds)
-        self._server.webhooks.run_due()
-
-    def finish(self, task_id: str) -> None:
-        """Complete a task now.
-
-        Raises `KeyError` for an unknown id, `ValueError` when the task has ended before.
-        """
-        self._server.webhooks.changed(self._world.finish(self._known(task_id), self._clock.now()))
-
-    def fail(self, task_id: str, message: str | None = None) -> None:
-        """Let a task fail now and refund it. `message` is the error that its output tells.
-
-        Raises `KeyError` for an unknown id, `ValueError` when the task has ended before.
-        """
-        task = self._world.fail(self._known(task_id), message, self._clock.now())
-        self._server.webhooks.changed(task)
-
-    def set_status(self, task_id: str, status: str) -> None:
-        """Put a task into any status, also one that the API does not have or a step back.
-
-        It stays there until it is changed again. FAILED and CANCEL refund. Raises `KeyError`
-        for an unknown id.
-        """
-        task = self._world.set_status(self._known(task_id), status, self._clock.now())
-        self._server.webhooks.changed(task)
-
-    def fault(
-        self,
-        kind: FaultKind,
-        *,
-        on: On = None,
-        task_id: str | None = None,
-        model: str | None = None,
-        after: int = 0,
-        times: Times = ...,
-        probability: float = 1.0,
-        **details: Unpack[FaultDetails],
-    ) -> Fault:
-        """Let requests go wrong from now on. docs/simulator.md has the kinds and their details in a table.
-
-        A request is hit by one fault at most: by that which was added first, of those that it matches and whose turn
-        it is. So faults that are added one after the other happen one after the other.
-
-        Args:
-            kind: what goes wrong.
-            on: which requests: "submit", "list", "details", "status", "cancel", "query" for all three queries, "any"
-                for all calls of the API (the default), "video" or "upload" for files; or a function of the method and
-                the path (percent-encoded) that tells whether a request is meant.
-            task_id: only requests for this task.
-            model: only submits to this model, and requests for tasks of it.
-            after: so many matching requests pass first.
-            times: how many requests are hit; None for no end. By default one, or no end with a `probability`.
-            probability: how likely a matching request is hit. The draws repeat with the simulator's `seed`.
-            **details: `acted` (whether the server carries out the request all the same) and what else the kind takes.
-
-        Returns:
-            The fault, which counts its `hits`, and ends with `remove()` or as a context manager.
-
-        Raises:
-            ValueError: an argument is wrong; it names which, and what is allowed.
-        """
-        return self._server.faults.add(
-            kind, on=on, task_id=task_id, model=model, after=after, times=times, probability=probability, **details
-        )
-
-    def clear_faults(self) -> None:
-        """Remove all faults."""
-        self._server.faults.clear()
-
-    def outage(self, seconds: float) -> None:
-        """Be away for so many real seconds, by the event loop's clock, as when a server is restarted.
-
-        Open connections break and new ones are refused; tasks go on. Outages that overlap are one, until the last ends.
-        Raises `RuntimeError` when it is not running.
-        """
-        check_number("seconds", seconds)
-        if self._listener is None:
-            raise RuntimeError("a simulator has outages only while it runs")
-        self._listener.pause(seconds)
-
-    def _known(self, task_id: str) -> str:
-        if task_id not in self._world.tasks:
-            raise KeyError(task_id)
-        return task_id
+def _spoken(name: str, idempotency: Idempotency | None, supported: Collection[str] | None) -> Revision:
+    found = revision_named(name)
+    if supported is not None:
+        found = evolve(found, models={one: model for one, model in found.models.items() if one in supported})
+    return found if idempotency is None else evolve(found, idempotency=idempotency == "kept")
 
 
 def base_url(host: str, port: int) -> str:
@@ -331,7 +267,7 @@ async def serve(
     revision: str = "2026-03",
     credits: int = 10_000,  # noqa: A002 - the API's word
     limit: int | None = 60,
-    idempotency: Idempotency = "ignored",
+    idempotency: Idempotency | None = None,
     on_ready: Callable[[Simulator], None] | None = None,
 ) -> None:
     """Run a simulator until this is cancelled. `on_ready` gets it as soon as it listens."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
@@ -51,7 +51,11 @@ class Options(TypedDict, total=False):
     lookup_lag: float
     clock_skew: float
     skew_date: bool
-    idempotency: Idempotency
+    idempotency: Idempotency | None
+    generation_limit: int | None
+    daily_credit_limit: int | None
+    credit_warning_at: int | None
+    supported_models: Collection[str] | None
     ranges: bool
     render: bool
 

@@ -96,6 +96,11 @@ _WORK: Mapping[str, _Median] = {
     "lv": _Median(90, 9),
     "t2v_v3": _Median(120, 11),
     "i2v_v3": _Median(300, 14),
+    # Not known; fast and slow ones, by their price.
+    "minimax": _Median(100, 9),
+    "seedance20": _Median(130, 12),
+    "wan27": _Median(120, 11),
+    "happyhorse": _Median(150, 13),
 }
 _OTHER_WORK = _Median(120, 12)
 _QUEUE_SECONDS = (5.0, 30.0)

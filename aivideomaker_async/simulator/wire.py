@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from .contract import Refusal, Revision
+from .contract import Order, Refusal, Revision
 from .timeline import COMPLETED, FAILED, Timeline
 from .world import CONFLICT, Task
 
@@ -19,6 +19,7 @@ VENDOR_URL = "https://aivideomaker.ai"
 KEPT_SECONDS = 24 * 3600.0
 """Simulated seconds that a finished file is kept."""
 
+_USD_PER_CREDIT = 0.01
 _KEPT_MESSAGE = "The video is kept for 24 hours"
 
 
@@ -30,14 +31,19 @@ def iso(moment: datetime) -> str:
 def error_body(refusal: Refusal, revision: Revision) -> dict[str, object]:
     """Write the body of an error answer."""
     body: dict[str, object] = {"status": "FAILED", "message": refusal.message}
-    told = revision.error_codes or refusal.code == CONFLICT
-    if told and refusal.code is not None:
-        body |= {"errorCode": refusal.code, "error": refusal.message}
+    # Not all have a code: of a task that is not there, the HTTP status says enough.
+    if refusal.code is not None and (revision.error_codes or refusal.code == CONFLICT):
+        body["errorCode"] = refusal.code
+    if revision.error_codes or "errorCode" in body:
+        body["error"] = refusal.message
     return body
 
 
-def submitted_body(task: Task, *, replay: bool | None = None) -> dict[str, object]:
-    """Write the answer to a submit. `replay` says whether the task is that of an earlier one, None says nothing."""
+def submitted_body(task: Task, *, replay: bool | None = None, billing: bool = False) -> dict[str, object]:
+    """Write the answer to a submit. `replay` says whether the task is that of an earlier one, None says nothing.
+
+    With `billing` it tells what the task has cost: a replay tells it again, and costs nothing.
+    """
     url = f"{VENDOR_URL}/api/v1/tasks/{task.id}"
     body: dict[str, object] = {
         "status": "SUBMITTED",
@@ -46,7 +52,50 @@ def submitted_body(task: Task, *, replay: bool | None = None) -> dict[str, objec
         "statusUrl": f"{url}/status",
         "cancelUrl": f"{url}/cancel",
     }
+    if billing:
+        body["creditsCharged"] = task.order.credits
     return body if replay is None else {**body, "idempotentReplay": replay}
+
+
+def quote_body(order: Order, balance: int) -> dict[str, object]:
+    """Write the answer to a quote."""
+    return {
+        "model": order.model,
+        "credits": order.credits,
+        "listPriceUsd": round(order.credits * _USD_PER_CREDIT, 2),
+        "usdPerCredit": _USD_PER_CREDIT,
+        "currentBalance": balance,
+        "affordable": order.credits <= balance,
+        "billable": False,
+    }
+
+
+@frozen(kw_only=True)
+class Guardrails:
+    """What the owner of the key has set, and what the account tells of it. None is no limit."""
+
+    models: tuple[str, ...]
+    daily_credits: int | None = None
+    generations: int | None = None
+    warning_at: int | None = None
+
+
+def account_body(balance: int, guardrails: Guardrails) -> dict[str, object]:
+    """Write the answer to a query of the account."""
+    return {
+        "ok": True,
+        "apiVersion": "v1",
+        "skillVersion": "1.0.15",
+        "currentBalance": balance,
+        "supportedModels": list(guardrails.models),
+        "dailyCreditLimit": _or_unlimited(guardrails.daily_credits),
+        "generationRequestsPerMinute": _or_unlimited(guardrails.generations),
+        "creditWarningAt": _or_unlimited(guardrails.warning_at),
+    }
+
+
+def _or_unlimited(limit: int | None) -> int:
+    return -1 if limit is None else limit
 
 
 @frozen
@@ -63,13 +112,14 @@ class Scribe:
     """Writes tasks. What it wrote is kept while a task stays the same, since lists repeat it.
 
     `wall` turns simulated seconds into a wall time. `base_url` is where files are served. With
-    `keys`, tasks tell the idempotency key of their submit.
+    `keys`, tasks tell the idempotency key of their submit, with `billing` what they cost.
     """
 
-    def __init__(self, wall: Callable[[float], datetime], *, keys: bool = False) -> None:
+    def __init__(self, wall: Callable[[float], datetime], *, keys: bool = False, billing: bool = False) -> None:
         self.base_url = ""
         self._wall = wall
         self._keys = keys
+        self._billing = billing
         self._written: dict[str, _Written] = {}
 
     def task(self, task: Task, now: float) -> bytes:
@@ -98,7 +148,6 @@ class Scribe:
 
     def _task(self, task: Task, now: float) -> dict[str, object]:
         completed = task.completed(now)
-        key: dict[str, object] = {"idempotencyKey": task.idempotency_key} if self._keys else {}
         return {
             "id": task.id,
             "createdAt": iso(self._wall(task.created)),
@@ -107,5 +156,14 @@ class Scribe:
             "output": self.output(task, now),
             "status": task.status(now),
             "completedAt": None if completed is None else iso(self._wall(completed)),
-            **key,
+            **self._billed(task, now),
         }
+
+    def _billed(self, task: Task, now: float) -> dict[str, object]:
+        key = {"idempotencyKey": task.idempotency_key if self._keys else None}
+        if not self._billing:
+            return {**key} if self._keys else {}
+        charged, refunded = task.order.credits, task.credits_refunded(now)
+        # A credit is a cent.
+        costs = {"creditsCharged": charged, "creditsRefunded": refunded, "listValueCents": charged - refunded}
+        return {**costs, **key}

@@ -20,12 +20,18 @@ from .timing import Durations, span
 
 _ID_LETTERS = string.ascii_lowercase + string.digits
 _FAIL_MARKER = re.compile(r"\[fail(?::\s*([^\]]*))?\]")
-_KEY_LENGTHS = (8, 128)
+_REJECT_MARKER = re.compile(r"\[reject(?::\s*([^\]]*))?\]")
+_DAY = 86400.0
+KEY_LENGTHS = (8, 128)
 CONFLICT = "IDEMPOTENCY_CONFLICT"
 """The error code of an idempotency key that came with another request before."""
 
 PROBLEM = "Generation failed. Your credits have been refunded."
 """What the output of a failed task tells, unless its prompt says otherwise."""
+
+
+REJECTED = "The content was rejected by moderation"
+"""What is told of an order that moderation rejects, unless its prompt says otherwise."""
 
 
 class TooLate(Refusal):
@@ -53,6 +59,11 @@ class Task:
         """Return the status at `now`."""
         return self.timeline.status(now)
 
+    def credits_refunded(self, now: float) -> int:
+        """Return what had come back by `now`."""
+        ended = any(status in {FAILED, CANCEL} for _, status in self.timeline.passed(now))
+        return self.order.credits if ended else 0
+
     def completed(self, now: float) -> float | None:
         """Return when it was finished, well or badly; None while it is not."""
         return self.timeline.since(now) if self.status(now) in {COMPLETED, FAILED} else None
@@ -62,12 +73,14 @@ class Task:
 class World:
     """Every task of the one account, and what is left of its `credits`.
 
-    `in_order` are the tasks, the oldest first, and `changes` counts how often one of them left its plan.
+    `in_order` are the tasks, the oldest first, and `changes` counts how often one of them left its plan. `daily_limit`
+    is how many credits may be spent in 24 hours, None for no limit.
     """
 
     credits: int
     rng: random.Random
     durations: Durations | None = None
+    daily_limit: int | None = None
     charged: int = field(default=0, init=False)
     refunded: int = field(default=0, init=False)
     tasks: dict[str, Task] = field(factory=dict[str, Task], init=False)
@@ -81,20 +94,26 @@ class World:
 
         Raises `Refusal`: 400 for a key that is too short or too long, 409 when it came with another order.
         """
-        if not _KEY_LENGTHS[0] <= len(key) <= _KEY_LENGTHS[1]:
-            allowed = "{} to {}".format(*_KEY_LENGTHS)
+        if not KEY_LENGTHS[0] <= len(key) <= KEY_LENGTHS[1]:
+            allowed = "{} to {}".format(*KEY_LENGTHS)
             raise Refusal(400, f"Idempotency-Key must have {allowed} characters", "INVALID_PAYLOAD")
         task = self._by_key.get(key)
         if task is not None and (task.order.model, _text(task.order)) != (order.model, _text(order)):
             raise Refusal(409, "This Idempotency-Key was used with another request", CONFLICT)
         return task
 
-    def submit(self, order: Order, now: float, webhook_url: str | None = None, key: str | None = None) -> Task:
-        """Charge the order and create its task. Raises `Refusal` (402), creating nothing."""
-        if order.credits > self.balance(now):
-            raise Refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+    def submit(
+        self,
+        order: Order,
+        now: float,
+        webhook_url: str | None = None,
+        key: str | None = None,
+        budget: int | None = None,
+    ) -> Task:
+        """Charge the order, if it is within `budget`, and create its task. Raises `Refusal`, creating nothing."""
+        self._admit(order, now, budget)
         queue, work = span(self.durations, order.model, order.seconds, self.rng)
-        marker = next(filter(None, map(_FAIL_MARKER.search, order.prompts)), None)
+        marker = _marker(_FAIL_MARKER, order)
         task = Task(
             id=self.new_id(),
             order=order,
@@ -161,11 +180,34 @@ class World:
 
     def set_status(self, task_id: str, status: str, now: float) -> Task:
         """Put a task into any status, known or not, in which it stays."""
+        # What has failed or was cancelled by now is refunded, and stays so.
+        self.balance(now)
         return self._change(task_id, self.task(task_id).timeline.then(now, (status,)))
 
     def new_id(self) -> str:
         """Return an id that no task has."""
         return "ck" + "".join(self.rng.choices(_ID_LETTERS, k=23))
+
+    def _admit(self, order: Order, now: float, budget: int | None) -> None:
+        if budget is not None and order.credits > budget:
+            told = f"The price of {order.credits} credits exceeds the budget of {budget} (X-Max-Credits)"
+            raise Refusal(422, told, "BUDGET_EXCEEDED")
+        if order.credits > self.balance(now):
+            raise Refusal(402, "Insufficient credits", "INSUFFICIENT_CREDITS")
+        if self.daily_limit is not None and self._spent_today(now) + order.credits > self.daily_limit:
+            told = f"The daily limit of {self.daily_limit} credits would be exceeded"
+            raise Refusal(402, told, "INSUFFICIENT_CREDITS")
+        if (marker := _marker(_REJECT_MARKER, order)) is not None:
+            raise Refusal(422, marker[1] or REJECTED, "CONTENT_REJECTED")
+
+    def _spent_today(self, now: float) -> int:
+        spent = 0
+        for task in reversed(self.in_order):
+            # Old tasks were paid before the start.
+            if task.created < 0 or task.created <= now - _DAY:
+                break
+            spent += task.order.credits - task.refunded
+        return spent
 
     def _add(self, task: Task) -> None:
         self.tasks[task.id] = task
@@ -189,6 +231,10 @@ class World:
             task.refunded = task.order.credits
             self.refunded += task.refunded
             self.credits += task.refunded
+
+
+def _marker(pattern: re.Pattern[str], order: Order) -> re.Match[str] | None:
+    return next(filter(None, map(pattern.search, order.prompts)), None)
 
 
 def _text(order: Order) -> str:

@@ -20,9 +20,10 @@ from aivideomaker_async import ImageToVideo, RateLimiter, TextToVideo
 from aivideomaker_async.cli import demo, faults
 from aivideomaker_async.cli.faults import read_fault
 from aivideomaker_async.cli.main import main
+from aivideomaker_async.pricing import PRICES_2026_03
 from aivideomaker_async.simulator import Simulator
+from aivideomaker_async.simulator.contract import REVISIONS
 from aivideomaker_async.simulator.faults import FaultArguments
-from aivideomaker_async.specs import SPECS
 from tests.cli.conftest import PATIENCE, Command, Terminal, interrupt
 from tests.cli.test_interruptions import start
 
@@ -201,9 +202,7 @@ def test_a_fault_that_is_wrong_is_a_usage_error(cli: Command, text: str, told: s
     assert len(ran.err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "words", [("simulate", "--speed", "inf"), ("simulate", "--revision", "x"), ("demo", "--speed", "1e308")], ids=str
-)
+@pytest.mark.parametrize("words", [("simulate", "--speed", "inf"), ("demo", "--speed", "1e308")], ids=str)
 def test_an_option_that_the_simulator_refuses_is_a_usage_error(
     cli: Command, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +212,36 @@ def test_an_option_that_the_simulator_refuses_is_a_usage_error(
     assert (ran.code, ran.out) == (2, "")
     assert " must be " in ran.err
     assert len(ran.err.splitlines()) == 1
+
+
+def test_the_revisions_are_told(cli: Command) -> None:
+    """By the help as well as when another is asked for."""
+    ran = cli("simulate", "--revision", "2020-01")
+    assert (ran.code, ran.out) == (2, "")
+    for words in (ran.err, cli("simulate", "--help").out):
+        assert all(revision in words for revision in REVISIONS)
+
+
+def test_a_process_speaks_the_revision_of_september() -> None:
+    """With an account, and with keys that are kept without being told to."""
+    process = start("simulate", "--revision", "2026-09", "--credits", "100")
+    assert process.stdout is not None
+    url, key = process.stdout.readline().strip(), process.stdout.readline().strip()
+    headers = {"key": key, "Content-Type": "application/json", "Idempotency-Key": "key-0001"}
+
+    def ask(path: str, body: bytes | None = None) -> dict[str, Any]:
+        with urlopen(Request(url + path, body, headers), timeout=PATIENCE) as answer:  # noqa: S310
+            return dict(json.load(answer))
+
+    try:
+        body = json.dumps({"prompt": "x", "aspectRatio": "1:1", "duration": "5"}).encode()
+        answers = [ask("/api/v1/generate/t2v", body) for _ in range(2)]
+        assert [one["idempotentReplay"] for one in answers] == [False, True]
+        assert ask("/api/v1/account")["currentBalance"] == 100 - 15
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
 
 
 def test_keys_are_kept_or_ignored(cli: Command) -> None:
@@ -229,7 +258,7 @@ def test_the_demo_shows_every_model_and_every_status(cli: Command, tmp_path: Pat
     assert ran.code == 0, ran.err
     *events, summary = ran.events
     ids = {one["task_id"]: one["model"] for one in events if one["event"] == "submitted"}
-    assert sorted(ids.values()) == sorted(SPECS)
+    assert sorted(ids.values()) == sorted(PRICES_2026_03.per_second)
     for task_id, model in ids.items():
         seen = [one["status"] for one in events if one["event"] == "status" and one["task_id"] == task_id]
         assert seen == ["SUBMITTED", "PROGRESS", "COMPLETED"], model
@@ -334,6 +363,6 @@ def test_a_folder_that_cannot_be_made_is_exit_code_4(cli: Command, tmp_path: Pat
 def test_the_demo_is_as_slow_as_polls_need_and_as_fast_as_people_want() -> None:
     """At its usual speed every task works for several polls of the real pace, and all is over in half a minute."""
     speed, pace = 24.0, RateLimiter().pace
-    assert set(demo.DURATIONS) == set(SPECS)
+    assert set(demo.DURATIONS) == set(PRICES_2026_03.per_second)
     assert all(work / speed > 3 * pace for _, work in demo.DURATIONS.values())
     assert max(queue + work for queue, work in demo.DURATIONS.values()) / speed < 20

@@ -129,13 +129,12 @@ def test_an_image_is_a_url_or_really_an_image(value: str) -> None:
 @pytest.mark.parametrize("model", ["i2v", "lv", "i2v_v3"])
 def test_an_image_in_base64_is_uploaded_and_shown_by_its_url(model: str) -> None:
     order = read(model, {**VALID[model], "image": PNG_URI})
-    assert order.upload is not None
-    assert order.upload.content == PNG
-    assert order.stored_at("http://a/x.png").input == {**VALID[model], "image": "http://a/x.png"}
+    assert [upload.content for upload in order.uploads.values()] == [PNG]
+    assert order.stored_at(lambda _: "http://a/x.png").input == {**VALID[model], "image": "http://a/x.png"}
 
 
 def test_a_field_that_only_looks_like_an_image_is_no_upload() -> None:
-    assert read("t2v", {**T2V, "image": "not an image"}).upload is None
+    assert not read("t2v", {**T2V, "image": "not an image"}).uploads
 
 
 def test_an_unknown_model_is_refused_before_its_body_is_looked_at() -> None:

@@ -18,7 +18,7 @@ CALLS = {
     "cancel": ("PUT", "/api/v1/tasks/ck1/cancel"),
     "video": ("GET", "/videos/ck1.mp4"),
     "upload": ("GET", "/uploads/abc.png"),
-    "nothing": ("GET", "/api/v1/account"),
+    "nothing": ("GET", "/api/v1/models"),
     "elsewhere": ("GET", "/"),
 }
 
@@ -71,6 +71,22 @@ def test_a_fault_hits_what_it_is_for(on: Any, expected: set[str]) -> None:
     faults = Faults()
     faults.add("drop", on=on, times=None)
     assert {name for name, one in CALLS.items() if faults.hit(call(*one))} == expected
+
+
+def test_the_account_and_quotes_can_be_hit() -> None:
+    account, quote = call("GET", "/api/v1/account"), call("POST", "/api/v1/quote/wan%2F27")
+    assert [(one.endpoint, one.task_id, one.model) for one in (account, quote)] == [
+        ("account", None, None),
+        ("quote", None, "wan/27"),
+    ]
+    for on, hit in (("account", [True, False]), ("quote", [False, True]), ("any", [True, True])):
+        faults = Faults()
+        faults.add("drop", on=on, times=None)  # type: ignore[arg-type]
+        assert [faults.hit(one) is not None for one in (account, quote)] == hit
+    for on, narrowed in (("account", {"model": "t2v"}), ("account", {"task_id": "x"}), ("quote", {"task_id": "x"})):
+        with pytest.raises(ValueError, match=f"must be None for on='{on}'"):
+            Faults().add("drop", on=on, **narrowed)  # type: ignore[arg-type]
+    assert Faults().add("drop", on="quote", model="t2v").model == "t2v"
 
 
 def test_a_fault_of_files_is_for_videos_unless_told_otherwise() -> None:

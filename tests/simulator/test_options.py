@@ -43,7 +43,11 @@ WRONG: dict[str, list[object]] = {
     "lookup_lag": [-1, "x", math.nan, None],
     "clock_skew": ["x", None, True, math.nan, 1e12],
     "skew_date": ["no", 0, None],
-    "idempotency": ["x", True, None],
+    "idempotency": ["x", True],
+    "generation_limit": [0, -1, "5", 1.5, True],
+    "daily_credit_limit": [-1, "x", 1.5, True],
+    "credit_warning_at": [-1, "x", 1.5, True],
+    "supported_models": ["t2v", b"t2v", 5, ["t2v", 5], [""], {"t2v": 1}, iter(["t2v"])],
     "ranges": ["no", 0, None],
     "render": ["no", 1, None],
 }
@@ -67,6 +71,12 @@ RIGHT: dict[str, list[object]] = {
     "late_cancel": [200, 409],
     "list_limit": [None, 0, 5],
     "history": [0, 3, {"t2v": 2}],
+    "revision": ["2026-03", "2026-09"],
+    "idempotency": [None, "kept", "ignored"],
+    "generation_limit": [None, 1],
+    "daily_credit_limit": [None, 0],
+    "credit_warning_at": [None, 0],
+    "supported_models": [None, [], ("t2v", "veo9"), {"t2v"}],
     "clock_skew": [-3600, 1.5],
 }
 

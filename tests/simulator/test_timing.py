@@ -75,7 +75,13 @@ def test_no_task_takes_longer_than_13_minutes(model: str, seconds: int, seed: in
     assert 60 <= work <= 13 * 60 - queue
 
 
-@pytest.mark.parametrize(("model", "seconds"), [("t2v", 5), ("i2v", 8), ("lv", 30), ("t2v_v3", 20)])
+@pytest.mark.parametrize(
+    ("model", "seconds"),
+    [
+        *(("t2v", 5), ("i2v", 8), ("lv", 30), ("t2v_v3", 20)),
+        *(("minimax", 20), ("seedance20", 15), ("wan27", 15), ("happyhorse", 15)),
+    ],
+)
 def test_an_ordinary_task_takes_2_to_7_minutes(model: str, seconds: int) -> None:
     rng = random.Random(1)
     assert 120 <= median(sum(draw(model, seconds, rng)) for _ in range(301)) <= 420

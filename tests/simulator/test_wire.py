@@ -117,4 +117,4 @@ def test_error_codes_belong_to_later_revisions() -> None:
         "errorCode": "INSUFFICIENT_CREDITS",
         "error": "Insufficient credits",
     }
-    assert error_body(Refusal(404, "x"), later) == {"status": "FAILED", "message": "x"}
+    assert error_body(Refusal(404, "x"), later) == {"status": "FAILED", "message": "x", "error": "x"}

@@ -1,0 +1,80 @@
+"""Holds real answers to an OpenAPI document, with a validator that is none of ours."""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Unpack
+
+import aiohttp
+from attrs import frozen
+from jsonschema import Draft202012Validator
+from yarl import URL
+
+from aivideomaker_async.simulator import Simulator
+from aivideomaker_async.simulator.threaded import Options
+from tests.simulator.client import Answer, Caller
+
+FORMATS = Draft202012Validator.FORMAT_CHECKER
+
+
+@frozen
+class Document:
+    """An OpenAPI document, and what is wrong with an answer by it."""
+
+    content: Mapping[str, Any]
+
+    def validator(self, schema: Mapping[str, Any]) -> Draft202012Validator:
+        """Return a validator for a schema of this document, with its formats."""
+        return Draft202012Validator({**schema, "components": self.content["components"]}, format_checker=FORMATS)
+
+    def check(self, method: str, path: str, answer: Answer) -> None:
+        """Fail unless this answer is one that the document has for this request."""
+        operation = self.operation(method, path)
+        described = operation["responses"][str(answer.status)]
+        assert answer.headers["Content-Type"].partition(";")[0] in described["content"]
+        self.validator(described["content"]["application/json"]["schema"]).validate(answer.json)
+        for name in described.get("headers", {}):
+            assert name in answer.headers
+
+    def operation(self, method: str, path: str) -> Mapping[str, Any]:
+        """Return what the document says of a request. Raises `LookupError` when it says nothing."""
+        for template, operations in self.content["paths"].items():
+            pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
+            if re.fullmatch(pattern, path) and method.lower() in operations:
+                found: Mapping[str, Any] = operations[method.lower()]
+                return found
+        raise LookupError(f"{method} {path}")
+
+
+@frozen
+class Conforming(Caller):
+    """A caller who checks every answer by the simulator's own document, where that knows the request."""
+
+    document: Document
+
+    async def __call__(self, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
+        """Send one request, and check its answer."""
+        answer = await super().__call__(method, path, *args, **kwargs)
+        try:
+            self.document.operation(method, URL(path).path)
+        except LookupError:
+            return answer
+        self.document.check(method, URL(path).path, answer)
+        return answer
+
+
+def september(**options: Unpack[Options]) -> AbstractAsyncContextManager[tuple[Simulator, Conforming]]:
+    """Run a simulator of revision 2026-09, and a client that checks what it answers."""
+    options.setdefault("revision", "2026-09")
+    return documented(**options)
+
+
+@asynccontextmanager
+async def documented(**options: Unpack[Options]) -> AsyncIterator[tuple[Simulator, Conforming]]:
+    """Run a simulator that renders nothing, unless told otherwise, and a client that checks what it answers."""
+    options.setdefault("render", False)
+    async with Simulator(**options) as simulator, aiohttp.ClientSession() as session:
+        async with session.get(f"{simulator.url}/openapi.json") as response:
+            assert response.status == 200
+            document = Document(await response.json())
+        yield simulator, Conforming(simulator.url, simulator.api_key, session, document)
