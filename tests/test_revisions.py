@@ -254,9 +254,9 @@ async def test_a_failed_task_says_why(revision: str) -> None:
 @pytest.mark.parametrize("acted", [True, False])
 @pytest.mark.parametrize("kind", ["drop", "hang", "status"])
 async def test_a_lost_answer_is_paid_once(revision: str, acted: bool, kind: Any) -> None:
-    details: FaultDetails = {"status": 502} if kind == "status" else {}
+    details: FaultDetails = {"status": 502, "acted": acted} if kind == "status" else {"acted": acted}
     async with running(revision, budget=Budget(100)) as (service, client):
-        service.fault(kind, on="submit", acted=acted, **details)
+        service.fault(kind, on="submit", **details)
         task = await client.submit(SPEC)
         assert list(service.tasks) == [task.id]
         assert (await task.result()).id == task.id
