@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from attrs import AttrsInstance, fields, frozen
 
 from .errors import FieldProblem, InvalidSpec
 from .images import IMAGE_FORMS, image_problem, is_web_url, show_image
-from .secrecy import redact, shorten
+from .secrecy import hide_base64, redact, shorten
 
 __all__ = [
     "LONG_TEXT",
@@ -49,10 +50,13 @@ LONG_TEXT: Final = 64 * 1024
 _TEXT: Final = "a text that is not blank"
 _LONGEST_VALUE: Final = 500
 """Characters of a wrong value that a message shows."""
+_MOST_PROBLEMS: Final = 12
+"""What is wrong with a spec is told up to here: a list may be very long, and all of it wrong."""
 
 
 def _problem(name: str, value: object, allowed: str) -> FieldProblem:
-    return FieldProblem(name, shorten(repr(redact(value)), _LONGEST_VALUE), allowed)
+    # What stands in the wrong field may be an image that has lost its head.
+    return FieldProblem(name, shorten(hide_base64(repr(redact(value))), _LONGEST_VALUE), allowed)
 
 
 def optional(rule: Rule) -> Rule:
@@ -62,7 +66,9 @@ def optional(rule: Rule) -> Rule:
     def problems(name: str, value: object) -> Iterator[FieldProblem]:
         if value is not None:
             for found in rule.problems(name, value):
-                yield FieldProblem(found.field, found.value, f"{found.allowed}, or None")
+                # The values of a list are none of the field's own.
+                words = f"{found.allowed}, or None" if found.field == name else found.allowed
+                yield FieldProblem(found.field, found.value, words)
 
     return Rule(allowed, problems)
 
@@ -110,7 +116,7 @@ def several(each: Rule, *, at_most: int, of: str, at_least: int = 1) -> Rule:
             return
         if not at_least <= len(value) <= at_most:
             yield FieldProblem(name, f"<{len(value)} {of}>", allowed)
-        for index, item in enumerate(value):
+        for index, item in enumerate(value[:at_most]):
             yield from each.problems(f"{name}[{index}]", item)
 
     return Rule(allowed, problems)
@@ -163,11 +169,13 @@ def images(*, at_most: int) -> Rule:
 
 def one_or_more(rule: Rule) -> Rule:
     """As `rule`, or a tuple of such values that is not empty."""
-    allowed = f"{rule.allowed}; or a list of such, which is not empty"
+    or_list = "; or a list of such that is not empty"
+    allowed = rule.allowed + or_list
 
     def problems(name: str, value: object) -> Iterator[FieldProblem]:
         if not isinstance(value, tuple):
-            yield from rule.problems(name, value)
+            for found in rule.problems(name, value):
+                yield FieldProblem(found.field, found.value, found.allowed + or_list)
         elif not value:
             yield FieldProblem(name, "<an empty list>", allowed)
         else:
@@ -183,7 +191,7 @@ def _web_url_problems(name: str, value: object) -> Iterator[FieldProblem]:
 
 
 web_url: Final = Rule(
-    "a public http(s) URL: the service fetches videos and sounds, and takes no data", _web_url_problems
+    "a public http(s) URL (the service fetches videos and sounds, and takes no data)", _web_url_problems
 )
 """The address of a video or of a sound."""
 
@@ -239,14 +247,13 @@ def check(instance: AttrsInstance, problems: Iterator[FieldProblem]) -> None:
     """Apply the rules in the metadata of the fields of `instance`, then add `problems`.
 
     Raises:
-        InvalidSpec: with all that is wrong, not only the first.
+        InvalidSpec: with all that is wrong, not only the first; of very much, with the first of it.
     """
-    found = [
-        problem
+    by_field = (
+        rule.problems(field.name, getattr(instance, field.name))
         for field in fields(type(instance))
         if isinstance(rule := field.metadata.get("rule"), Rule)
-        for problem in rule.problems(field.name, getattr(instance, field.name))
-    ]
-    found.extend(problems)
+    )
+    found = list(islice(chain(chain.from_iterable(by_field), problems), _MOST_PROBLEMS))
     if found:
         raise InvalidSpec(type(instance).__name__, found)

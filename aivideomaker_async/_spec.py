@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from itertools import chain
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeGuard
 
 from attrs import AttrsInstance, field, fields, frozen
 
 from . import _rules
 from .errors import FieldProblem
 from .images import ImageInput, freeze_image
-from .pricing import PRICES_2026_03, PRICES_2026_09, PriceTable
+from .pricing import PriceTable, usual_prices
 from .secrecy import redact
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "as_images",
     "as_one_or_more",
     "as_texts",
+    "is_left_out",
+    "number",
     "shown",
     "wire",
     "wire_fields",
@@ -43,6 +47,7 @@ def wire(
     kind: Callable[[Any], object] | None = None,
     read: Callable[[Any], object] | None = None,
     images: bool = False,
+    needed_for_price: bool = False,
 ) -> dict[str, object]:
     """The metadata of a field.
 
@@ -52,8 +57,27 @@ def wire(
         kind: makes what travels of it.
         read: makes a value of what has travelled, where `kind` makes a value of another type.
         images: whether it holds images, which have to be read before they can travel.
+        needed_for_price: whether the price depends on it, and what the service takes for a request without it is not
+            documented.
     """
-    return {"rule": rule, "wire_name": name, "wire_type": kind, "read": read, "images": images}
+    return {
+        "rule": rule,
+        "wire_name": name,
+        "wire_type": kind,
+        "read": read,
+        "images": images,
+        "needed_for_price": needed_for_price,
+    }
+
+
+def number(value: object) -> object:
+    """The number that has travelled as a text; what is none is left as it is, for the rule to name."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,5}", value) else value
+
+
+def is_left_out(value: object) -> bool:
+    """Whether a field has nothing in it that would travel."""
+    return value is None or (isinstance(value, list | tuple) and not value)
 
 
 def as_texts(value: Iterable[str]) -> tuple[str, ...]:
@@ -65,22 +89,18 @@ def as_texts(value: Iterable[str]) -> tuple[str, ...]:
 
 def as_images(value: Iterable[ImageInput]) -> tuple[ImageInput, ...]:
     """A list of images, as one that nobody changes."""
-    # An open file and a buffer are no lists, though they can be iterated over; nor is a lone text.
-    is_one = isinstance(value, (*_NO_LISTS, bytearray, memoryview)) or hasattr(value, "read") or not _is_iterable(value)
-    return value if is_one else tuple(map(freeze_image, value))  # type: ignore[return-value]
+    return tuple(map(freeze_image, value)) if _is_list(value) else value  # type: ignore[return-value]
 
 
-def _is_iterable(value: object) -> bool:
-    return isinstance(value, Iterable)
+def as_one_or_more(value: ImageInput | Iterable[ImageInput] | None) -> ImageInput | tuple[ImageInput, ...] | None:
+    """One image, or a list of them, as one that nobody changes."""
+    return tuple(map(freeze_image, value)) if _is_list(value) else freeze_image(value)  # type: ignore[arg-type]
 
 
-def as_one_or_more(
-    value: ImageInput | list[ImageInput] | tuple[ImageInput, ...] | None,
-) -> ImageInput | tuple[ImageInput, ...] | None:
-    """One image, or a list of them."""
-    if value is None:
-        return None
-    return tuple(map(freeze_image, value)) if isinstance(value, list | tuple) else freeze_image(value)
+def _is_list(value: object) -> TypeGuard[Iterable[ImageInput]]:
+    # An open file, a buffer and some paths are no lists, though they can be iterated over; nor is a lone text.
+    is_one = isinstance(value, (*_NO_LISTS, bytearray, memoryview, os.PathLike)) or hasattr(value, "read")
+    return isinstance(value, Iterable) and not is_one
 
 
 def as_dict(value: Mapping[str, object]) -> Mapping[str, object]:
@@ -127,9 +147,7 @@ class VideoSpec(ABC):
         Raises:
             UnknownPrice: the table does not tell the price.
         """
-        if prices is None:
-            prices = PRICES_2026_03 if self.model in PRICES_2026_03.per_second else PRICES_2026_09
-        return prices.credits(self)
+        return (usual_prices(self.model) if prices is None else prices).credits(self)
 
 
 class Timed(VideoSpec):

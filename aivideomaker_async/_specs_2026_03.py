@@ -7,7 +7,7 @@ from typing import ClassVar, Final, Literal, TypeAlias
 from attrs import field, frozen
 
 from . import _rules
-from ._spec import Timed, VideoSpec, as_texts, shown, wire
+from ._spec import Timed, VideoSpec, as_texts, number, shown, wire
 from .images import ImageInput, freeze_image, show_image
 
 __all__ = ["AspectRatio", "ImageToVideo", "ImageToVideoV3", "LongVideo", "TextToVideo", "TextToVideoV3"]
@@ -21,8 +21,8 @@ _PROMPT: Final = wire(_rules.text)
 _OPTIONAL_PROMPT: Final = wire(_rules.optional(_rules.text))
 _ASPECT_RATIO: Final = wire(_rules.one_of("16:9", "9:16", "1:1"), name="aspectRatio")
 _IMAGE: Final = wire(_rules.image, images=True)
-_SHORT: Final = wire(_rules.one_of(5, 8, unit="seconds"), kind=str, read=int)
-_UP_TO_20_S: Final = wire(_rules.one_of(5, 10, 15, 20, unit="seconds"), kind=str, read=int)
+_SHORT: Final = wire(_rules.one_of(5, 8, unit="seconds"), kind=str, read=number)
+_UP_TO_20_S: Final = wire(_rules.one_of(5, 10, 15, 20, unit="seconds"), kind=str, read=number)
 _SEGMENTS: Final = wire(_rules.several(_rules.text, at_most=6, of="texts"), name="prompt", kind=list)
 
 

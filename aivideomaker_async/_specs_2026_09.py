@@ -8,15 +8,23 @@ from typing import ClassVar, Final, Literal
 from attrs import field, frozen
 
 from . import _rules
-from ._spec import Timed, as_images, as_one_or_more, as_texts, shown, wire
+from ._spec import Timed, as_images, as_one_or_more, as_texts, is_left_out, number, shown, wire
 from .errors import FieldProblem
 from .images import ImageInput, freeze_image, show_image
 
 __all__ = ["HappyHorse", "MiniMaxH3", "Seedance20", "Wan27"]
 
 
+_MOST_SHOWN: Final = 10
+"""Images of a list that a repr names."""
+
+
 def _show_images(value: object) -> str:
-    return f"({', '.join(map(show_image, value))})" if isinstance(value, tuple) else show_image(value)
+    if not isinstance(value, tuple):
+        return show_image(value)
+    named = [show_image(image) for image in value[:_MOST_SHOWN]]
+    more = [f"… ({len(value) - _MOST_SHOWN} more)"] if len(value) > _MOST_SHOWN else []
+    return f"[{', '.join(named + more)}]"
 
 
 def _show_optional(value: object) -> str:
@@ -28,17 +36,17 @@ def _freeze_optional(value: ImageInput | None) -> ImageInput | None:
 
 
 def _from_720p(value: Literal["720p", "1080p", "720P", "1080P", 720, 1080]) -> Literal["720p", "1080p"]:
-    return _resolution(value)  # type: ignore[return-value]  # (the rule says so if it is none)
+    return _resolution(value, "720p", "1080p")  # type: ignore[return-value]  # (the rule says so if it is none)
 
 
 def _from_480p(value: Literal["480p", "720p", "480P", "720P", 480, 720]) -> Literal["480p", "720p"]:
-    return _resolution(value)  # type: ignore[return-value]  # (the rule says so if it is none)
+    return _resolution(value, "480p", "720p")  # type: ignore[return-value]  # (the rule says so if it is none)
 
 
-def _resolution(value: object) -> object:
+def _resolution(value: object, *known: str) -> object:
     """A resolution in the spelling of this package; what is none is left as it is, for the rule to name."""
-    text = f"{value}p" if type(value) is int else str(value).lower()
-    return text if text in {"480p", "720p", "1080p"} else value
+    spellings = {spelling: name for name in known for spelling in (name, _in_capitals(name), _lines(name))}
+    return spellings.get(value, value) if isinstance(value, str | int) else value
 
 
 def _in_capitals(resolution: str) -> str:
@@ -51,7 +59,7 @@ def _lines(resolution: str) -> int:
 
 _PROMPT: Final = wire(_rules.text)
 _OPTIONAL_IMAGE: Final = wire(_rules.optional(_rules.image), images=True)
-_720_OR_1080: Final = wire(_rules.one_of("720p", "1080p"), kind=_in_capitals)
+_720_OR_1080: Final = wire(_rules.one_of("720p", "1080p"), kind=_in_capitals, needed_for_price=True)
 _FIVE_RATIOS: Final = wire(_rules.one_of("16:9", "9:16", "1:1", "4:3", "3:4"), name="ratio")
 
 
@@ -112,7 +120,7 @@ class MiniMaxH3(Timed):
             _rules.several(_rules.web_url, at_most=2, at_least=0, of="URLs"), name="referenceAudioUrls", kind=list
         ),
         converter=as_texts,
-        repr=shown,
+        repr=_show_images,
     )
 
     def _combined(self) -> Iterator[FieldProblem]:
@@ -122,7 +130,7 @@ class MiniMaxH3(Timed):
         allowed = f"left out beside {' and '.join(frames)}: frames and references exclude each other"
         for name in ("reference_images", "reference_video", "reference_audios"):
             value: object = getattr(self, name)
-            if value not in (None, ()):
+            if not is_left_out(value):
                 yield FieldProblem(name, _show_images(value), allowed)
 
 
@@ -162,7 +170,7 @@ class Seedance20(Timed):
         if self.prompt is None and self.image is None and self.video is None:
             yield FieldProblem("prompt", "None", "given, or else image or video: at least one of the three")
             if self.audio is not None:
-                yield FieldProblem("audio", shown(self.audio), "left out, or beside a prompt, an image or a video")
+                yield FieldProblem("audio", show_image(self.audio), "left out, or beside a prompt, an image or a video")
 
 
 @frozen(kw_only=True)
@@ -184,7 +192,7 @@ class Wan27(Timed):
     image: ImageInput | None = field(
         default=None, metadata=_OPTIONAL_IMAGE, converter=_freeze_optional, repr=_show_optional
     )
-    duration: int = field(metadata=wire(_rules.one_of(5, 10, 15, unit="seconds"), kind=str, read=int))
+    duration: int = field(metadata=wire(_rules.one_of(5, 10, 15, unit="seconds"), kind=str, read=number))
     resolution: Literal["720p", "1080p"] = field(default="720p", metadata=_720_OR_1080, converter=_from_720p)
     aspect_ratio: Literal["16:9", "9:16", "1:1", "4:3", "3:4"] = field(default="16:9", metadata=_FIVE_RATIOS)
     prompt_extend: bool = field(default=False, metadata=wire(_rules.flag, name="promptExtend"))

@@ -123,7 +123,7 @@ class InvalidSpec(AIVideoMakerError, ValueError):
         self.spec = spec
         """The name of the spec's class, or the model's name."""
         self.problems: tuple[FieldProblem, ...] = tuple(problems)
-        """All that is wrong, in the order of the fields."""
+        """All that is wrong, in the order of the fields; of very much, the first of it."""
         super().__init__("; ".join([f"{spec}: {problems[0]}", *map(str, problems[1:])]))
 
     @property
@@ -145,13 +145,14 @@ class InvalidSpec(AIVideoMakerError, ValueError):
 class UnknownPrice(AIVideoMakerError, LookupError):
     """The price table does not tell what this costs."""
 
-    def __init__(self, model: str, revision: str, *, only_quoted: bool = False) -> None:
+    def __init__(self, model: str, revision: str, *, only_quoted: bool = False, with_fields: bool = False) -> None:
         self.model = model
         """The model's name on the wire."""
         self.revision = revision
         """The table's."""
         hint = ": only a quote of the service tells it" if only_quoted else ""
-        super().__init__(f"the price table {revision} has no price for the model {shorten(repr(model))}{hint}")
+        of = f"the model {shorten(repr(model))}{' with these fields' if with_fields else ''}"
+        super().__init__(f"the price table {revision} has no price for {of}{hint}")
 
 
 class APIError(AIVideoMakerError):

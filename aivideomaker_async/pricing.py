@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from attrs import field, frozen
 
-from .errors import UnknownPrice
+from . import _checks
+from .errors import ConfigurationError, UnknownPrice
+from .secrecy import shorten
 from .tasks import Quote
 
 if TYPE_CHECKING:
     from ._spec import VideoSpec
 
-__all__ = ["PRICES_2026_03", "PRICES_2026_09", "USD_PER_CREDIT", "Price", "PriceTable", "Rate"]
+__all__ = ["PRICES_2026_03", "PRICES_2026_09", "USD_PER_CREDIT", "Price", "PriceTable", "Rate", "usual_prices"]
 
 USD_PER_CREDIT: Final = 0.01
 
@@ -29,16 +31,34 @@ The price is the sum: `{"resolution": {"720p": 3, "1080p": 4}, "tier": {"turbo":
 
 
 def _frozen_copy(rates: Mapping[str, Rate]) -> Mapping[str, Rate]:
-    return MappingProxyType({model: _frozen_rate(rate) for model, rate in rates.items()})
+    items = _items("per_second", rates, "models' wire names to rates")
+    return MappingProxyType({model: _frozen_rate(f"per_second[{model!r}]", rate) for model, rate in items})
 
 
-def _frozen_rate(rate: Rate) -> Rate:
-    if isinstance(rate, int):
-        return rate
-    return MappingProxyType({name: MappingProxyType(dict(costs)) for name, costs in rate.items()})
+def _frozen_rate(name: str, rate: Rate) -> Rate:
+    if not isinstance(rate, Mapping):
+        return _checks.amount(name, rate)
+    if not rate:
+        # The sum of nothing would be a price, too.
+        raise ConfigurationError(f"{name}={{}}: must have a field that the price depends on")
+    items = _items(name, rate, "fields to what each of their values costs")
+    return MappingProxyType({field: _frozen_costs(f"{name}[{field!r}]", costs) for field, costs in items})
+
+
+def _frozen_costs(name: str, costs: Mapping[str, int]) -> Mapping[str, int]:
+    items = _items(name, costs, "values of the field to credits a second")
+    return MappingProxyType({value: _checks.amount(f"{name}[{value!r}]", cost) for value, cost in items})
+
+
+def _items(name: str, value: Mapping[str, Any], of: str) -> Iterable[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{name}={shorten(repr(value))}: must be a mapping of {of}")
+    return value.items()
 
 
 def _as_set(models: Iterable[str]) -> frozenset[str]:
+    if isinstance(models, str):
+        raise ConfigurationError(f"only_quoted={shorten(repr(models))}: must be a set of models' wire names")
     return frozenset(models)
 
 
@@ -51,6 +71,9 @@ class PriceTable:
     """What each model costs, in credits per second of video.
 
     Make your own when your prices differ; `credits(prices=...)` of every spec takes it, and `AIVideoMaker(prices=...)`.
+
+    Raises:
+        ConfigurationError: a rate is no whole number of credits, nor made of such.
     """
 
     revision: str
@@ -80,8 +103,9 @@ class PriceTable:
             return rate * spec.seconds
         try:
             return sum(costs[getattr(spec, name)] for name, costs in rate.items()) * spec.seconds
-        except (KeyError, AttributeError):
-            raise UnknownPrice(spec.model, self.revision) from None
+        except (KeyError, TypeError, AttributeError):
+            # A value, or a field, that the table or the spec does not have; or one that is no key.
+            raise UnknownPrice(spec.model, self.revision, with_fields=True) from None
 
 
 def _restore(
@@ -106,7 +130,7 @@ class Price:
     @property
     def usd(self) -> float:
         """The same in US dollars."""
-        return self.credits * USD_PER_CREDIT
+        return round(self.credits * USD_PER_CREDIT, 2)
 
 
 PRICES_2026_03: Final = PriceTable(
@@ -132,3 +156,8 @@ PRICES_2026_09: Final = PriceTable(
     },
     only_quoted={"seedance20"},
 )
+
+
+def usual_prices(model: str) -> PriceTable:
+    """The table for a model where no other was asked for: the older one, and for younger models the next."""
+    return PRICES_2026_03 if model in PRICES_2026_03.per_second else PRICES_2026_09

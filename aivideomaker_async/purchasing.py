@@ -12,7 +12,7 @@ from ._core.data_uri import Body
 from .accounts import Account, account_of
 from .budget import Budget, Reservation
 from .errors import APIError, BudgetExceeded, ConfigurationError, EndpointNotFound, UnknownPrice
-from .pricing import Price, PriceTable
+from .pricing import Price, PriceTable, usual_prices
 from .secrecy import shorten
 from .session import Session
 from .specs import OtherModel, VideoSpec
@@ -77,7 +77,8 @@ class Pricer:
                 self._remember(spec.model, now + WITHOUT_QUOTES)
             else:
                 return Price(credits=quote.credits, quote=quote)
-        return Price(credits=spec.credits(self._prices), table=self._prices)
+        table = usual_prices(spec.model) if self._prices is None else self._prices
+        return Price(credits=spec.credits(table), table=table)
 
     def _remember(self, model: str, until: float) -> None:
         self._ask_again_at[model] = until

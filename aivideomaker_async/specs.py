@@ -10,16 +10,17 @@ documents one. Defaults travel: what a request asks for is in the request, whate
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from attrs import field, fields, frozen
+from attrs import field, fields_dict, frozen
 
 from . import _rules
 from ._spec import VideoSpec, as_dict, shown, wire_fields, wire_names
 from ._specs_2026_03 import AspectRatio, ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3
 from ._specs_2026_09 import HappyHorse, MiniMaxH3, Seedance20, Wan27
 from .errors import FieldProblem, InvalidSpec, UnknownPrice
-from .pricing import PRICES_2026_09, PriceTable
+from .pricing import PriceTable, usual_prices
 
 __all__ = [
     "SPECS",
@@ -55,37 +56,44 @@ class OtherModel:
     body: Mapping[str, object] = field(converter=as_dict, repr=shown, hash=False)
 
     def __attrs_post_init__(self) -> None:
-        problems = [*_rules.model_name("model", self.model), *_rules.extra_fields("body", self.body, taken=())]
-        if problems:
-            raise InvalidSpec(type(self).__name__, problems)
+        of_model = _rules.model_name("model", self.model)
+        _rules.check(self, chain(of_model, _rules.extra_fields("body", self.body, taken=())))
 
     def credits(self, prices: PriceTable | None = None) -> int:
         """The estimated price in credits, as `VideoSpec.credits` has it, where the fields are those of a known model.
 
+        Args:
+            prices: the table to look the price up in; by default as for the model's own class.
+
         Raises:
-            UnknownPrice: the model has no class here, or the fields are not what it asks for.
+            UnknownPrice: the model has no class here, its price depends on fields that are not what it asks for or are
+                left out, or the table does not tell it.
         """
-        known = _as_known(self)
+        table = usual_prices(self.model) if prices is None else prices
+        kind = SPECS.get(self.model)
+        if kind is None:
+            raise UnknownPrice(self.model, table.revision)
+        known = _as_known(kind, self.body)
         if known is None:
-            raise UnknownPrice(self.model, (prices or PRICES_2026_09).revision)
-        return known.credits(prices)
+            raise UnknownPrice(self.model, table.revision, with_fields=True)
+        return table.credits(known)
 
 
-def _as_known(other: OtherModel) -> VideoSpec | None:
+def _as_known(kind: type[VideoSpec], body: Mapping[str, object]) -> VideoSpec | None:
     """The spec that has the same fields on the wire, if there is one."""
-    kind = SPECS.get(other.model)
-    if kind is None:
-        return None
     given: dict[str, Any] = {}
-    extra = dict(other.body)
-    readers = {item.name: item.metadata.get("read") for item in fields(kind)}
+    extra = dict(body)
+    about = fields_dict(kind)
+    for name, wire_name in wire_fields(kind).items():
+        if wire_name in extra:
+            read = about[name].metadata["read"]
+            given[name] = read(extra.pop(wire_name)) if read else extra.pop(wire_name)
+        elif about[name].metadata["needed_for_price"]:
+            return None
     try:
-        for name, wire_name in wire_fields(kind).items():
-            if wire_name in extra:
-                value = extra.pop(wire_name)
-                given[name] = readers[name](value) if readers[name] and value is not None else value
         return kind(**given, extra=extra)
-    except (TypeError, ValueError):
+    except (TypeError, InvalidSpec):
+        # What is left out that the model asks for is a TypeError.
         return None
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import io
+import json
 import tempfile
 import tracemalloc
 from collections.abc import Callable
@@ -9,10 +11,21 @@ from typing import Any
 
 import pytest
 
-from aivideomaker_async import ImageToVideo, InvalidSpec, LongVideo, OtherModel, TextToVideo, VideoSpec
+from aivideomaker_async import (
+    HappyHorse,
+    ImageToVideo,
+    InvalidSpec,
+    LongVideo,
+    MiniMaxH3,
+    OtherModel,
+    Seedance20,
+    TextToVideo,
+    VideoSpec,
+    Wan27,
+)
 from aivideomaker_async._core.data_uri import Image
 from aivideomaker_async.image_file import CHUNK
-from aivideomaker_async.media import load_body, load_images
+from aivideomaker_async.media import load_body, load_images, load_request
 from tests.core.pictures import MIMES, NO_PICTURES, PICTURES, PNG, as_image, data_uri, in_lines, picture
 from tests.support.loading import FORMS, LARGE, Unseekable, arrives, loaded, refused
 
@@ -79,6 +92,177 @@ async def test_a_file_that_changes_afterwards_changes_nothing(tmp_path: Path) ->
     assert isinstance(first, Image)
     assert b"".join(first.pieces()).decode() == data_uri(PNG)
     await arrives(path, PICTURES["GIF"], "image/gif")
+
+
+# --- every field of every model ----------------------------------------------------------------------
+
+URL = "https://example.com/a.png?token=1"
+OF_ONE: dict[str, Callable[[Any], VideoSpec]] = {
+    "i2v image": lambda image: ImageToVideo(image=image, duration=5),
+    "lv image": lambda image: LongVideo(image=image, prompts=["A cat"]),
+    "minimax imageUrl": lambda image: MiniMaxH3(prompt="A cat", image=image),
+    "minimax lastFrameUrl": lambda image: MiniMaxH3(prompt="A cat", last_frame=image),
+    "seedance20 image": lambda image: Seedance20(image=image, duration=5, resolution=480, aspect_ratio="1:1"),
+    "wan27 image": lambda image: Wan27(prompt="A cat", image=image, duration=5),
+    "happyhorse image": lambda image: HappyHorse(prompt="A cat", image=image, duration=5),
+}
+OF_SEVERAL: dict[str, Callable[[Any], VideoSpec]] = {
+    "minimax referenceImageUrls": lambda images: MiniMaxH3(prompt="A cat", reference_images=images),
+    "happyhorse image": lambda images: HappyHorse(prompt="A cat", image=images, duration=5),
+}
+
+
+async def sent(spec: VideoSpec, wire_name: str) -> Any:
+    """What travels of a field, as the service reads it."""
+    loaded = await load_request(spec)
+    body = b"".join(loaded.body.pieces())
+    assert len(body) == len(loaded.body)
+    fields = json.loads(body)
+    assert list(fields) == list(loaded.fields)
+    return fields[wire_name]
+
+
+def close(*images: Any) -> None:
+    for image in images:
+        if isinstance(image, io.IOBase | tempfile.SpooledTemporaryFile):
+            assert not image.closed
+            image.close()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_every_form_is_sent_in_every_field(form: str, tmp_path: Path) -> None:
+    """As a data URI, under the name that the field has on the wire."""
+    path = tmp_path / "a.gif"
+    path.write_bytes(PICTURES["GIF"])
+    for field, make in OF_ONE.items():
+        image = FORMS[form](PICTURES["GIF"], path)
+        assert await sent(make(image), field.split()[1]) == data_uri(PICTURES["GIF"], "image/gif")
+        close(image)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("field", OF_SEVERAL)
+async def test_every_form_is_sent_in_lists(form: str, field: str, tmp_path: Path) -> None:
+    """In order, among others and URLs, large and small; a list of one stays a list."""
+    path, large = tmp_path / "a.png", tmp_path / "large.png"
+    path.write_bytes(PNG)
+    large.write_bytes(LARGE)
+    images = [FORMS[form](PNG, path), URL, FORMS[form](LARGE, large), PICTURES["GIF"]]
+    make, wire_name = OF_SEVERAL[field], field.split()[1]
+    expected = [data_uri(PNG), URL, data_uri(LARGE), data_uri(PICTURES["GIF"], "image/gif")]
+    assert await sent(make(images), wire_name) == expected
+    assert await sent(make([URL]), wire_name) == [URL]
+    assert await sent(make([PNG]), wire_name) == [data_uri(PNG)]
+    close(*images)
+
+
+async def test_both_frames_are_sent() -> None:
+    """Each in its field."""
+    spec = MiniMaxH3(prompt="A cat", image=io.BytesIO(PNG), last_frame=PICTURES["GIF"])
+    assert await sent(spec, "imageUrl") == data_uri(PNG)
+    assert await sent(spec, "lastFrameUrl") == data_uri(PICTURES["GIF"], "image/gif")
+
+
+@pytest.mark.parametrize("form", ["in memory", "unbuffered"])
+async def test_one_open_file_may_stand_in_several_places(form: str, tmp_path: Path) -> None:
+    """It is read from where it stands each time, and stands there again in the end."""
+    path = tmp_path / "a.png"
+    path.write_bytes(b"before" + LARGE)
+    file = FORMS[form](b"before" + LARGE, path)
+    file.seek(6)
+    assert await sent(MiniMaxH3(prompt="A", reference_images=[file] * 4), "referenceImageUrls") == [data_uri(LARGE)] * 4
+    frames = MiniMaxH3(prompt="A", image=file, last_frame=file)
+    assert [await sent(frames, name) for name in ("imageUrl", "lastFrameUrl")] == [data_uri(LARGE)] * 2
+    assert file.tell() == 6
+    file.close()
+
+
+async def test_a_pipe_in_two_places_is_empty_in_the_second() -> None:
+    """What was read of it is gone, and the message tells which."""
+    pipe: Any = io.BufferedReader(Unseekable(PNG))
+    with pytest.raises(InvalidSpec) as caught:
+        await load_body(MiniMaxH3(prompt="A", reference_images=[pipe, pipe]))
+    assert (caught.value.field, caught.value.allowed) == ("reference_images[1]", "a readable image (it is empty)")
+
+
+async def test_files_stand_where_they_stood_when_another_image_is_refused(tmp_path: Path) -> None:
+    """Those before it were read, and those after it were not."""
+    files = [io.BytesIO(b"xx" + LARGE) for _ in range(3)]
+    for file in files:
+        file.seek(2)
+    images: list[Any] = [files[0], files[1], tmp_path / "missing.png", files[2]]
+    for spec in (MiniMaxH3(prompt="A", reference_images=images), HappyHorse(prompt="A", image=images, duration=5)):
+        with pytest.raises(InvalidSpec) as caught:
+            await load_body(spec)
+        assert caught.value.field == ("reference_images[2]" if isinstance(spec, MiniMaxH3) else "image[2]")
+        assert "missing.png" in caught.value.value
+        assert [file.tell() for file in files] == [2, 2, 2]
+
+
+async def test_a_file_that_was_closed_meanwhile_is_told_by_its_place() -> None:
+    """It was open when the spec was made."""
+    file = io.BytesIO(PNG)
+    spec = MiniMaxH3(prompt="A", reference_images=[URL, file])
+    file.close()
+    with pytest.raises(InvalidSpec) as caught:
+        await load_body(spec)
+    assert caught.value.field == "reference_images[1]"
+    assert "closed" in caught.value.allowed
+
+
+class Watched(io.BytesIO):
+    """A file that tells when it is read, and can be held up there."""
+
+    def __init__(self, data: bytes, reading: Callable[[], None]) -> None:
+        super().__init__(data)
+        self.reading = reading
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reading()
+        return super().read(size)
+
+
+@pytest.mark.parametrize("cancelled_in", range(4))
+async def test_a_cancelled_call_leaves_every_file_where_it_stood(cancelled_in: int) -> None:
+    """Whichever of several images is being read; and none after it is read at all."""
+    loop = asyncio.get_running_loop()
+    reads: list[int] = []
+
+    def watch(place: int) -> Callable[[], None]:
+        def reading() -> None:
+            reads.append(place)
+            if place == cancelled_in:
+                loop.call_soon_threadsafe(task.cancel)
+
+        return reading
+
+    files = [Watched(b"xx" + LARGE * 3, watch(place)) for place in range(4)]
+    for file in files:
+        file.seek(2)
+    task = asyncio.ensure_future(load_body(MiniMaxH3(prompt="A", reference_images=files)))
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert [file.tell() for file in files] == [2] * 4
+    assert max(reads) == cancelled_in
+    cancelled_in = -1
+    assert len(await load_body(MiniMaxH3(prompt="A", reference_images=files))) > 12 * len(LARGE)
+
+
+@pytest.mark.parametrize("field", OF_SEVERAL)
+async def test_an_image_of_several_that_is_too_large_is_told_by_its_place(field: str) -> None:
+    """Each may be as large as one alone."""
+    name = "reference_images" if "minimax" in field else "image"
+    good = OF_SEVERAL[field]([PNG, URL, data_uri(PNG), io.BytesIO(PNG)])
+    assert len(await load_body(good, largest=len(PNG))) > 4 * len(PNG)
+    for place, large in enumerate([LARGE, data_uri(LARGE), io.BytesIO(LARGE)]):
+        images: list[Any] = [PNG, PNG, PNG]
+        images[place] = large
+        with pytest.raises(InvalidSpec) as caught:
+            await load_body(OF_SEVERAL[field](images), largest=len(PNG))
+        assert caught.value.field == f"{name}[{place}]"
+        assert f"(it has {len(LARGE):,} bytes)" in caught.value.value
+        assert f"at most {len(PNG):,} bytes" in caught.value.allowed
+        assert "iVBOR" not in str(caught.value)
 
 
 # --- what is refused ---------------------------------------------------------------------------------

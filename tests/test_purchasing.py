@@ -74,7 +74,7 @@ async def test_without_quotes_the_price_is_a_table_s(status: int) -> None:
         market.override = lambda arrival: Reply(405) if "/quote/" in arrival.path else None
     async with buying(market) as (service, client):
         price = await client.price(spec())
-        assert (price.credits, price.quote) == (5, None)
+        assert (price.credits, price.quote, price.table) == (5, None, PRICES_2026_03)
         assert (await client.price(("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": "8"}))).credits == 8
         assert (await client.price(Wan27(prompt="a", duration=5))).credits == 50
         assert len(service.arrivals) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from aivideomaker_async import (
     VideoSpec,
     Wan27,
 )
+from aivideomaker_async._core.requests import to_wire
 from aivideomaker_async.specs import SPECS, as_spec, wire_names
 from tests.core.pictures import PNG, data_uri
 
@@ -39,7 +41,34 @@ GOOD: dict[type[VideoSpec], dict[str, Any]] = {
     LongVideo: {"image": URL, "prompts": ("One", "Two")},
     TextToVideoV3: {"prompt": "A cat", "aspect_ratio": "1:1", "duration": 20},
     ImageToVideoV3: {"image": URL, "prompt": "It moves", "duration": 10},
+    MiniMaxH3: {"prompt": "A cat", "duration": 6, "image": URL},
+    Seedance20: {"prompt": "A cat", "duration": 4, "resolution": "480p", "aspect_ratio": "16:9"},
+    Wan27: {"prompt": "A cat", "duration": 10, "image": URL, "prompt_extend": True},
+    HappyHorse: {"prompt": "A cat", "duration": 3, "image": (URL, URL)},
 }
+OPTIONAL: dict[type[VideoSpec], dict[str, Any]] = {
+    ImageToVideo: {"prompt": None},
+    ImageToVideoV3: {"prompt": None},
+    MiniMaxH3: {
+        "duration": 5,
+        "resolution": "720p",
+        "tier": "turbo",
+        "aspect_ratio": "16:9",
+        "image": None,
+        "last_frame": None,
+        "reference_images": (),
+        "reference_video": None,
+        "reference_audios": (),
+    },
+    Seedance20: {"prompt": None, "image": None, "video": None, "audio": None},
+    Wan27: {"resolution": "720p", "aspect_ratio": "16:9", "image": None, "prompt_extend": False},
+    HappyHorse: {"resolution": "720p", "aspect_ratio": "16:9", "image": None},
+}
+"""What may be left out, and what it is then."""
+
+with_one_image = pytest.mark.parametrize(
+    "kind", [ImageToVideo, LongVideo, ImageToVideoV3, MiniMaxH3, Seedance20, Wan27]
+)
 kinds = pytest.mark.parametrize("kind", GOOD)
 
 
@@ -80,6 +109,16 @@ def test_every_documented_model_has_its_class() -> None:
         (LongVideo, {"image", "prompt"}),
         (TextToVideoV3, {"prompt", "aspectRatio", "duration"}),
         (ImageToVideoV3, {"image", "prompt", "duration"}),
+        (
+            MiniMaxH3,
+            {
+                *("content", "duration", "resolution", "tier", "aspectRatio"),
+                *("imageUrl", "lastFrameUrl", "referenceImageUrls", "referenceVideoUrl", "referenceAudioUrls"),
+            },
+        ),
+        (Seedance20, {"prompt", "image", "video", "audio", "duration", "resolution", "ratio"}),
+        (Wan27, {"prompt", "image", "duration", "resolution", "ratio", "promptExtend"}),
+        (HappyHorse, {"prompt", "image", "duration", "resolution", "ratio"}),
     ],
 )
 def test_the_fields_travel_under_the_documented_names(kind: type[VideoSpec], names: set[str]) -> None:
@@ -87,36 +126,34 @@ def test_the_fields_travel_under_the_documented_names(kind: type[VideoSpec], nam
     assert sorted(wire_names(kind)) == sorted(names)
 
 
-PRICES: list[tuple[type[VideoSpec], int, int]] = [
-    *((TextToVideo, seconds, seconds) for seconds in (5, 8)),
-    *((ImageToVideo, seconds, seconds) for seconds in (5, 8)),
-    *((TextToVideoV3, seconds, 10 * seconds) for seconds in (5, 10, 15, 20)),
-    *((ImageToVideoV3, seconds, 10 * seconds) for seconds in (5, 10, 15, 20)),
-]
-
-
-@pytest.mark.parametrize(("kind", "seconds", "credits_"), PRICES)
-def test_every_duration_has_its_price(kind: type[VideoSpec], seconds: int, credits_: int) -> None:
-    """As documented in March 2026."""
-    spec = make(kind, duration=seconds)
-    assert (spec.seconds, spec.credits()) == (seconds, credits_)
-
-
 @pytest.mark.parametrize("count", range(1, 7))
-def test_a_long_video_costs_by_its_segments(count: int) -> None:
-    """One to six prompts, 5 seconds each, 15 credits a second; a list will do, and is copied."""
+def test_a_long_video_is_as_long_as_its_segments(count: int) -> None:
+    """One to six prompts, 5 seconds each; a list will do, and is copied."""
     prompts = [f"Segment {number}" for number in range(count)]
     spec = LongVideo(image=URL, prompts=prompts)
-    assert (spec.seconds, spec.credits()) == (5 * count, 75 * count)
+    assert spec.seconds == 5 * count
     prompts.append("Another")
     assert len(spec.prompts) == count
+
+
+@kinds
+def test_the_length_is_told_for_every_model(kind: type[VideoSpec]) -> None:
+    """In seconds."""
+    assert make(kind).seconds == GOOD[kind].get("duration", 10)
+
+
+@kinds
+def test_what_is_left_out_is_as_documented(kind: type[VideoSpec]) -> None:
+    """And what decides something that is not documented must be given."""
+    defaults = {item.name: item.default for item in attrs.fields(kind) if item.default is not attrs.NOTHING}
+    defaults.pop("extra")
+    assert defaults == OPTIONAL.get(kind, {})
 
 
 # --- wrong values ------------------------------------------------------------------------------------
 
 NO_TEXTS: list[object] = ["", " \n\t", 5, b"bytes", ["a"], True, "\ud800"]
 NO_IMAGES: list[object] = [
-    None,
     "",
     "cat.png",
     "/etc/passwd",
@@ -125,11 +162,17 @@ NO_IMAGES: list[object] = [
     5,
     b"text",
     io.StringIO("x"),
-    [],
+    set(),
+    {URL: URL},
 ]
+RATIOS: dict[type[VideoSpec], str] = {
+    MiniMaxH3: "'auto' or '21:9' or '16:9' or '4:3' or '1:1' or '3:4' or '9:16'",
+    Wan27: "'16:9' or '9:16' or '1:1' or '4:3' or '3:4'",
+    HappyHorse: "'16:9' or '9:16' or '1:1' or '4:3' or '3:4'",
+}
 WRONG: dict[str, tuple[list[object], str]] = {
     "prompt": (NO_TEXTS, "a text"),
-    "aspect_ratio": (["", "16:10", "16x9", None, 16, b"16:9", ("16:9",), "16:9 "], "'16:9' or '9:16' or '1:1'"),
+    "aspect_ratio": (["", "16:10", "16x9", None, 16, b"16:9", ("16:9",), "16:9 "], ""),
     "image": (NO_IMAGES, ""),
     "prompts": (
         [(), [], ("a",) * 7, None, 5, "one text", b"bytes", ("a", ""), ("a", None), (5,)],
@@ -147,12 +190,14 @@ DURATIONS: dict[type[VideoSpec], str] = {
     ImageToVideoV3: "5 or 10 or 15 or 20 (seconds)",
 }
 CASES = [
-    (kind, name, value, allowed)
-    for kind, fields in GOOD.items()
+    (kind, name, value, allowed or (RATIOS.get(kind, "'16:9' or '9:16' or '1:1'") if name == "aspect_ratio" else ""))
+    for kind in GOOD
     for name, (values, allowed) in WRONG.items()
-    if name in fields or name == "extra"
+    if name in attrs.fields_dict(kind)
     for value in values
 ]
+NEVER_LEFT_OUT: list[object] = [None, []]
+CASES += [(kind, "image", value, "") for kind in (ImageToVideo, LongVideo, ImageToVideoV3) for value in NEVER_LEFT_OUT]
 
 
 @pytest.mark.parametrize(("kind", "name", "value", "allowed"), CASES)
@@ -204,7 +249,16 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 @kinds
 def test_a_wrong_value_shows_no_image(kind: type[VideoSpec]) -> None:
     """Nor does it fill a log, whatever stands where something else was expected."""
-    for value in (URI, [URI], {URI: 1}, {"image": {"deep": URI}}, frozenset({URI}), PNG * 1000, ["x" * 50] * 10_000):
+    values: list[Any] = [
+        URI,
+        [URI],
+        {URI: 1},
+        {"image": {"deep": URI}},
+        frozenset({URI}),
+        PNG * 1000,
+        ["x" * 50] * 10_000,
+    ]
+    for value in values:
         for name in GOOD[kind]:
             try:
                 make(kind, **{name: value})
@@ -223,8 +277,11 @@ def test_nothing_is_left_to_chance_or_order(kind: type[VideoSpec]) -> None:
         kind(*GOOD[kind].values())
     for name in GOOD[kind]:
         rest = {key: value for key, value in GOOD[kind].items() if key != name}
-        if name == "prompt" and kind in {ImageToVideo, ImageToVideoV3}:
-            assert getattr(kind(**rest), name) is None
+        if kind is Seedance20 and name == "prompt":
+            with pytest.raises(InvalidSpec, match="at least one"):
+                kind(**rest)
+        elif name in OPTIONAL.get(kind, {}):
+            assert getattr(kind(**rest), name) == OPTIONAL[kind][name]
         else:
             with pytest.raises(TypeError, match=name):
                 kind(**rest)
@@ -325,7 +382,7 @@ def test_a_changed_copy_is_checked_again(kind: type[VideoSpec]) -> None:
 
 
 @pytest.mark.parametrize("view", [bytearray, memoryview])
-@pytest.mark.parametrize("kind", [ImageToVideo, LongVideo, ImageToVideoV3])
+@with_one_image
 def test_a_buffer_is_copied(kind: type[VideoSpec], view: Callable[[bytearray], bytearray | memoryview]) -> None:
     """What its owner does to it afterwards changes nothing."""
     buffer = bytearray(PNG)
@@ -345,7 +402,7 @@ SHOWN: list[tuple[object, str]] = [
 ]
 
 
-@pytest.mark.parametrize("kind", [ImageToVideo, LongVideo, ImageToVideoV3])
+@with_one_image
 @pytest.mark.parametrize(("image", "shown"), SHOWN)
 def test_a_repr_names_an_image_and_does_not_show_it(kind: type[VideoSpec], image: object, shown: str) -> None:
     """By kind and size, and a URL without what may be a secret."""
@@ -430,9 +487,12 @@ def test_what_is_no_spec_is_refused(value: object) -> None:
 @given(
     st.sampled_from(list(GOOD)),
     st.dictionaries(
-        st.sampled_from(["prompt", "prompts", "image", "aspect_ratio", "duration", "extra"]),
+        st.sampled_from(sorted({"extra", *(item.name for kind in GOOD for item in attrs.fields(kind))})),
         st.none()
         | st.integers()
+        | st.booleans()
+        | st.sampled_from([720, "1080P", "base", "16:9", 10, URL])
+        | st.lists(st.just(URL))
         | st.text()
         | st.binary()
         | st.lists(st.text())
@@ -440,14 +500,16 @@ def test_what_is_no_spec_is_refused(value: object) -> None:
     ),
 )
 def test_any_values_make_a_spec_or_are_refused(kind: type[VideoSpec], changed: dict[str, object]) -> None:
-    """Never another error, and always with all that is wrong."""
-    known = {name: value for name, value in changed.items() if name in {*GOOD[kind], "extra"}}
+    """Never another error, and only with what is wrong; and what is a spec can be written and has its price."""
+    known = {name: value for name, value in changed.items() if name in attrs.fields_dict(kind)}
     try:
         spec = make(kind, **known)
     except InvalidSpec as error:
-        assert {problem.field.partition("[")[0] for problem in error.problems} <= set(known)
+        told = {problem.field.partition("[")[0] for problem in error.problems}
+        assert told <= set(known)
     else:
-        assert spec.credits() > 0
+        json.dumps(to_wire(spec), default=repr)
+        assert kind is Seedance20 or spec.credits() > 0
 
 
 @pytest.mark.parametrize("prompts", [{"a": 1}, {"a", "b"}, frozenset("a")])

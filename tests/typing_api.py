@@ -8,12 +8,13 @@ A wrong use has an ignore that names its error: a checker that no longer finds i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, assert_type
+from typing import BinaryIO, Literal, assert_type
 
 from aivideomaker_async import (
     PRICES_2026_03,
+    PRICES_2026_09,
     Account,
     AIVideoMaker,
     AIVideoMakerError,
@@ -24,21 +25,26 @@ from aivideomaker_async import (
     DownloadError,
     FieldProblem,
     GenerateMany,
+    HappyHorse,
     HostRateLimiter,
+    ImageInput,
     ImageToVideo,
     InvalidSpec,
     Limiter,
     LimiterStatistics,
     LongVideo,
+    MiniMaxH3,
     OtherModel,
     Outcome,
     OutputExpired,
     Permit,
+    Price,
     PriceTable,
     Priority,
     Quote,
     RateLimiter,
     RetryPolicy,
+    Seedance20,
     SpecLike,
     StatusChange,
     StatusWatch,
@@ -54,6 +60,7 @@ from aivideomaker_async import (
     VideoStream,
     VideoTask,
     WaitTimeout,
+    Wan27,
     download_all,
 )
 
@@ -215,9 +222,80 @@ def specs(spec: VideoSpec) -> None:
     VideoSpec()  # type: ignore[abstract]
 
 
+def minimax(frame: str | bytes | Path, images: list[Path], sounds: Iterator[str]) -> None:
+    spec = MiniMaxH3(prompt="A cat")
+    assert_type(spec.prompt, str)
+    assert_type(spec.duration, int)
+    assert_type(spec.resolution, Literal["720p", "1080p"])
+    assert_type(spec.tier, Literal["turbo", "base"])
+    assert_type(spec.reference_images, tuple[ImageInput, ...])
+    assert_type(spec.reference_audios, tuple[str, ...])
+    assert_type(spec.credits(PRICES_2026_09), int)
+    MiniMaxH3(prompt="A cat", duration=20, resolution="1080P", tier="base", aspect_ratio="auto")
+    MiniMaxH3(prompt="A cat", image=frame, last_frame=b"bytes", resolution=720)
+    MiniMaxH3(prompt="A cat", reference_images=images, reference_video="https://a.example/a.mp4")
+    MiniMaxH3(prompt="A cat", reference_images=(image for image in images), reference_audios=sounds)
+    MiniMaxH3(prompt="A cat", reference_images=["https://a.example/a.png", b"bytes", Path("a.png")])
+    MiniMaxH3(content="A cat")  # type: ignore[call-arg]
+    MiniMaxH3(prompt="A cat", resolution="480p")  # type: ignore[arg-type]
+    MiniMaxH3(prompt="A cat", tier="fast")  # type: ignore[arg-type]
+    MiniMaxH3(prompt="A cat", reference_images=Path("a.png"))  # type: ignore[arg-type]
+    MiniMaxH3(prompt="A cat", reference_video=Path("a.mp4"))  # type: ignore[arg-type]
+    MiniMaxH3(prompt="A cat", reference_audios=[b"bytes"])  # type: ignore[list-item]
+
+
+def seedance() -> None:
+    spec = Seedance20(image=Path("a.png"), duration=4, resolution="480p", aspect_ratio="1:1")
+    assert_type(spec.image, ImageInput | None)
+    assert_type(spec.video, str | None)
+    assert_type(spec.resolution, Literal["480p", "720p"])
+    assert_type(spec.seconds, int)
+    Seedance20(prompt="A cat", audio="https://a.example/a.mp3", duration=4, resolution=720, aspect_ratio="16:9")
+    Seedance20(prompt="A cat", resolution="480p", aspect_ratio="1:1")  # type: ignore[call-arg]
+    Seedance20(prompt="A cat", duration=4, resolution="1080p", aspect_ratio="1:1")  # type: ignore[arg-type]
+    Seedance20(video=b"bytes", duration=4, resolution="480p", aspect_ratio="1:1")  # type: ignore[arg-type]
+
+
+def wan(image: BinaryIO) -> None:
+    spec = Wan27(prompt="A cat", duration=10)
+    assert_type(spec.prompt_extend, bool)
+    assert_type(spec.aspect_ratio, Literal["16:9", "9:16", "1:1", "4:3", "3:4"])
+    Wan27(prompt="A cat", image=image, duration=10, resolution="1080p", aspect_ratio="4:3", prompt_extend=True)
+    Wan27(prompt="A cat")  # type: ignore[call-arg]
+    Wan27(prompt="A cat", image=[b"bytes"], duration=10)  # type: ignore[arg-type]
+    Wan27(prompt="A cat", duration="10")  # type: ignore[arg-type]
+
+
+def happyhorse(names: list[str], files: tuple[BinaryIO, ...]) -> None:
+    spec = HappyHorse(prompt="A cat", duration=3)
+    assert_type(spec.image, ImageInput | tuple[ImageInput, ...] | None)
+    HappyHorse(prompt="A cat", duration=3, image=b"bytes", resolution=1080)
+    HappyHorse(prompt="A cat", duration=3, image=names)
+    HappyHorse(prompt="A cat", duration=3, image=files)
+    HappyHorse(prompt="A cat", duration=3, image=[b"bytes", "https://a.example/a.png", Path("a.png")])
+    HappyHorse(prompt="A cat", duration=3, image=5)  # type: ignore[arg-type]
+    HappyHorse(prompt=None, duration=3)  # type: ignore[arg-type]
+
+
+async def what_it_costs(client: AIVideoMaker, spec: MiniMaxH3 | OtherModel) -> None:
+    price = await client.price(spec)
+    assert_type(price, Price)
+    assert_type(price.credits, int)
+    assert_type(price.usd, float)
+    assert_type(price.quote, Quote | None)
+    assert_type(price.table, PriceTable | None)
+    assert_type(spec.credits(), int)
+    assert_type(OtherModel("minimax", {"content": "A cat"}).credits(prices=PRICES_2026_09), int)
+    AIVideoMaker(prices=PRICES_2026_09)
+
+
 def prices(table: PriceTable) -> None:
     assert_type(table.credits(SPEC), int)
     assert_type(table.per_second, Mapping[str, int | Mapping[str, Mapping[str, int]]])
+    assert_type(table.only_quoted, frozenset[str])
+    rates: dict[str, int | dict[str, dict[str, int]]] = {"t2v": 3, "minimax": {"resolution": {"720p": 3, "1080p": 4}}}
+    PriceTable(revision="mine", published=date(2026, 9, 1), source="", per_second=rates, only_quoted=["wan27"])
+    PriceTable(revision="mine", published=date(2026, 9, 1), source="", per_second={"t2v": 1.5})  # type: ignore[dict-item]
 
 
 # --- the limiter -------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
@@ -17,6 +18,7 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
+from .._rules import texts_in
 from ..secrecy import is_data_uri
 from ..tasks import TaskDetails
 from .data_uri import Image, Text
@@ -28,6 +30,8 @@ TELLING: Final = 6
 
 _PROMPTS: Final = frozenset({"prompt", "content"})
 _DEEPEST: Final = 20
+_AMOUNT: Final = re.compile(r"([0-9]+)[a-z]{0,7}")
+"""A number, perhaps with its unit: 5, 5s, 720p."""
 
 
 class Likeness(Enum):
@@ -80,14 +84,15 @@ def likeness(order: Order, task: TaskDetails) -> Likeness:
         # A setting that is not shown leaves the words to tell.
         grades = {name: grade for name, grade in grades.items() if _is_content(name, order) or name in task.input}
     unasked = [_unasked(name, value) for name, value in task.input.items() if _is_unasked(name, order)]
-    if task.model is None or not task.input or Likeness.MAYBE in (*grades.values(), *unasked):
+    # A model that takes an image may do without one: then this is the order of somebody who gave none.
+    shows_uploads = all(task.input.get(name) for name in order.uploads)
+    if task.model is None or not task.input or not shows_uploads or Likeness.MAYBE in (*grades.values(), *unasked):
         return Likeness.MAYBE
     return Likeness.SAME
 
 
 def _is_content(name: str, order: Order) -> bool:
-    value = order.fields[name]
-    return name in _PROMPTS or (isinstance(value, str) and _is_url(value))
+    return name in _PROMPTS or any(map(_is_url, texts_in(order.fields[name])))
 
 
 def _field(name: str, sent: object, shown: Mapping[str, object]) -> Likeness:
@@ -113,7 +118,12 @@ def _compare(sent: object, shown: object) -> Likeness:
     one, other = loose(sent), loose(shown)
     cut_off = len(other) >= TELLING and one.startswith(other)
     added_to = len(one) >= 2 * TELLING and one in other
-    return Likeness.MAYBE if one == other or cut_off or added_to else Likeness.OTHER
+    return Likeness.MAYBE if one == other or cut_off or added_to or _is_same_amount(one, other) else Likeness.OTHER
+
+
+def _is_same_amount(one: str, other: str) -> bool:
+    first, second = _AMOUNT.fullmatch(one), _AMOUNT.fullmatch(other)
+    return first is not None and second is not None and first[1] == second[1]
 
 
 def _together(grades: Sequence[Likeness]) -> Likeness:

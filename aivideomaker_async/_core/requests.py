@@ -16,6 +16,7 @@ from cattrs.gen import make_dict_unstructure_fn, override
 
 from .. import _checks
 from .._rules import replace_long_texts
+from .._spec import is_left_out
 from ..errors import ConfigurationError
 from ..images import ImageInput
 from ..secrecy import Secret
@@ -266,13 +267,9 @@ def _unstructure_spec(spec_type: type[AttrsInstance], converter: Converter) -> C
     def unstructure(spec: Any) -> dict[str, object]:  # noqa: ANN401  (cattrs hands over any spec)
         wire = plain(spec)
         extra: dict[str, object] = wire.pop("extra")
-        return {name: value for name, value in wire.items() if not _is_left_out(value)} | extra
+        return {name: value for name, value in wire.items() if not is_left_out(value)} | extra
 
     return unstructure
-
-
-def _is_left_out(value: object) -> bool:
-    return value is None or (isinstance(value, list | tuple) and not value)
 
 
 _converter: Final = Converter()
@@ -294,7 +291,7 @@ def images_of(spec: VideoSpec | OtherModel) -> dict[str, ImageInput | tuple[Imag
     if isinstance(spec, OtherModel):
         return {}
     found = {item.name: getattr(spec, item.name) for item in fields(type(spec)) if item.metadata.get("images")}
-    return {name: value for name, value in found.items() if not _is_left_out(value)}
+    return {name: value for name, value in found.items() if not is_left_out(value)}
 
 
 Ready: TypeAlias = Image | str

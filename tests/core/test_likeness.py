@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aivideomaker_async import HappyHorse, MiniMaxH3, Seedance20, VideoSpec, Wan27
 from aivideomaker_async._core.data_uri import Image, Text, Views
-from aivideomaker_async._core.likeness import Likeness, likeness, order
+from aivideomaker_async._core.likeness import Likeness, Order, likeness, order
+from aivideomaker_async._core.requests import images_of, outline, to_wire
 from aivideomaker_async.tasks import TaskDetails, TaskStatus
+from tests.core.pictures import PNG, as_image, data_uri
 
 SAME, MAYBE, OTHER = Likeness.SAME, Likeness.MAYBE, Likeness.OTHER
 TEXT = {"prompt": "a red fox in the snow", "aspectRatio": "16:9", "duration": "5"}
@@ -87,6 +92,19 @@ def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
         ({"prompt": "x", "image": ["data:image/png;base64,AAAA", URL]}, {"prompt": "x", "image": [URL, URL]}, SAME),
         ({"duration": "5", "image": PICTURE}, {"duration": "5", "image": URL}, SAME),
         ({"prompt": "x", "audio": Text.of("a" * 9)}, {"prompt": "x", "audio": URL}, SAME),
+        # An image that is not shown at all: somebody may have ordered the same without one.
+        ({"prompt": "x", "image": PICTURE}, {"prompt": "x"}, MAYBE),
+        ({"prompt": "x", "image": PICTURE}, {"prompt": "x", "image": None}, MAYBE),
+        ({"prompt": "x", "images": [PICTURE, URL]}, {"prompt": "x", "images": []}, MAYBE),
+        ({"prompt": "x", "images": [URL, URL]}, {"prompt": "x"}, MAYBE),
+        ({"prompt": "x", "more": {"image": URL}}, {"prompt": "x"}, MAYBE),
+        ({"prompt": "x", "seeds": [1, 2]}, {"prompt": "x"}, SAME),
+        # Without words the settings tell; a number with its unit is the same number.
+        ({"duration": 5, "resolution": 480}, {"duration": "5s", "resolution": "480p"}, MAYBE),
+        ({"resolution": "720P"}, {"resolution": 720}, MAYBE),
+        ({"duration": "15"}, {"duration": "5s"}, OTHER),
+        ({"duration": "5"}, {"duration": "55"}, OTHER),
+        ({"resolution": 480}, {"resolution": "720p"}, OTHER),
         (
             {"prompt": "x", "more": {"b": 1, "a": "data:image/png;base64,AAAA"}},
             {"prompt": "x", "more": {"a": URL}},
@@ -102,6 +120,125 @@ def test_the_model_counts() -> None:
     assert likeness(order("t2v", TEXT), task(TEXT, "t2v_v3")) is OTHER
     assert likeness(order("t2v", TEXT), task(TEXT, "T2V")) is SAME
     assert likeness(order("t2v", TEXT), task(TEXT, None)) is MAYBE
+
+
+FILM = "https://films.example/a.mp4"
+SOUND = "https://sounds.example/a.mp3"
+UPLOADED = "https://uploads.service.example/1.png"
+
+SPECS: dict[str, VideoSpec] = {
+    "minimax": MiniMaxH3(prompt="a red fox in the snow", resolution="1080p", tier="base"),
+    "minimax with frames": MiniMaxH3(prompt="a red fox in the snow", image=PNG, last_frame=URL),
+    "minimax with references": MiniMaxH3(
+        prompt="a red fox in the snow",
+        reference_images=[PNG, URL, data_uri(PNG)],
+        reference_video=FILM,
+        reference_audios=[SOUND, SOUND + "2"],
+    ),
+    "minimax with addresses": MiniMaxH3(prompt="a red fox in the snow", reference_images=[URL, URL + "2"]),
+    "seedance20": Seedance20(prompt="a red fox in the snow", duration=5, resolution="480p", aspect_ratio="16:9"),
+    "seedance20 without words": Seedance20(
+        image=PNG, video=FILM, audio=SOUND, duration=5, resolution="480p", aspect_ratio="16:9"
+    ),
+    "wan27": Wan27(prompt="a red fox in the snow", image=PNG, duration=5),
+    "wan27 in other words": Wan27(prompt="a red fox in the snow", duration=5, prompt_extend=True),
+    "happyhorse": HappyHorse(prompt="a red fox in the snow", duration=3),
+    "happyhorse with one": HappyHorse(prompt="a red fox in the snow", image=PNG, duration=3),
+    "happyhorse with several": HappyHorse(prompt="a red fox in the snow", image=[PNG, PNG, URL], duration=3),
+}
+
+
+def order_of(spec: VideoSpec) -> Order:
+    """As a submit makes it, with all images read."""
+
+    def ready(image: object) -> Image | str:
+        return image if isinstance(image, str) and image.startswith("http") else as_image(PNG)
+
+    images = {
+        name: [ready(one) for one in image] if isinstance(image, tuple) else ready(image)
+        for name, image in images_of(spec).items()
+    }
+    return order(spec.model, outline(spec, images))
+
+
+def stored(value: object) -> Any:
+    """What the service shows in its place: it has a place of its own for an image that came as data."""
+    if isinstance(value, list | tuple):
+        return [stored(item) for item in value]
+    return UPLOADED if isinstance(value, bytes) or str(value).startswith("data:") else value
+
+
+def row(spec: VideoSpec, **changed: Any) -> TaskDetails:
+    wire = {name: stored(value) for name, value in to_wire(spec).items()}
+    return task({**wire, **changed}, spec.model)
+
+
+NOT_SENT: dict[str, dict[str, object]] = {
+    "minimax": {"imageUrl": None, "lastFrameUrl": None, "referenceImageUrls": [], "referenceVideoUrl": None, "seed": 7},
+    "seedance20": {"image": None, "video": None, "audio": "", "prompt": None, "watermark": False},
+    "wan27": {"image": None, "promptExtend": False, "seed": 7},
+    "happyhorse": {"image": None, "promptExtend": True},
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_an_order_is_known_by_what_the_list_shows_of_it(name: str) -> None:
+    """With URLs in place of uploads, with numbers for texts, and with what the service adds."""
+    spec = SPECS[name]
+    ours = order_of(spec)
+    shown = row(spec).input
+    as_texts = {key: str(value) if type(value) is int else value for key, value in shown.items()}
+    as_numbers = {key: int(str(value)) if str(value).isdigit() else value for key, value in shown.items()}
+    with_more = {**NOT_SENT[spec.model], **shown}
+    for wire in (shown, as_texts, as_numbers, with_more):
+        assert likeness(ours, task(dict(wire), spec.model)) is SAME
+    assert likeness(ours, task(dict(shown), spec.model.upper())) is SAME
+    assert likeness(ours, task(dict(shown), "t2v")) is OTHER
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_an_order_in_another_form_is_not_ruled_out(name: str) -> None:
+    """Addresses of copies, other spellings, lists as texts, and what is not shown at all."""
+    spec = SPECS[name]
+    ours = order_of(spec)
+    shown = row(spec).input
+    copied = {
+        key: json.loads(json.dumps(value).replace("example", "copies.service.example")) for key, value in shown.items()
+    }
+    spelled = {**shown, "resolution": str(shown["resolution"]).lower().removesuffix("p") + "p"}
+    spelled["duration"] = f"{shown['duration']}s"
+    packed = {key: json.dumps(value) if isinstance(value, list) else value for key, value in shown.items()}
+    unpacked = {key: value[0] if isinstance(value, list) else value for key, value in shown.items()}
+    for wire in (copied, spelled, packed, unpacked, *({**shown, key: None} for key in shown), {}):
+        assert likeness(ours, task(dict(wire), spec.model)) in {SAME, MAYBE}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_other_orders_are_told_apart(name: str) -> None:
+    """By their words; by their settings, where they have none."""
+    spec = SPECS[name]
+    ours = order_of(spec)
+    if isinstance(spec, Seedance20) and spec.prompt is None:
+        for changed in ({"duration": 15}, {"resolution": 720}, {"ratio": "1:1"}):
+            assert likeness(ours, row(spec, **changed)) is OTHER
+        assert likeness(ours, row(spec, prompt="a blue whale")) is MAYBE
+        assert likeness(ours, row(spec, image=None)) is MAYBE
+        return
+    other = row(spec, **{"content" if isinstance(spec, MiniMaxH3) else "prompt": "a blue whale in the sea"})
+    # A service that may write more into a prompt may change it, too.
+    extends = isinstance(spec, Wan27) and spec.prompt_extend
+    assert likeness(ours, other) is (MAYBE if extends else OTHER)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_an_order_with_an_image_is_not_that_of_somebody_without(name: str) -> None:
+    """Nor the other way round, though all the words are the same: neither is adopted for the other."""
+    spec = SPECS[name]
+    images = {field.name: field.default for field in attrs.fields(type(spec)) if field.metadata.get("images")}
+    if images_of(spec) and not (isinstance(spec, Seedance20) and spec.prompt is None):
+        bare = attrs.evolve(spec, **images)
+        assert likeness(order_of(spec), row(bare)) is MAYBE
+        assert likeness(order_of(bare), row(spec)) is MAYBE
 
 
 def test_orders_of_different_images_are_not_interchangeable() -> None:

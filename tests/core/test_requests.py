@@ -18,9 +18,11 @@ from aivideomaker_async import (
     LongVideo,
     MiniMaxH3,
     OtherModel,
+    Seedance20,
     TextToVideo,
     TextToVideoV3,
     VideoSpec,
+    Wan27,
 )
 from aivideomaker_async._core import requests
 from aivideomaker_async._core.data_uri import Base64Text, Body, Image, Text
@@ -38,70 +40,169 @@ def written(body: Body) -> bytes:
 
 # --- bodies: what travels, written by hand -----------------------------------------------------------
 
-BODIES: list[tuple[VideoSpec | OtherModel, Image | str | None, str]] = [
+DATA = data_uri(PNG)
+FILM = "https://example.com/a.mp4"
+SOUND = "https://example.com/a.mp3"
+Images = dict[str, Image | str | list[Image | str]]
+
+BODIES: list[tuple[VideoSpec | OtherModel, Images, str]] = [
     (
         TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=8),
-        None,
+        {},
         '{"prompt":"A sunset","aspectRatio":"16:9","duration":"8"}',
     ),
     (
         TextToVideoV3(prompt="A sunset", aspect_ratio="9:16", duration=20),
-        None,
+        {},
         '{"prompt":"A sunset","aspectRatio":"9:16","duration":"20"}',
     ),
     (
         ImageToVideo(image=URL, prompt="It moves", duration=5),
-        URL,
+        {"image": URL},
         '{"image":"https://example.com/cat.png","prompt":"It moves","duration":"5"}',
     ),
     (
         ImageToVideo(image=URL, duration=5),
-        URL,
+        {"image": URL},
         '{"image":"https://example.com/cat.png","duration":"5"}',
     ),
     (
         ImageToVideoV3(image=URL, prompt="It moves", duration=15),
-        URL,
+        {"image": URL},
         '{"image":"https://example.com/cat.png","prompt":"It moves","duration":"15"}',
     ),
     (
         ImageToVideoV3(image=PNG, duration=10),
-        as_image(PNG),
-        '{"image":"' + data_uri(PNG) + '","duration":"10"}',
+        {"image": as_image(PNG)},
+        '{"image":"' + DATA + '","duration":"10"}',
     ),
     (
         LongVideo(image=URL, prompts=["One", "Two", "Three"]),
-        URL,
+        {"image": URL},
         '{"image":"https://example.com/cat.png","prompt":["One","Two","Three"]}',
     ),
     (
         LongVideo(image=Path("/no/such.png"), prompts=("One",)),
-        as_image(PNG),
-        '{"image":"' + data_uri(PNG) + '","prompt":["One"]}',
+        {"image": as_image(PNG)},
+        '{"image":"' + DATA + '","prompt":["One"]}',
     ),
     (
         TextToVideo(prompt="A", aspect_ratio="1:1", duration=5, extra={"filterMode": "strict", "seed": [1, None]}),
-        None,
+        {},
         '{"prompt":"A","aspectRatio":"1:1","duration":"5","filterMode":"strict","seed":[1,null]}',
     ),
     (
+        MiniMaxH3(prompt="A cat"),
+        {},
+        '{"content":"A cat","duration":5,"resolution":"720p","tier":"turbo","aspectRatio":"16:9"}',
+    ),
+    (
+        MiniMaxH3(
+            prompt="A cat",
+            duration=20,
+            resolution="1080P",
+            tier="base",
+            aspect_ratio="21:9",
+            image=PNG,
+            last_frame=URL,
+            extra={"prompt": "x"},
+        ),
+        {"image": as_image(PNG), "last_frame": URL},
+        '{"content":"A cat","duration":20,"resolution":"1080p","tier":"base","aspectRatio":"21:9",'
+        '"imageUrl":"' + DATA + '","lastFrameUrl":"https://example.com/cat.png","prompt":"x"}',
+    ),
+    (
+        MiniMaxH3(
+            prompt="A cat",
+            reference_images=[PNG, URL, Path("/no/such.png")],
+            reference_video=FILM,
+            reference_audios=[SOUND],
+        ),
+        {"reference_images": [as_image(PNG), URL, as_image(PNG)]},
+        '{"content":"A cat","duration":5,"resolution":"720p","tier":"turbo","aspectRatio":"16:9",'
+        '"referenceImageUrls":["' + DATA + '","https://example.com/cat.png","' + DATA + '"],'
+        '"referenceVideoUrl":"https://example.com/a.mp4","referenceAudioUrls":["https://example.com/a.mp3"]}',
+    ),
+    (
+        Seedance20(prompt="A cat", duration=4, resolution="480p", aspect_ratio="9:16"),
+        {},
+        '{"prompt":"A cat","duration":4,"resolution":480,"ratio":"9:16"}',
+    ),
+    (
+        Seedance20(image=PNG, video=FILM, audio=SOUND, duration=15, resolution="720P", aspect_ratio="1:1"),
+        {"image": as_image(PNG)},
+        '{"image":"' + DATA + '","video":"https://example.com/a.mp4","audio":"https://example.com/a.mp3",'
+        '"duration":15,"resolution":720,"ratio":"1:1"}',
+    ),
+    (
+        Wan27(prompt="A cat", duration=10),
+        {},
+        '{"prompt":"A cat","duration":"10","resolution":"720P","ratio":"16:9","promptExtend":false}',
+    ),
+    (
+        Wan27(prompt="A cat", image=URL, duration=5, resolution=1080, aspect_ratio="3:4", prompt_extend=True),
+        {"image": URL},
+        '{"prompt":"A cat","image":"https://example.com/cat.png","duration":"5","resolution":"1080P","ratio":"3:4",'
+        '"promptExtend":true}',
+    ),
+    (
+        HappyHorse(prompt="A cat", duration=3),
+        {},
+        '{"prompt":"A cat","duration":3,"resolution":"720P","ratio":"16:9"}',
+    ),
+    (
+        HappyHorse(prompt="A cat", duration=15, image=PNG, resolution="1080p", aspect_ratio="4:3"),
+        {"image": as_image(PNG)},
+        '{"prompt":"A cat","image":"' + DATA + '","duration":15,"resolution":"1080P","ratio":"4:3"}',
+    ),
+    (
+        HappyHorse(prompt="A cat", duration=7, image=[URL]),
+        {"image": [URL]},
+        '{"prompt":"A cat","image":["https://example.com/cat.png"],"duration":7,"resolution":"720P","ratio":"16:9"}',
+    ),
+    (
         OtherModel("minimax", {"content": "A cat", "duration": 5, "promptExtend": False, "image": URL}),
-        None,
+        {},
         '{"content":"A cat","duration":5,"promptExtend":false,"image":"https://example.com/cat.png"}',
     ),
-    (OtherModel("empty", {}), None, "{}"),
+    (OtherModel("empty", {}), {}, "{}"),
 ]
 
 
-@pytest.mark.parametrize(("spec", "image", "expected"), BODIES)
-def test_the_body_is_what_the_api_documents(
-    spec: VideoSpec | OtherModel, image: Image | str | None, expected: str
-) -> None:
-    """Wire names, wire types (a duration is a text), nothing that was not given, and extra fields beside the rest."""
-    body = write_body(spec, {} if image is None else {"image": image})
+@pytest.mark.parametrize(("spec", "images", "expected"), BODIES)
+def test_the_body_is_what_the_api_documents(spec: VideoSpec | OtherModel, images: Images, expected: str) -> None:
+    """Wire names, wire types (a duration is a text, or a number), nothing that was not given, and extra fields."""
+    body = write_body(spec, images)
     # As sorted pairs: the order of the fields is free, and none may stand there twice.
-    assert json.loads(written(body), object_pairs_hook=sorted) == json.loads(expected, object_pairs_hook=sorted)
+    assert in_order(written(body)) == in_order(expected.encode())
     assert len(body) == len(expected)
+
+
+def in_order(body: bytes) -> object:
+    """With the types of all values: 5 is not 5.0, and false not 0."""
+    return json.loads(
+        body, object_pairs_hook=sorted, parse_constant=repr, parse_float=repr, parse_int=lambda text: (text,)
+    )
+
+
+def test_images_that_are_urls_need_not_be_read() -> None:
+    """They travel as they were given, in lists as well."""
+    spec = MiniMaxH3(prompt="A cat", reference_images=[URL, URL], reference_audios=[SOUND, SOUND])
+    assert json.loads(written(write_body(spec)))["referenceImageUrls"] == [URL, URL]
+    assert json.loads(written(write_body(HappyHorse(prompt="A", duration=5, image=(URL,)))))["image"] == [URL]
+
+
+def test_images_in_a_list_stand_for_themselves() -> None:
+    """In order; another order is another request."""
+    one, two = as_image(PNG), as_image(picture("PNG", 9))
+    spec = MiniMaxH3(prompt="A cat", reference_images=[URL, URL, URL])
+    fields = requests.outline(spec, {"reference_images": [one, URL, two]})
+    assert fields["referenceImageUrls"] == [one, URL, two]
+    body = requests.write_outline(fields)
+    assert [type(part) for part in body.parts] == [bytes, Image, bytes, Image, bytes]
+    assert body.digest == write_body(spec, {"reference_images": [one, URL, two]}).digest
+    assert body.digest != write_body(spec, {"reference_images": [two, URL, one]}).digest
+    assert body.digest != write_body(spec, {"reference_images": [one, two, URL]}).digest
 
 
 @given(st.text(min_size=1).filter(str.strip))
@@ -197,6 +298,13 @@ def test_the_image_that_must_be_read_is_told() -> None:
     h3 = MiniMaxH3(prompt="a", reference_images=[PNG, URL])
     assert requests.images_of(h3) == {"reference_images": (PNG, URL)}
     assert requests.images_of(HappyHorse(prompt="a", duration=5, image=PNG)) == {"image": PNG}
+    assert requests.images_of(HappyHorse(prompt="a", duration=5, image=[PNG])) == {"image": (PNG,)}
+    assert requests.images_of(HappyHorse(prompt="a", duration=5)) == {}
+    frames = MiniMaxH3(prompt="a", image=PNG, last_frame=URL)
+    assert requests.images_of(frames) == {"image": PNG, "last_frame": URL}
+    assert requests.images_of(MiniMaxH3(prompt="a", reference_images=[], reference_audios=[SOUND])) == {}
+    seedance = Seedance20(image=PNG, video=FILM, audio=SOUND, duration=5, resolution=480, aspect_ratio="1:1")
+    assert requests.images_of(seedance) == {"image": PNG}
 
 
 # --- calls -------------------------------------------------------------------------------------------
