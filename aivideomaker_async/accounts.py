@@ -18,7 +18,7 @@ from attrs import define, field
 from ._core.ledger import Ledger
 from ._core.likeness import Order
 from ._core.submits import Moment, State, Submit
-from .budget import Reservation
+from .reservations import Reservations
 from .secrecy import Secret
 
 __all__ = ["Account", "OtherOrder", "account_of", "moment"]
@@ -37,12 +37,12 @@ class Account:
 
     Attributes:
         ledger: what became of its submits.
-        reservations: what budgets hold for submits whose outcome is unknown, by idempotency key.
+        reservations: what budgets hold for them.
         lock: clients may live in several threads. It is held for moments, and never while anything is awaited.
     """
 
     ledger: Ledger = field(factory=Ledger)
-    reservations: dict[str, Reservation] = field(factory=dict[str, Reservation])
+    reservations: Reservations = field(factory=Reservations)
     lock: Lock = field(factory=Lock)
     _loops: WeakKeyDictionary[Submit, asyncio.AbstractEventLoop] = field(init=False, factory=WeakKeyDictionary)
 
@@ -82,6 +82,11 @@ class Account:
             self._begin(submit)
             return submit
 
+    def has_bought(self, key: str) -> bool:
+        """Whether the task of the submit with this key is known."""
+        with self.lock:
+            return self.ledger.bought_with(key) is not None
+
     def is_abandoned(self, submit: Submit) -> bool:
         """Whether a submit was left under way: the event loop that it was made in is closed."""
         loop = self._loops.get(submit)
@@ -102,8 +107,9 @@ class Account:
 
     def leave_to_parent(self, now: Moment) -> None:
         """In a fork: what is under way is seen through by the parent, and what becomes of it is not known here."""
-        # Somebody may have held it.
+        # Somebody may have held them.
         self.lock = Lock()
+        self.reservations.forget_locks()
         self.ledger.give_up_all(now)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from threading import Lock
-from typing import NoReturn, Self, final
+from typing import Final, NoReturn, final
 
 from . import _checks
 from ._core.spending import Hold, Spending
+from .tasks import TaskDetails, TaskStatus
 
 __all__ = ["Budget", "Reservation"]
 
@@ -47,12 +48,14 @@ class Budget:
     @property
     def spent(self) -> int:
         """Credits that were charged, less those that were refunded."""
-        return self._spending.spent
+        with self._lock:
+            return self._spending.spent
 
     @property
     def reserved(self) -> int:
         """Credits for submits that are under way, or whose outcome is unknown."""
-        return self._spending.reserved
+        with self._lock:
+            return self._spending.reserved
 
     @property
     def remaining(self) -> int:
@@ -63,6 +66,10 @@ class Budget:
     def _reserve(self, credits_: int) -> Hold | None:
         with self._lock:
             return self._spending.reserve(credits_)
+
+    def _raise_to(self, hold: Hold, credits_: int) -> bool:
+        with self._lock:
+            return self._spending.raise_to(hold, credits_)
 
     def _settle(self, hold: Hold, charged: int | None) -> None:
         with self._lock:
@@ -79,29 +86,39 @@ class Budget:
 
 @final
 class Reservation:
-    """What one submit holds of each budget that it is to keep to."""
+    """What one submit holds of each budget that it has to keep to."""
 
     __slots__ = ("_holds",)
 
     def __init__(self) -> None:
         self._holds: list[tuple[Budget, Hold]] = []
 
-    @classmethod
-    def of(cls, budgets: Iterable[Budget], credits_: int) -> Self | Budget:
-        """Reserve so many credits of each budget; or the one that has too few, and nothing is reserved."""
-        self = cls()
-        for budget in budgets:
-            hold = budget._reserve(credits_)
-            if hold is None:
-                self.release()
-                return budget
-            self._holds.append((budget, hold))
-        return self
-
     @property
     def is_empty(self) -> bool:
         """Whether there is no budget to keep to."""
         return not self._holds
+
+    def raise_to(self, budgets: Iterable[Budget], credits_: int) -> Budget | None:
+        """Reserve so many credits of each budget, and of those that it holds something of already.
+
+        Returns:
+            None; or a budget that has too few, and then no more is reserved than before.
+        """
+        before = len(self._holds)
+        for budget, hold in self._holds:
+            if not budget._raise_to(hold, credits_):
+                return budget
+        for budget in budgets:
+            if any(budget is other for other, _ in self._holds):
+                continue
+            new = budget._reserve(credits_)
+            if new is None:
+                for other, hold in self._holds[before:]:
+                    other._release(hold)
+                del self._holds[before:]
+                return budget
+            self._holds.append((budget, new))
+        return None
 
     def settle(self, charged: int | None) -> None:
         """There is a task, for so many credits; None when the service does not tell."""
@@ -113,7 +130,23 @@ class Reservation:
         for budget, hold in self._holds:
             budget._release(hold)
 
-    def refund(self, refunded: int | None) -> None:
-        """The task has failed or was cancelled; None when the service does not tell what came back."""
-        for budget, hold in self._holds:
-            budget._refund(hold, refunded)
+    def told(self, answer: TaskDetails | TaskStatus) -> None:
+        """The service tells of the task: what it has cost, and whether its credits have come back.
+
+        A status that comes alone may be an error of the service; what the whole row says is believed.
+        """
+        status = answer.status if isinstance(answer, TaskDetails) else answer
+        refunded = None
+        if isinstance(answer, TaskDetails):
+            refunded = answer.credits_refunded
+            if answer.credits_charged is not None:
+                self.settle(answer.credits_charged)
+            if status == TaskStatus.COMPLETED and refunded is None:
+                refunded = 0
+        if status in _REFUNDED or (status == TaskStatus.COMPLETED and refunded is not None):
+            for budget, hold in self._holds:
+                budget._refund(hold, refunded)
+
+
+_REFUNDED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCEL})
+"""Statuses with which the credits come back."""

@@ -10,6 +10,7 @@ from typing import Final
 from ._core import requests
 from ._core.durations import video_length
 from ._core.likeness import order
+from .admission import too_late
 from .budget import Budget
 from .catalogue import Catalogue
 from .errors import SubmitOutcomeUnknown
@@ -19,7 +20,7 @@ from .purchasing import Cashier, Pricer
 from .record import Record
 from .records import Records
 from .secrecy import Secret, one_line
-from .session import Session
+from .session import Session, least_time
 from .specs import OtherModel, VideoSpec
 from .submitting import Bought, IdempotencyKey, Submitter
 
@@ -88,25 +89,24 @@ class Buyer:
         # Whoever has given a wrong argument hears of that first.
         make(max_credits=max_credits)
         deadline = loop.time() + timeout
-        await self.catalogue.warn_of(spec.model)
-        reservation, at_most = await self.cashier.reserve(
+        await self.catalogue.warn_of(spec.model, timeout=timeout / 4)
+        allowance = await self.cashier.reserve(
             spec, loaded.body, key.text, budgets=budgets, max_credits=max_credits, timeout=deadline - loop.time()
         )
         try:
+            request = make(max_credits=allowance.at_most)
+            left = deadline - loop.time()
+            if left < least_time(timeout):
+                raise too_late(request)
             bought = await self.submitter.submit(
-                make(max_credits=at_most),
-                order(spec.model, loaded.fields),
-                timeout=deadline - loop.time(),
-                is_callers_key=key.is_callers,
+                request, order(spec.model, loaded.fields), timeout=left, is_callers_key=key.is_callers
             )
         except BaseException:
-            self.cashier.failed(key.text, reservation)
+            self.cashier.failed(key.text, allowance)
             raise
-        self.cashier.bought(key.text, reservation, bought)
+        self.cashier.bought(key.text, allowance, bought)
         logger.info("submitted %s as task %s", spec.model, one_line(bought.answer.task_id))
-        return self._records.bought(
-            bought, spec.model, length=_length(spec), hook=hook, now=loop.time(), reservation=reservation
-        )
+        return self._records.bought(bought, spec.model, length=_length(spec), hook=hook, now=loop.time())
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Record | None:
         """Look again what became of a submit; None when it was surely not created.
@@ -125,11 +125,11 @@ class Buyer:
         return self._settled(error, self.submitter.settle(error, task_id))
 
     def _settled(self, error: SubmitOutcomeUnknown, bought: Bought | None) -> Record | None:
-        reservation = self.cashier.settled(error.idempotency_key, bought)
+        self.cashier.settled(error.idempotency_key, bought)
         if bought is None:
             return None
         now = self._session.check_usable().time()
-        return self._records.bought(bought, error.model, now=now, reservation=reservation)
+        return self._records.bought(bought, error.model, now=now)
 
 
 def _length(spec: VideoSpec | OtherModel) -> int | None:

@@ -51,8 +51,7 @@ class Catalogue:
 
     async def _look(self) -> Account:
         """Ask once: it is no reason to keep a submit waiting."""
-        async with asyncio.timeout(LOOK_TIMEOUT):
-            permit = await self._session.acquire(Priority.FOREGROUND)
+        permit = await self._session.acquire(Priority.FOREGROUND)
         return await self._session.ask(
             requests.account(), answers.account, expected="currentBalance", permit=permit, timeout=LOOK_TIMEOUT
         )
@@ -60,15 +59,20 @@ class Catalogue:
     def _take(self, account: Account) -> None:
         self._supported, self._has_looked = frozenset(account.supported_models), True
 
-    async def warn_of(self, model: str) -> None:
+    async def warn_of(self, model: str, *, timeout: float) -> None:
         """Say so, once, when the account does not name this model. It may be submitted all the same.
 
         The account is asked for models that may be retired; for others it is used where it is known anyway.
+
+        Args:
+            model: its name on the wire.
+            timeout: seconds that the look may take.
         """
         if model in PERHAPS_RETIRED and not self._has_looked:
             self._has_looked = True
             try:
-                self._take(await self._look())
+                async with asyncio.timeout(min(timeout, LOOK_TIMEOUT)):
+                    self._take(await self._look())
             except (AIVideoMakerError, TimeoutError) as error:
                 logger.debug("which models the account has is not known: %s", error)
         if self._supported and model not in self._supported and model not in self._told:

@@ -19,6 +19,7 @@ from ._core import answers, requests
 from ._core.addresses import is_private_host
 from ._core.retry import RetryPolicy
 from ._core.task_list import AllTasks
+from .accounts import account_of
 from .budget import Budget
 from .buying import Buyer
 from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
@@ -150,7 +151,8 @@ class AIVideoMaker:
         self._session = Session(settings, limiter=limiter, http=http)
         self._observer = Observer(service_time=self._session.service_time)
         self._watcher = TaskWatcher(self._session, self._observer)
-        self._records = Records(self._observer, self._watcher)
+        reservations = account_of(url, settings.key).reservations
+        self._records = Records(self._observer, self._watcher, reservations)
         self._observer.ended = self._records.release
         self._sharing: Sharing | None = None
         if status_board is not None:
@@ -446,7 +448,9 @@ class AIVideoMaker:
         Raises:
             AIVideoMakerError: an `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return (await self._session.read_list(requests.list_tasks(), AllTasks, timeout=timeout)).tasks
+        tasks = (await self._session.read_list(requests.list_tasks(), AllTasks, timeout=timeout)).tasks
+        self._records.listed(tasks)
+        return tasks
 
     async def cancel(self, task_id: str, *, timeout: float | None = None) -> CancelResult:
         """Cancel a task, which works only while it is SUBMITTED. Its credits are refunded in full.

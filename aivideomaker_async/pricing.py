@@ -56,10 +56,18 @@ def _items(name: str, value: Mapping[str, Any], of: str) -> Iterable[tuple[str, 
     return value.items()
 
 
-def _as_set(models: Iterable[str]) -> frozenset[str]:
-    if isinstance(models, str):
-        raise ConfigurationError(f"only_quoted={shorten(repr(models))}: must be a set of models' wire names")
-    return frozenset(models)
+def _as_models(models: Iterable[str]) -> frozenset[str]:
+    return _as_set("only_quoted", models, "models")
+
+
+def _as_free_fields(names: Iterable[str]) -> frozenset[str]:
+    return _as_set("free_fields", names, "fields")
+
+
+def _as_set(name: str, value: Iterable[str], of: str) -> frozenset[str]:
+    if isinstance(value, str):
+        raise ConfigurationError(f"{name}={shorten(repr(value))}: must be a set of wire names of {of}")
+    return frozenset(value)
 
 
 def _plain(rate: Rate) -> Rate:
@@ -82,13 +90,29 @@ class PriceTable:
     source: str
     per_second: Mapping[str, Rate] = field(converter=_frozen_copy, hash=False)
     """Credits per second of video, by the model's wire name."""
-    only_quoted: frozenset[str] = field(default=frozenset[str](), converter=_as_set)
+    only_quoted: frozenset[str] = field(default=frozenset[str](), converter=_as_models)
     """The wire names of models whose price no table can tell: the service computes it."""
+
+    free_fields: frozenset[str] = field(default=frozenset[str](), converter=_as_free_fields)
+    """Wire names of further fields (`extra`) that do not change a price."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A read-only mapping can be neither pickled nor copied.
         rates = {model: _plain(rate) for model, rate in self.per_second.items()}
-        return _restore, (self.revision, self.published, self.source, rates, self.only_quoted)
+        return _restore, (self.revision, self.published, self.source, rates, self.only_quoted, self.free_fields)
+
+    def check_extra(self, model: str, names: Iterable[str]) -> None:
+        """Make sure that further fields leave the price as the table has it.
+
+        Args:
+            model: whose fields they are.
+            names: their wire names.
+
+        Raises:
+            UnknownPrice: what they change is not known.
+        """
+        if not self.free_fields.issuperset(names):
+            raise UnknownPrice(model, self.revision, with_fields=True)
 
     def credits(self, spec: VideoSpec) -> int:
         """The estimated price of `spec` in credits.
@@ -109,10 +133,20 @@ class PriceTable:
 
 
 def _restore(
-    revision: str, published: date, source: str, per_second: Mapping[str, Rate], only_quoted: frozenset[str]
+    revision: str,
+    published: date,
+    source: str,
+    per_second: Mapping[str, Rate],
+    only_quoted: frozenset[str],
+    free_fields: frozenset[str],
 ) -> PriceTable:
     return PriceTable(
-        revision=revision, published=published, source=source, per_second=per_second, only_quoted=only_quoted
+        revision=revision,
+        published=published,
+        source=source,
+        per_second=per_second,
+        only_quoted=only_quoted,
+        free_fields=free_fields,
     )
 
 
@@ -139,6 +173,8 @@ PRICES_2026_03: Final = PriceTable(
     source="https://aivideomaker.ai, API reference of March 2026",
     # lv is documented as "number of prompts x 5 x 15": each prompt is a segment of 5 seconds.
     per_second={"t2v": 1, "i2v": 1, "lv": 15, "t2v_v3": 10, "i2v_v3": 10},
+    # Early builds wanted it.
+    free_fields={"filterMode"},
 )
 
 PRICES_2026_09: Final = PriceTable(
@@ -155,6 +191,7 @@ PRICES_2026_09: Final = PriceTable(
         "happyhorse": {"resolution": {"720p": 25, "1080p": 50}},
     },
     only_quoted={"seedance20"},
+    free_fields={"filterMode"},
 )
 
 

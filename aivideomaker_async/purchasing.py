@@ -7,19 +7,21 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from attrs import frozen
+
 from ._core import answers, requests
 from ._core.data_uri import Body
 from .accounts import Account, account_of
-from .budget import Budget, Reservation
+from .budget import Budget
 from .errors import APIError, BudgetExceeded, ConfigurationError, EndpointNotFound, UnknownPrice
 from .pricing import Price, PriceTable, usual_prices
 from .secrecy import shorten
 from .session import Session
-from .specs import OtherModel, VideoSpec
-from .submitting import Bought
+from .specs import OtherModel, VideoSpec, extra_names
+from .submitting import Bought, By
 from .tasks import Quote
 
-__all__ = ["Cashier", "Pricer"]
+__all__ = ["Allowance", "Cashier", "Pricer"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -28,9 +30,6 @@ WITHOUT_QUOTES: Final = 600.0
 
 MOST_MODELS: Final = 1000
 """Models of which it is remembered that there are no quotes."""
-
-MOST_RESERVED: Final = 10_000
-"""Reservations of submits whose outcome is unknown."""
 
 METHOD_NOT_ALLOWED: Final = 405
 
@@ -49,6 +48,7 @@ class Pricer:
             raise ConfigurationError(f"prices={shorten(repr(prices))}: must be a PriceTable or None")
         self._prices = prices
         self._ask_again_at: dict[str, float] = {}
+        self._has_quotes = False
 
     async def quote(self, model: str, body: Body, *, timeout: float | None) -> Quote:
         """The service's own answer.
@@ -57,7 +57,9 @@ class Pricer:
             AIVideoMakerError: as `Session.call`. `EndpointNotFound` where the service has no quotes.
         """
         request = requests.quote_price(model, body)
-        return await self._session.call(request, answers.quote, expected="credits", timeout=timeout)
+        quote = await self._session.call(request, answers.quote_of(model), expected="credits", timeout=timeout)
+        self._has_quotes = True
+        return quote
 
     async def price(self, spec: VideoSpec | OtherModel, body: Body, *, timeout: float | None) -> Price:
         """What `spec` costs.
@@ -71,7 +73,8 @@ class Pricer:
             try:
                 quote = await self.quote(spec.model, body, timeout=timeout)
             except APIError as error:
-                if not isinstance(error, EndpointNotFound) and error.status != METHOD_NOT_ALLOWED:
+                # Of a service that has given one before, it is a mistake.
+                if self._has_quotes or not (isinstance(error, EndpointNotFound) or error.status == METHOD_NOT_ALLOWED):
                     raise
                 logger.debug("no quotes for %s: %s", shorten(spec.model), error)
                 self._remember(spec.model, now + WITHOUT_QUOTES)
@@ -84,6 +87,16 @@ class Pricer:
         self._ask_again_at[model] = until
         if len(self._ask_again_at) > MOST_MODELS:
             del self._ask_again_at[next(iter(self._ask_again_at))]
+
+
+@frozen
+class Allowance:
+    """What a submit may do."""
+
+    at_most: int | None
+    """Credits that the service may charge; None for any number."""
+    is_held: bool = False
+    """Whether it takes part in a reservation, which it has to leave in the end."""
 
 
 class Cashier:
@@ -99,6 +112,7 @@ class Cashier:
         self._pricer = pricer
         self._budgets = () if budget is None else (_checked(budget),)
         self._account: Account = account_of(session.settings.base_url, session.settings.key)
+        self._reservations = self._account.reservations
 
     def budgets(self, budget: Budget | None) -> Sequence[Budget]:
         """The budgets that a submit has to keep to: the client's, and one of its own."""
@@ -113,8 +127,8 @@ class Cashier:
         budgets: Sequence[Budget],
         max_credits: int | None,
         timeout: float,
-    ) -> tuple[Reservation, int | None]:
-        """Reserve what a submit will cost.
+    ) -> Allowance:
+        """Reserve what a submit will cost. Whoever has done so says in the end what became of it.
 
         Args:
             spec: what is to be submitted.
@@ -124,76 +138,54 @@ class Cashier:
             max_credits: what it may cost; None for any price.
             timeout: seconds to ask for the price.
 
-        Returns:
-            The reservation, and the credits that the service may charge at most; None for any number.
-
         Raises:
             BudgetExceeded: it costs more, or its price cannot be known.
             AIVideoMakerError: the service refuses to tell the price, or cannot be asked.
         """
-        if not budgets and max_credits is None:
-            return Reservation(), None
-        if (known := self._already(key)) is not None:
-            return known, max_credits
+        is_limited = bool(budgets) or max_credits is not None or self._reservations.is_pending(key)
+        if not is_limited or self._account.has_bought(key):
+            return Allowance(max_credits)
         for budget in budgets:
-            if not budget.remaining:
+            if not budget.remaining and not self._reservations.is_pending(key):
                 raise _exceeded(spec, f"nothing is left of the {_told(budget)}", None, 0)
         try:
             price = await self._pricer.price(spec, body, timeout=timeout)
+            if price.table is not None:
+                price.table.check_extra(spec.model, extra_names(spec))
         except UnknownPrice as error:
             raise _exceeded(spec, f"the price cannot be known: {error}", None, max_credits) from error
         if max_credits is not None and price.credits > max_credits:
             raise _exceeded(spec, f"{_costs(price)}, more than max_credits={max_credits}", price.credits, max_credits)
-        reservation = Reservation.of(budgets, price.credits)
-        if isinstance(reservation, Budget):
-            left = reservation.remaining
-            reason = f"{_costs(price)}, and {left} are left of the {_told(reservation)}"
-            raise _exceeded(spec, reason, price.credits, left)
+        if self._account.has_bought(key):
+            # Somebody has found the task meanwhile.
+            return Allowance(max_credits)
+        taken = self._reservations.take(key, budgets, price.credits)
+        if isinstance(taken, Budget):
+            left = taken.remaining
+            raise _exceeded(spec, f"{_costs(price)}, and {left} are left of the {_told(taken)}", price.credits, left)
         # Should the price rise on the way, the service refuses.
-        return reservation, price.credits if budgets else max_credits
+        return Allowance(max_credits) if taken.is_empty else Allowance(price.credits, is_held=True)
 
-    def _already(self, key: str) -> Reservation | None:
-        """What is reserved for a submit that was made before, and that is only followed up."""
-        with self._account.lock:
-            if self._account.ledger.bought_with(key) is not None:
-                return Reservation()
-            return self._account.reservations.pop(key, None)
-
-    def bought(self, key: str, reservation: Reservation, bought: Bought) -> None:
+    def bought(self, key: str, allowance: Allowance, bought: Bought) -> None:
         """A submit has its task."""
-        earlier = self._taken(key) or Reservation()
-        if reservation.is_empty:
-            reservation, earlier = earlier, reservation
-        # It is one purchase, whoever has reserved for it.
-        earlier.release()
-        if bought.is_new:
-            reservation.settle(_charged(bought))
-        else:
-            reservation.release()
+        if bought.by is By.THIS:
+            self._reservations.bought(key, bought.answer.task_id, _charged(bought))
+        elif allowance.is_held:
+            # Of a task that this process knows, another call is about to say what it has cost, or has said so.
+            self._reservations.leave(key, is_open=False)
 
-    def failed(self, key: str, reservation: Reservation) -> None:
+    def failed(self, key: str, allowance: Allowance) -> None:
         """A submit has ended without a task, or nobody knows."""
-        with self._account.lock:
-            kept = None
-            if self._account.ledger.open_with(key) is not None and not reservation.is_empty:
-                kept = self._account.reservations.setdefault(key, reservation)
-                if len(self._account.reservations) > MOST_RESERVED:
-                    del self._account.reservations[next(iter(self._account.reservations))]
-        if kept is not reservation:
-            reservation.release()
+        if allowance.is_held:
+            with self._account.lock:
+                self._reservations.leave(key, is_open=self._account.ledger.open_with(key) is not None)
 
-    def settled(self, key: str, bought: Bought | None) -> Reservation:
-        """Somebody has found out what became of a submit. Returns what was reserved for it."""
-        reservation = self._taken(key) or Reservation()
+    def settled(self, key: str, bought: Bought | None) -> None:
+        """Somebody has found out what became of a submit."""
         if bought is None:
-            reservation.release()
+            self._reservations.not_bought(key)
         else:
-            reservation.settle(_charged(bought))
-        return reservation
-
-    def _taken(self, key: str) -> Reservation | None:
-        with self._account.lock:
-            return self._account.reservations.pop(key, None)
+            self._reservations.bought(key, bought.answer.task_id, _charged(bought))
 
 
 def _checked(budget: object) -> Budget:

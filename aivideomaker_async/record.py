@@ -26,9 +26,6 @@ __all__ = ["AT_ONCE", "Hint", "Record", "Subscription", "wake"]
 AT_ONCE: Final = 500
 """Waiters that are woken before others may run."""
 
-REFUNDED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCEL})
-"""Statuses with which the credits come back."""
-
 UNREAD: Final = 100
 """Changes kept for a consumer that does not read them; a task has five, a confused server may tell more."""
 
@@ -205,8 +202,8 @@ class Record:
         previous = self.progression.current
         if not self.progression.observe(status):
             return None
-        if self.reservation is not None and status in REFUNDED:
-            self.reservation.refund(None)
+        if self.reservation is not None:
+            self.reservation.told(status)
         self.last_change = StatusChange(task_id=self.task_id, status=status, previous=previous, at=at, eta=eta)
         watching = [item for item in self.subscriptions if not item.wants_details] if self._watching else []
         for subscription in watching:
@@ -224,19 +221,12 @@ class Record:
         self.in_doubt, self.doubts = False, 0
         change = self.observe(details.status, at, eta)
         if self.reservation is not None:
-            self._account_for(self.reservation, details)
+            self.reservation.told(details)
         is_whole = details.status != TaskStatus.COMPLETED or bool(details.url)
         if self.is_terminal and details.status.is_terminal and is_whole:
             self.details = details
             wake(self.subscriptions)
         return change
-
-    @staticmethod
-    def _account_for(reservation: Reservation, details: TaskDetails) -> None:
-        if details.credits_charged is not None:
-            reservation.settle(details.credits_charged)
-        if details.status in REFUNDED and details.credits_refunded is not None:
-            reservation.refund(details.credits_refunded)
 
     def needs_details(self) -> bool:
         """Whether the task has ended, somebody waits for its output, and it has not come; or nobody knows."""

@@ -9,9 +9,9 @@ from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from ._core.durations import video_length
-from .budget import Reservation
 from .observer import Observer
 from .record import Record
+from .reservations import Reservations
 from .secrecy import Secret
 from .submitting import Bought
 from .tasks import TaskDetails, TaskStatus
@@ -44,9 +44,11 @@ class Records:
     Args:
         observer: takes answers.
         watcher: polls for those who wait.
+        reservations: what budgets hold for the tasks.
     """
 
-    def __init__(self, observer: Observer, watcher: TaskWatcher) -> None:
+    def __init__(self, observer: Observer, watcher: TaskWatcher, reservations: Reservations) -> None:
+        self._reservations = reservations
         self._observer = observer
         self._watcher = watcher
         self.receivers: list[HintTarget] = []
@@ -66,10 +68,12 @@ class Records:
         record = self._records.get(task_id)
         if record is None:
             record = self._records[task_id] = Record(task_id, since)
+            record.reservation = self._reservations.of_task(task_id)
         return record
 
     def observe(self, task_id: str, answer: TaskStatus | TaskDetails) -> None:
         """The service has told one caller about a task: everyone who waits for it hears that."""
+        self._reservations.told(task_id, answer)
         record = self._records.get(task_id)
         if record is None:
             return
@@ -80,6 +84,12 @@ class Records:
             self._observer.take_status(record, answer, now)
         self._watcher.observed(record)
 
+    def listed(self, tasks: Iterable[TaskDetails]) -> None:
+        """The service has told one caller of all tasks. What they have cost is news to the budgets."""
+        # Statuses are not taken from here: a list may be behind, and the watcher knows by how much.
+        for details in tasks:
+            self._reservations.told(details.id, details)
+
     def bought(
         self,
         bought: Bought,
@@ -88,7 +98,6 @@ class Records:
         length: int | None = None,
         hook: Secret | None = None,
         now: float,
-        reservation: Reservation,
     ) -> Record:
         """A submit has its task.
 
@@ -98,12 +107,10 @@ class Records:
             length: seconds of video, if known.
             hook: where the service was asked to tell of changes.
             now: the time of the event loop.
-            reservation: what budgets hold for it.
         """
         answer, details = bought.answer, bought.details
         record = self.of(answer.task_id, now)
-        if record.reservation is None and not reservation.is_empty:
-            record.reservation = reservation
+        record.reservation = self._reservations.of_task(answer.task_id)
         record.submitted, record.is_fresh = answer, True
         record.model = model
         record.length = video_length(details.input) if length is None and details is not None else length

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from .transport import Answer, Transport
 
-__all__ = ["Session", "Settings"]
+__all__ = ["Session", "Settings", "least_time"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ class Session:
                 if permit is None:
                     permit = await self._admission.admit(request, priority, deadline)
                 time_left = deadline - loop.time()
-                if time_left < self._least_time(request, limit):
+                if request.kind is Kind.SUBMIT and time_left < least_time(limit):
                     permit.refund()
                     raise too_late(request)
                 return await attempt_once(permit, min(self.settings.attempt_timeout, time_left))
@@ -192,11 +192,6 @@ class Session:
                 pause = self._pause_before_next(request, error, attempt, refused, deadline - loop.time())
                 attempt += failure is not Failure.RATE_LIMITED
             await self._admission.rest(request, pause, deadline)
-
-    @staticmethod
-    def _least_time(request: Request, limit: float) -> float:
-        # A submit that cannot be answered in time would only become an unknown outcome.
-        return min(1.0, limit / 2) if request.kind is Kind.SUBMIT else 0.0
 
     def _pause_before_next(
         self, request: Request, error: APIError | TransportError, attempt: int, refused: int, time_left: float
@@ -389,6 +384,11 @@ class Session:
         if isinstance(error, RateLimited):
             self._admission.pause(request, UNTOLD_PAUSE if retry_after is None else retry_after)
         return error
+
+
+def least_time(limit: float) -> float:
+    """Seconds that must be left of `limit` for a submit to be sent: with less, it would only be an unknown outcome."""
+    return min(1.0, limit / 2)
 
 
 def failure_of(error: AIVideoMakerError) -> Failure:

@@ -9,7 +9,7 @@ documents one. Defaults travel: what a request asks for is in the request, whate
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
@@ -38,6 +38,7 @@ __all__ = [
     "VideoSpec",
     "Wan27",
     "as_spec",
+    "extra_names",
     "wire_fields",
     "wire_names",
 ]
@@ -95,6 +96,13 @@ def _as_known(kind: type[VideoSpec], body: Mapping[str, object]) -> VideoSpec | 
     except (TypeError, InvalidSpec):
         # What is left out that the model asks for is a TypeError.
         return None
+
+
+def extra_names(spec: VideoSpec | OtherModel) -> Collection[str]:
+    """The wire names of the fields of `spec` that the class of its model does not have."""
+    if isinstance(spec, VideoSpec):
+        return spec.extra.keys()
+    return spec.body.keys() - (wire_names(SPECS[spec.model]) if spec.model in SPECS else ())
 
 
 SpecLike: TypeAlias = VideoSpec | OtherModel | tuple[str, Mapping[str, object]]

@@ -13,6 +13,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from enum import Enum, auto
 from typing import Final, Self
 
 from attrs import define, field, frozen
@@ -38,7 +39,7 @@ from .secrecy import one_line, shorten
 from .session import Session, failure_of
 from .tasks import SubmittedTask, TaskDetails
 
-__all__ = ["Bought", "IdempotencyKey", "Submitter"]
+__all__ = ["Bought", "By", "IdempotencyKey", "Submitter"]
 
 logger: Final = logging.getLogger(__name__)
 
@@ -66,6 +67,16 @@ class IdempotencyKey:
         return cls(f"avm-{uuid.uuid4()}", False) if text is None else cls(text, True)
 
 
+class By(Enum):
+    """Which of the submits with one idempotency key has bought the task."""
+
+    THIS = auto()
+    EARLIER = auto()
+    """One of another process, or of another day."""
+    KNOWN = auto()
+    """One that this process has seen through."""
+
+
 @frozen
 class Bought:
     """A submit that has its task."""
@@ -73,8 +84,8 @@ class Bought:
     answer: SubmittedTask
     details: TaskDetails | None = None
     """What the list told of it, where the answer was lost."""
-    is_new: bool = True
-    """Whether it was bought by this submit, as far as is known, and not by an earlier one with the same key."""
+    by: By = By.THIS
+    """Who has bought it."""
 
 
 @define(eq=False)
@@ -156,7 +167,7 @@ class Submitter:
                 key, order, lambda: Submit(key, order, self._grace, recurs=True), request, deadline
             )
             if isinstance(taken, str):
-                return Bought(SubmittedTask(task_id=taken), is_new=False)
+                return Bought(SubmittedTask(task_id=taken), by=By.KNOWN)
             return await self._see_through(taken, request, deadline)
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
@@ -240,7 +251,7 @@ class Submitter:
         )
         with self._account.lock:
             self._account.ledger.answered(submit, answer.task_id, moment())
-        return Bought(answer, is_new=submit.was_lost or not answer.idempotent_replay)
+        return Bought(answer, by=By.EARLIER if answer.idempotent_replay and not submit.was_lost else By.THIS)
 
     async def _after(self, submit: Submit, error: APIError | TransportError, deadline: float) -> TaskDetails | None:
         """The task of an attempt that failed; None when it has none and another attempt may be made.

@@ -10,6 +10,7 @@ import pytest
 
 from aivideomaker_async import (
     AIVideoMaker,
+    Budget,
     ConfigurationError,
     RateLimiter,
     SubmitOutcomeUnknown,
@@ -160,6 +161,9 @@ async def test_a_submit_whose_loop_was_closed_under_it_is_not_lost(is_sent: bool
     async with scripted(shop) as service:
         limiter = RateLimiter()
         options: dict[str, Any] = {"base_url": service.url if is_sent else "http://127.0.0.1:1", "limiter": limiter}
+        budget = Budget(100)
+        if is_sent:
+            options["budget"] = budget
 
         def elsewhere() -> tuple[AIVideoMaker, asyncio.Task[Any]]:
             loop = asyncio.new_event_loop()
@@ -180,6 +184,7 @@ async def test_a_submit_whose_loop_was_closed_under_it_is_not_lost(is_sent: bool
         assert [error.idempotency_key for error in one.unsettled()] == (["order-42"] if is_sent else [])
         assert len(one.unsettled()) == is_sent, "told once"
         if is_sent:
+            assert (budget.spent, budget.reserved) == (0, 5)
             async with AIVideoMaker("ak_test", **{**options, "limiter": RateLimiter()}) as two:
                 found = await two.submit(SPEC, idempotency_key="order-42")
             assert ids(shop.sold) == [found.id]
@@ -187,6 +192,7 @@ async def test_a_submit_whose_loop_was_closed_under_it_is_not_lost(is_sent: bool
         await one.aclose()
         del task
         gc.collect()
+        assert (budget.spent, budget.reserved) == (5 if is_sent else 0, 0), "one purchase, paid once"
 
 
 def test_in_a_fork_nobody_waits_for_what_the_parent_has_under_way() -> None:

@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from attrs import evolve
 
-from aivideomaker_async import Budget, ConfigurationError
+from aivideomaker_async import Budget, ConfigurationError, TaskDetails, TaskStatus
 from aivideomaker_async.budget import Reservation
 
 
@@ -17,21 +18,62 @@ def test_a_budget_is_a_whole_number_of_credits(credits_: Any) -> None:
         Budget(credits_)
 
 
+def reserved(credits_: int, *budgets: Budget) -> Reservation | None:
+    reservation = Reservation()
+    return reservation if reservation.raise_to(budgets, credits_) is None else None
+
+
 def test_a_budget_tells_what_has_become_of_it() -> None:
     budget = Budget(credits=100)
-    reservation = Reservation.of([budget], 30)
-    assert isinstance(reservation, Reservation)
+    reservation = reserved(30, budget)
+    assert reservation is not None
     assert (budget.credits, budget.spent, budget.reserved, budget.remaining) == (100, 0, 30, 70)
     reservation.settle(25)
     assert repr(budget) == "Budget(credits=100, spent=25, reserved=0)"
-    reservation.refund(5)
+    reservation.told(TaskDetails(id="ck1", status=TaskStatus.CANCEL, credits_refunded=5))
     assert budget.remaining == 80
 
 
 def test_what_one_budget_cannot_bear_is_taken_from_none() -> None:
     first, second = Budget(100), Budget(10)
-    assert Reservation.of([first, second], 11) is second
-    assert (first.remaining, second.remaining) == (100, 10)
+    reservation = Reservation()
+    assert reservation.raise_to([first, second], 11) is second
+    assert (first.remaining, second.remaining, reservation.is_empty) == (100, 10, True)
+    assert reservation.raise_to([second], 9) is None
+    assert reservation.raise_to([first, second], 11) is second
+    assert (first.remaining, second.remaining) == (100, 1)
+    assert reservation.raise_to([first, second], 10) is None
+    assert (first.remaining, second.remaining) == (90, 0)
+
+
+ROW = TaskDetails(id="ck1", status=TaskStatus.FAILED)
+
+
+@pytest.mark.parametrize(
+    ("told", "spent"),
+    [
+        ([TaskStatus.FAILED], 0),
+        ([TaskStatus.PROGRESS, TaskStatus.COMPLETED], 10),
+        ([ROW], 0),
+        ([evolve(ROW, credits_charged=8)], 0),
+        ([evolve(ROW, credits_charged=8, credits_refunded=5)], 3),
+        ([evolve(ROW, credits_charged=8, credits_refunded=5), TaskStatus.FAILED], 3),
+        ([evolve(ROW, status=TaskStatus.PROGRESS, credits_charged=8, credits_refunded=0)], 8),
+        # A status alone may have been a mistake; the row has the output.
+        ([TaskStatus.FAILED, evolve(ROW, status=TaskStatus.COMPLETED)], 10),
+        ([TaskStatus.FAILED, evolve(ROW, status=TaskStatus.COMPLETED, credits_charged=12, credits_refunded=0)], 12),
+        ([evolve(ROW, status=TaskStatus.COMPLETED, credits_charged=12, credits_refunded=2)], 10),
+    ],
+)
+def test_what_is_told_of_the_task_decides_what_it_has_cost(told: list[TaskDetails | TaskStatus], spent: int) -> None:
+    """It was reserved, and charged, at 10."""
+    budget = Budget(100)
+    reservation = reserved(10, budget)
+    assert reservation is not None
+    reservation.settle(None)
+    for answer in told:
+        reservation.told(answer)
+    assert budget.spent == spent
 
 
 def test_a_budget_cannot_be_copied() -> None:
@@ -46,8 +88,8 @@ def test_threads_may_share_a_budget() -> None:
     budget = Budget(500)
 
     def buy(_: int) -> bool:
-        reservation = Reservation.of([budget], 1)
-        if not isinstance(reservation, Reservation):
+        reservation = reserved(1, budget)
+        if reservation is None:
             return False
         reservation.settle(None)
         return True

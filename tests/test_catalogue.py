@@ -74,6 +74,16 @@ async def test_an_account_that_cannot_be_had_stops_nothing(answer: Action, caplo
     assert (task.id, warnings(caplog)) == ("ck1", [])
 
 
+async def test_a_look_leaves_time_for_the_submit() -> None:
+    """A quarter of what the call has, and five seconds at most."""
+    market = Market()
+    market.override = lambda arrival: Hang() if arrival.path == "/api/v1/account" else None
+    async with buying(market) as (service, client):
+        await client.submit(LONG, timeout=4.0)
+        look, submit = service.arrivals
+        assert submit.at - look.at <= 1.1
+
+
 async def test_an_account_that_names_no_models_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
     market = Market()
     market.models = []

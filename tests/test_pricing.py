@@ -212,7 +212,8 @@ def test_a_price_that_the_table_does_not_tell_is_an_error(spec: VideoSpec, rate:
         ({"per_second": {"a": {}}}, "per_second['a']={}: must have a field that the price depends on"),
         ({"per_second": {"a": {"tier": 3}}}, "per_second['a']['tier']=3: must be a mapping of values of the field"),
         ({"per_second": {"a": {"tier": {"x": None}}}}, "per_second['a']['tier']['x']=None: must be a whole number"),
-        ({"only_quoted": "seedance20"}, "only_quoted='seedance20': must be a set of models' wire names"),
+        ({"only_quoted": "seedance20"}, "only_quoted='seedance20': must be a set of wire names of models"),
+        ({"free_fields": "seed"}, "free_fields='seed': must be a set of wire names of fields"),
     ],
 )
 def test_a_wrong_table_is_refused(changed: dict[str, Any], message: str) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import pickle
+from collections.abc import Awaitable, Callable
 from datetime import date
 from typing import Any
 
@@ -16,6 +18,7 @@ from aivideomaker_async import (
     Budget,
     BudgetExceeded,
     ConfigurationError,
+    EndpointNotFound,
     InvalidRequest,
     PriceTable,
     RateLimiter,
@@ -78,14 +81,25 @@ async def test_without_quotes_the_price_is_a_table_s(status: int) -> None:
         assert (await client.price(("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": "8"}))).credits == 8
         assert (await client.price(Wan27(prompt="a", duration=5))).credits == 50
         assert len(service.arrivals) == 2
-        await asyncio.sleep(601)
-        market.quotes, market.override = True, lambda _: None
-        assert (await client.price(priced(7))).credits == 7
-        market.quotes = False
         unknowns: list[SpecLike] = [SEEDANCE, ("brand-new", {})]
         for unknown in unknowns:
             with pytest.raises(UnknownPrice):
                 await client.price(unknown)
+        await asyncio.sleep(601)
+        market.quotes, market.override = True, lambda _: None
+        assert (await client.price(priced(7))).credits == 7
+
+
+async def test_a_service_that_has_given_a_quote_has_quotes() -> None:
+    """A 404 of a proxy makes no other price of it."""
+    market = Market()
+    async with buying(market) as (_, client):
+        await client.quote(spec())
+        market.quotes = False
+        for ask in (client.price(spec()), client.submit(spec(), max_credits=100)):
+            with pytest.raises(EndpointNotFound):
+                await ask
+    assert market.sold == []
 
 
 async def test_a_table_of_one_s_own_is_used_where_there_are_no_quotes() -> None:
@@ -163,6 +177,27 @@ async def test_a_price_that_cannot_be_known_is_too_high() -> None:
             assert isinstance(caught.value.__cause__, UnknownPrice)
         assert market.sold == []
         await client.submit(SEEDANCE)
+
+
+async def test_further_fields_may_cost_more_than_a_table_knows() -> None:
+    """Without a quote they make the price unknown, unless the table says that they do not change it."""
+    more = {"numberOfVideos": 4}
+    body = {"prompt": "a", "aspectRatio": "1:1", "duration": "5"}
+    odd = TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra=more)
+    usual = TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra={"filterMode": "strict"})
+    market = Market(quotes=False)
+    async with buying(market) as (_, client):
+        specs: list[SpecLike] = [odd, ("t2v", {**body, **more})]
+        for unknown in specs:
+            with pytest.raises(BudgetExceeded, match="with these fields"):
+                await client.submit(unknown, max_credits=100)
+        assert (await client.price(odd)).credits == 5
+        await client.submit(usual, max_credits=5)
+        await client.submit(("t2v", {**body, "filterMode": "strict"}), max_credits=5)
+        market.quotes = True
+        await asyncio.sleep(601)
+        await client.submit(odd, max_credits=10)
+    assert len(market.sold) == 3
 
 
 async def test_the_service_may_refuse_what_the_quote_allowed() -> None:
@@ -458,6 +493,160 @@ async def test_a_replay_of_one_s_own_lost_submit_is_paid() -> None:
     assert budget.spent == 10
 
 
+@pytest.mark.parametrize("quotes", [True, False])
+async def test_a_follow_up_that_may_be_sent_again_is_priced_again(quotes: bool) -> None:
+    """The price has risen since, or this caller wants to pay less."""
+    market = Market(Lost(acted=False), quotes=quotes)
+    market.price = 10 if quotes else 5
+    budget = Budget(20)
+    async with buying(market) as (service, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(spec(), idempotency_key="order-number-1", budget=budget)
+        with pytest.raises(BudgetExceeded, match="more than max_credits=1"):
+            await client.submit(spec(), idempotency_key="order-number-1", max_credits=1)
+        market.price = 150
+        market.override = lambda _: None
+        if quotes:
+            with pytest.raises(BudgetExceeded, match="it costs 150 credits by the service's quote, and 10 are left"):
+                await client.submit(spec(), idempotency_key="order-number-1")
+            market.price = 15
+        assert budget.reserved == (10 if quotes else 5)
+        await client.submit(spec(), idempotency_key="order-number-1")
+        limits = [item.headers.get("x-max-credits") for item in service.arrivals if "/generate/" in item.path]
+        assert limits == (["10", "15"] if quotes else ["5", "5"])
+        assert await client.reconcile(caught.value) is not None
+        assert (budget.spent, budget.reserved) == (15 if quotes else 150, 0)
+
+
+async def test_a_reconciliation_beside_a_follow_up_is_one_purchase() -> None:
+    """Whichever is first."""
+    market = Market(Lost(acted=True))
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        market.override = lambda _: None
+        again = client.submit(priced(10), idempotency_key="order-number-1")
+        found = await asyncio.gather(client.reconcile(caught.value), again)
+        assert {task and task.id for task in found} == {"ck1"}
+        assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+        with pytest.raises(BudgetExceeded):
+            await client.submit(priced(10))
+
+
+async def test_a_key_that_comes_twice_at_once_is_reserved_once() -> None:
+    """It is the same task."""
+    market = Market()
+    market.answer_after = 1.0
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (service, client):
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(), budget=budget) as other:
+            buy = [one.submit(priced(10), idempotency_key="order-number-1") for one in (client, client, other)]
+            assert {task.id for task in await asyncio.gather(*buy)} == {"ck1"}
+    assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+@pytest.mark.parametrize("gives_up", ["cancelled", "timed out"])
+async def test_a_call_that_gives_up_beside_one_that_is_refused_leaves_nothing_reserved(gives_up: str) -> None:
+    market = Market(Reply(402, delay=5.0))
+    budget = Budget(100)
+    async with buying(market, budget=budget) as (_, client):
+        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        await asyncio.sleep(1)
+        timeout = 1.0 if gives_up == "timed out" else 60.0
+        second = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1", timeout=timeout))
+        await asyncio.sleep(0.5)
+        if gives_up == "cancelled":
+            second.cancel()
+        await asyncio.wait([first, second])
+        assert isinstance(first.exception(), APIError)
+        assert (budget.spent, budget.reserved) == (0, 0)
+
+
+async def test_a_follow_up_without_a_budget_that_is_refused_releases_what_was_reserved() -> None:
+    market = Market(Lost(acted=False), Reply(402))
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown):
+            await client.submit(priced(10), idempotency_key="order-number-1", budget=budget)
+        market.override = lambda _: None
+        with pytest.raises(APIError):
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        assert (budget.reserved, client.unsettled()) == (0, [])
+
+
+async def test_a_row_that_says_completed_takes_a_mistaken_refund_back() -> None:
+    """A bare FAILED may be an error of the service."""
+    market = Market()
+    market.lasts = 5.0
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (_, client):
+        task = await client.submit(priced(10))
+        market.override = lambda item: Reply(body={"status": "FAILED"}) if item.path.endswith("/status") else None
+        await task.status()
+        market.override = lambda _: None
+        await asyncio.sleep(10)
+        assert (await task.details()).status == "COMPLETED"
+        assert budget.spent == 10
+
+
+Hear = Callable[[AIVideoMaker, str], Awaitable[object]]
+
+
+async def _result(client: AIVideoMaker, task_id: str) -> None:
+    with pytest.raises(TaskFailed):
+        await client.task(task_id).result()
+
+
+HEARINGS: dict[str, Hear] = {
+    "status": lambda client, task_id: client.get_status(task_id),
+    "task": lambda client, task_id: client.get_task(task_id),
+    "list": lambda client, task_id: client.list_tasks(),
+    "result": _result,
+}
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("how", HEARINGS)
+@pytest.mark.parametrize("by_other", [True, False])
+async def test_credits_come_back_however_it_is_heard_of(how: str, by_other: bool, tells: bool) -> None:
+    """By the id alone, when the handle has gone long ago; by another client of the process, too."""
+    market = Market(tells=tells)
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (service, client):
+        task_id = (await client.submit(priced(10, "[fail]"))).id
+        gc.collect()
+        await asyncio.sleep(100)
+        assert budget.remaining == 0
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as other:
+            await HEARINGS[how](other if by_other else client, task_id)
+        assert budget.remaining == 10
+
+
+async def test_a_task_that_is_cancelled_by_its_id_gives_its_credits_back() -> None:
+    market = Market()
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (_, client):
+        task_id = (await client.submit(priced(10))).id
+        gc.collect()
+        assert (await client.cancel(task_id)).cancelled
+        assert budget.remaining == 10
+
+
+async def test_a_replay_stays_free_when_its_row_is_read() -> None:
+    market = Market()
+    budget = Budget(10)
+    async with buying(market) as (_, client):
+        await client.submit(priced(10))
+        market.faults = [Reply(body={**submitted("ck1").body, "creditsCharged": 10, "idempotentReplay": True})]  # type: ignore[dict-item]
+        task = await client.submit(priced(10), idempotency_key="order-number-2", budget=budget)
+        await task.result()
+        assert (budget.spent, budget.reserved) == (0, 0)
+
+
 async def test_a_submit_that_is_cancelled_anywhere_holds_only_what_it_may_have_bought() -> None:
     """A reservation stays exactly while it is not known whether there is a task."""
     market = Market()
@@ -476,6 +665,18 @@ async def test_a_submit_that_is_cancelled_anywhere_holds_only_what_it_may_have_b
 
         await cancel_everywhere(lambda: client.submit(priced(10), budget=budget), check, at_least=20)
     assert unknown
+
+
+async def test_too_little_time_after_the_question_sends_nothing() -> None:
+    """It would only become an unknown outcome."""
+    market = Market()
+    market.override = lambda item: Reply(body={"credits": 10}, delay=9.5) if "/quote/" in item.path else None
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        with pytest.raises(TransportError) as caught:
+            await client.submit(spec(), budget=budget, timeout=10)
+        assert caught.value.sent is False
+    assert (market.sold, budget.reserved) == ([], 0)
 
 
 async def test_the_call_s_time_is_that_of_the_question_too(caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,7 @@ __all__ = [
     "cancelled",
     "decoder",
     "json_object",
-    "quote",
+    "quote_of",
     "rows",
     "shown",
     "status",
@@ -148,9 +148,9 @@ def cancelled(answer: Mapping[str, Any]) -> TaskStatus:
     return status(answer)
 
 
-def quote(answer: Mapping[str, Any]) -> Quote:
-    """The price of a spec."""
-    return _read(_QUOTE, answer, "$")
+def quote_of(model: str) -> Callable[[Mapping[str, Any]], Quote]:
+    """Reads the price of a spec of this model."""
+    return lambda answer: _read(_QUOTE, {"model": model, **answer}, "$")
 
 
 def account(answer: Mapping[str, Any]) -> Account:

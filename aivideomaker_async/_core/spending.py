@@ -61,17 +61,29 @@ class Spending:
         self.reserved += credits_
         return Hold(credits_)
 
+    def raise_to(self, hold: Hold, credits_: int) -> bool:
+        """Reserve so many credits in all, if they are more; returns False when fewer remain, and nothing changes."""
+        more = credits_ - hold.reserved
+        if hold.state is not _State.RESERVED or more <= 0:
+            return True
+        if more > self.remaining:
+            return False
+        self.reserved += more
+        hold.reserved = credits_
+        return True
+
     def settle(self, hold: Hold, charged: int | None) -> None:
         """The submit has its task, for so many credits. Also later, when the service tells another number.
+
+        Of one that has charged nothing, this is not believed: the task is somebody else's.
 
         Args:
             hold: what was reserved for it.
             charged: credits; None when the service does not tell.
         """
-        if charged is None:
-            if hold.state is _State.CHARGED:
-                return
-            charged = hold.reserved
+        if hold.state is _State.RELEASED or (charged is None and hold.state is _State.CHARGED):
+            return
+        charged = hold.reserved if charged is None else charged
         with_refund = min(hold.refunded, charged)
         self._change(hold, _State.CHARGED, charged, with_refund)
 
@@ -81,11 +93,12 @@ class Spending:
             self._change(hold, _State.RELEASED, 0, 0)
 
     def refund(self, hold: Hold, refunded: int | None) -> None:
-        """The task has failed, or was cancelled.
+        """The task has failed or was cancelled, or the service tells what it has given back.
 
         Args:
             hold: what was reserved for it.
-            refunded: credits that the service has given back; None when it does not tell: then it is all of them.
+            refunded: credits that the service has given back, in all; None when it does not tell: then it is what the
+                task has cost.
         """
         if hold.state is not _State.CHARGED or (refunded is None and hold.is_refund_told):
             return

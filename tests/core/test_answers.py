@@ -17,6 +17,8 @@ from aivideomaker_async._core import answers, requests
 from aivideomaker_async._core.answers import MalformedAnswer
 from tests.core.pictures import PNG, data_uri
 
+quote = answers.quote_of("t2v")
+
 Answer = Mapping[str, Any]
 
 SUBMITTED = {
@@ -123,7 +125,8 @@ def test_a_task_of_the_older_revision_is_read() -> None:
 
 def test_a_quote_is_read() -> None:
     """Every field of the 2026-09 revision."""
-    assert answers.quote(read(QUOTE)) == Quote(
+    assert answers.quote_of("wan27")({"credits": 50}) == Quote(model="wan27", credits=50)
+    assert quote(read(QUOTE)) == Quote(
         model="t2v",
         credits=15,
         list_price_usd=0.15,
@@ -206,7 +209,7 @@ def test_fields_that_this_version_does_not_know_are_kept() -> None:
     reads: list[tuple[Callable[[Answer], Any], Answer]] = [
         (answers.submitted, SUBMITTED),
         (answers.task, TASK),
-        (answers.quote, QUOTE),
+        (quote, QUOTE),
     ]
     for parse, answer in reads:
         assert parse({**answer, **new}).extra == new
@@ -252,8 +255,8 @@ def test_an_oddly_typed_field_takes_nothing_from_the_others(name: str, value: ob
     [
         (answers.submitted, SUBMITTED, "status", 7),
         (answers.submitted, SUBMITTED, "idempotentReplay", "no"),
-        (answers.quote, QUOTE, "affordable", 1),
-        (answers.quote, QUOTE, "listPriceUsd", "0.15"),
+        (quote, QUOTE, "affordable", 1),
+        (quote, QUOTE, "listPriceUsd", "0.15"),
         (answers.account, {**ACCOUNT, "ok": None}, "supportedModels", "t2v"),
         (answers.account, {**ACCOUNT, "ok": None}, "supportedModels", ["t2v", 5]),
         (answers.account, {**ACCOUNT, "ok": None}, "dailyCreditLimit", "unlimited"),
@@ -302,11 +305,11 @@ def test_the_rows_of_the_list_are_left_as_they_are() -> None:
         (lambda row: answers.task_at(row, "$.tasks[3]"), {"status": "X"}, r"missing @ \$\.tasks\[3\]\.id"),
         (answers.status, {"state": "PROGRESS"}, r"required field missing @ \$\.status"),
         (answers.cancelled, {"status": 7}, r"expected a status @ \$\.status: 7"),
-        (answers.quote, {"model": "t2v"}, r"required field missing @ \$\.credits"),
-        (answers.quote, {"model": "t2v", "credits": 1.5}, r"expected a whole number @ \$\.credits: 1.5"),
-        (answers.quote, {"model": "t2v", "credits": float("nan")}, r"expected a number @ \$\.credits"),
-        (answers.quote, {"model": "t2v", "credits": 10**400}, r"@ \$\.credits"),
-        (answers.quote, {"model": 5, "credits": 1}, r"expected a text @ \$\.model: 5"),
+        (quote, {"model": "t2v"}, r"required field missing @ \$\.credits"),
+        (quote, {"model": "t2v", "credits": 1.5}, r"expected a whole number @ \$\.credits: 1.5"),
+        (quote, {"model": "t2v", "credits": float("nan")}, r"expected a number @ \$\.credits"),
+        (quote, {"model": "t2v", "credits": 10**400}, r"@ \$\.credits"),
+        (quote, {"model": 5, "credits": 1}, r"expected a text @ \$\.model: 5"),
         (answers.account, {"currentBalance": "415"}, r"expected a number @ \$\.currentBalance: '415'"),
     ],
 )
@@ -356,7 +359,7 @@ def test_no_error_shows_an_image() -> None:
     uri = data_uri(PNG * 20)
     wrong: list[Callable[[], object]] = [
         lambda: answers.status({"status": [uri]}),
-        lambda: answers.quote({"model": "t2v", "credits": uri}),
+        lambda: quote({"model": "t2v", "credits": uri}),
         lambda: answers.task_at(uri, "$.tasks[0]"),
         lambda: answers.rows({"tasks": {"image": uri}}),
         lambda: answers.account({"currentBalance": {"deep": [{"image": uri}]}}),
@@ -399,7 +402,7 @@ READERS: list[Callable[[Answer], object]] = [
     answers.task,
     answers.status,
     answers.cancelled,
-    answers.quote,
+    quote,
     answers.account,
 ]
 
@@ -417,7 +420,7 @@ def test_any_object_is_a_value_or_malformed(answer: Answer, parse: Callable[[Ans
         assert "iVBOR" not in repr(value)
 
 
-@given(strange, st.sampled_from([(answers.submitted, SUBMITTED), (answers.task, TASK), (answers.quote, QUOTE)]))
+@given(strange, st.sampled_from([(answers.submitted, SUBMITTED), (answers.task, TASK), (quote, QUOTE)]))
 @settings(max_examples=150, deadline=None)
 def test_nothing_that_came_is_lost(odd: Answer, case: tuple[Callable[[Answer], Any], Answer]) -> None:
     """Beside the fields that it needs, an answer may hold anything; what is not understood is all in `extra`."""
@@ -475,7 +478,7 @@ DOCUMENTED: list[tuple[Callable[[Answer], Any], Answer]] = [
     (answers.task, TASK),
     (answers.status, {"status": "PROGRESS"}),
     (answers.cancelled, {"status": "CANCEL", "taskId": "tv_1"}),
-    (answers.quote, QUOTE),
+    (quote, QUOTE),
     (answers.account, ACCOUNT),
 ]
 

@@ -30,11 +30,20 @@ class Spendings(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, charged: int | None) -> None:
         if self.holds:
             hold = data.draw(st.sampled_from(self.holds))
-            before = hold.charged
+            before, was_released = hold.charged, hold.state.name == "RELEASED"
             was_charged = hold.taken == hold.charged - hold.refunded and hold.state.name == "CHARGED"
             self.spending.settle(hold, charged)
             expected = charged if charged is not None else before if was_charged else hold.reserved
-            assert hold.charged == expected
+            assert hold.charged == (before if was_released else expected)
+
+    @rule(data=st.data(), credits_=CREDITS)
+    def raise_to(self, data: st.DataObject, credits_: int) -> None:
+        if self.holds:
+            hold = data.draw(st.sampled_from(self.holds))
+            remaining, reserved = self.spending.remaining, hold.reserved
+            more = max(0, credits_ - reserved) if hold.state.name == "RESERVED" else 0
+            assert self.spending.raise_to(hold, credits_) == (more <= remaining)
+            assert hold.reserved == reserved + (more if more <= remaining else 0)
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
@@ -103,14 +112,22 @@ def test_a_charge_above_the_limit_leaves_nothing() -> None:
     assert free is not None
 
 
-def test_a_late_word_that_there_is_a_task_counts() -> None:
-    """Also after it was thought that there is none."""
+def test_what_was_released_is_nobody_s_any_more() -> None:
+    """Whatever is told of the task: it is somebody else's."""
     spending = Spending(10)
     hold = spending.reserve(10)
     assert hold is not None
     spending.release(hold)
-    spending.refund(hold, None)
-    assert spending.remaining == 10
     spending.settle(hold, 9)
-    spending.release(hold)
-    assert spending.remaining == 1
+    spending.refund(hold, None)
+    assert spending.raise_to(hold, 5)
+    assert (spending.remaining, spending.spent, spending.reserved) == (10, 0, 0)
+
+
+def test_a_reservation_can_be_raised_as_far_as_there_is_anything() -> None:
+    spending = Spending(10)
+    hold = spending.reserve(6)
+    assert hold is not None
+    assert spending.raise_to(hold, 4) and spending.reserved == 6
+    assert not spending.raise_to(hold, 11) and spending.reserved == 6
+    assert spending.raise_to(hold, 10) and (spending.reserved, spending.remaining) == (10, 0)
