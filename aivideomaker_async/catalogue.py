@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from ._core import answers, requests
-from .errors import AIVideoMakerError
+from .errors import AIVideoMakerError, EndpointNotFound
 from .limiter import Priority
 from .secrecy import one_line
 from .session import Session
@@ -43,9 +43,13 @@ class Catalogue:
         Raises:
             AIVideoMakerError: as `Session.call`. `EndpointNotFound` where the service does not tell.
         """
-        account = await self._session.call(
-            requests.account(), answers.account, expected="currentBalance", timeout=timeout
-        )
+        try:
+            account = await self._session.call(
+                requests.account(), answers.account, expected="currentBalance", timeout=timeout
+            )
+        except EndpointNotFound:
+            self._has_looked = True
+            raise
         self._take(account)
         return account
 

@@ -72,6 +72,9 @@ class ClientStatistics:
     polls: int
     """Polls that the watcher has made."""
     limiter: LimiterStatistics
+    clock_offset: float | None = None
+    """Seconds by which the service's clock is ahead of this machine's, by its last answer (which tells whole seconds);
+    None while it has not told."""
 
 
 class AIVideoMaker:
@@ -606,8 +609,21 @@ class AIVideoMaker:
     def statistics(self) -> ClientStatistics:
         """What the client is doing at this moment."""
         return ClientStatistics(
-            watched=self._watcher.watched, polls=self._watcher.polls, limiter=self._session.limiter.statistics()
+            watched=self._watcher.watched,
+            polls=self._watcher.polls,
+            limiter=self._session.limiter.statistics(),
+            clock_offset=self._session.clock_offset(),
         )
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is: scheme, host and port, and perhaps a path."""
+        return self._session.settings.base_url
+
+    @property
+    def limiter(self) -> Limiter:
+        """What keeps the queries of this client within the service's limit."""
+        return self._session.limiter
 
     # --- for the submits -----------------------------------------------------------------------------
 

@@ -106,6 +106,13 @@ class HostRateLimiter(SharedRateLimiter):
             self._siblings.setdefault(origin, sibling)
         return self._siblings[origin]
 
+    def find_file(self) -> Path | None:
+        """Where the state is kept; None where no file can be. Looks into the file system, so call it in a thread."""
+        try:
+            return self._cell().find()
+        except OSError:
+            return None
+
     def _cell(self) -> _FileCell:
         file = file_name(self.name or "default", self.window)
         clock = time.monotonic if self._clock is None else self._clock
@@ -179,7 +186,7 @@ class _FileCell:
             import sqlite3
         try:
             if self._path is None:
-                self._path = self._find()
+                self._path = self.find()
             try:
                 return self._transact_in_turn(self._path, step)
             except sqlite3.DatabaseError as error:
@@ -223,7 +230,7 @@ class _FileCell:
             database.execute("COMMIT")
         return result
 
-    def _find(self) -> Path:
+    def find(self) -> Path:
         reasons = []
         for place in self._places():
             try:

@@ -312,9 +312,13 @@ class Session:
 
     def service_time(self) -> float:
         """The time of day in seconds since the epoch, by the clock of the service where it tells."""
+        return time.time() + (self.clock_offset() or 0.0)
+
+    def clock_offset(self) -> float | None:
+        """Seconds by which the service's clock is ahead of this machine's; None while it has not told."""
         date, read_at = self._dated
         told = None if date is None else parse_date(date)
-        return time.time() + (0.0 if told is None else told - read_at)
+        return None if told is None else told - read_at
 
     def _transport(self, request: Request) -> Transport:
         self.check_usable()

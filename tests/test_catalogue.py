@@ -127,9 +127,12 @@ async def test_the_account_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_a_client_of_an_old_service_gets_a_clear_error() -> None:
+    """Which is remembered: who submits a model that may be retired asks no more."""
     market = Market(quotes=False)
-    async with buying(market) as (_, client):
+    async with buying(market) as (service, client):
         for ask in (client.account, lambda: AIVideoMaker.quote(client, SHORT)):
             with pytest.raises(Exception, match="404") as caught:
                 await ask()
             assert type(caught.value).__name__ == "EndpointNotFound"
+        await client.submit(LONG)
+        assert service.paths().count("GET /api/v1/account") == 1

@@ -113,7 +113,7 @@ def test_what_nothing_was_said_about_is_the_cheapest() -> None:
     assert HappyHorse(prompt="A cat", duration=5).credits() == 125
 
 
-def test_the_usual_table_is_that_of_march_and_for_younger_models_the_next() -> None:
+def test_the_usual_prices_is_that_of_march_and_for_younger_models_the_next() -> None:
     """The older revision is the default wherever the two differ."""
     for spec, credits_ in IN_2026_03:
         assert spec.credits() == credits_

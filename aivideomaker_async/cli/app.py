@@ -13,15 +13,18 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from .._version import __version__
 from ..errors import AIVideoMakerError, WaitTimeout
 from . import commands, servers
-from .arguments import generate_commands
+from .arguments import generate_commands, quote_commands
 from .context import Context, Job
+from .doctor import doctor
 from .exits import MEANINGS, Exit, OutputClosed, Terminated, UsageError, code_of
+from .models import models
 
 __all__ = ["build", "run"]
 
 _HELP: Final = """Videos from texts and images, by the AI Video Maker API.
 
 The API key is read from the environment variable AIVIDEO_API_KEY, never from the command line, which others can see.
+`aivideomaker models` tells what can be generated, and `aivideomaker doctor` whether it would work.
 `aivideomaker demo` shows everything without a key, on a simulator."""
 
 _CODES: Final = "Exit codes:\n" + "\n".join(f"{code:>4} {meaning}" for code, meaning in MEANINGS.items())
@@ -40,7 +43,9 @@ def build() -> App:
         result_action="return_value",
     )
     app.command(generate_commands())
-    for command in (commands.watch, commands.status, commands.get, commands.cancel, servers.simulate, servers.demo):
+    app.command(quote_commands())
+    on_tasks = (commands.watch, commands.status, commands.get, commands.cancel)
+    for command in (*on_tasks, commands.account, models, doctor, servers.simulate, servers.demo):
         app.command(command)
     app.command(commands.list_tasks, name="list")
     options = Group("Options for all commands", sort_key=1)

@@ -1,163 +1,121 @@
-"""The spec classes as command-line arguments: one subcommand of `generate` for each model.
+"""The spec classes as command-line arguments: one subcommand of `generate`, and one of `quote`, for each model.
 
 The fields, their types, defaults and descriptions are read from the classes in `specs.SPECS`, so a model that is added
-there has its subcommand. Values are checked by the specs alone, so their messages are the same here as in Python.
+there has its subcommands. Values are checked by the specs alone, so their messages are the same here as in Python.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, TypeAlias
 
-import attrs
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
-from ..images import show_image
 from ..specs import SPECS, VideoSpec
-from .commands import generate
 from .context import Ctx, Job
 from .exits import UsageError
-from .options import Overwrite, SaveTo, Timeout
+from .generating import Terms, generate
+from .options import Overwrite, SaveTo, Timeout, whole_number
+from .prices import quote
+from .spec_options import help_of, options_of
+from .waiting import Wish
 
-__all__ = ["generate_commands"]
+__all__ = ["generate_commands", "quote_commands"]
 
-_LISTS: Final = (list, tuple, Sequence, Iterable)
-_PYTHON_IMAGE: Final = "an http(s) URL, a data URI, bytes, a path or an open binary file"
-_IMAGE: Final = "an http(s) URL, a data URI or the name of a file"
+_Extra: TypeAlias = Annotated[
+    list[str] | None,
+    Parameter(negative=(), metavar="KEY=JSON", help="a further field of the request, under its wire name."),
+]
 
+_Yes: TypeAlias = Annotated[
+    bool,
+    Parameter(
+        name=("--yes", "-y"),
+        negative=(),
+        show_default=False,
+        help="do not ask whether the price is right, which is asked where a person sits at the terminal.",
+    ),
+]
 
-@attrs.frozen
-class _Option:
-    """How a field of a spec is given on a command line."""
-
-    name: str
-    kind: type
-    many: bool
-    image: bool
-    metavar: str | None
-    default: object
-
-    @classmethod
-    def of(cls, attribute: attrs.Attribute[Any], hint: object) -> _Option:
-        leaf, many = hint, False
-        for member in _members(hint):
-            if get_origin(member) in _LISTS:
-                leaf, many = get_args(member)[0], True
-        members = _members(leaf)
-        choices = [value for member in members if get_origin(member) is Literal for value in get_args(member)]
-        kinds: set[object] = {type(value) for value in choices} or set(members)
-        return cls(
-            name=attribute.name,
-            kind=next((kind for kind in (bool, int, float) if kind in kinds), str),
-            many=many,
-            image=bytes in members,
-            metavar="|".join(map(str, choices)) or None,
-            default=_default(attribute),
-        )
-
-    def parameter(self) -> inspect.Parameter:
-        """The parameter that cyclopts reads."""
-        name = f"--{self.name.replace('_', '-')}"
-        # One value a time reads better in the singular: --prompt A --prompt B.
-        names = (name.removesuffix("s"), name) if self.many and name.endswith("s") else (name,)
-        settings = Parameter(
-            name=names,
-            metavar=self.metavar,
-            negative=() if self.many else None,
-            consume_multiple=self.many,
-            show_default=self.default is not None,
-        )
-        kind: Any = list[self.kind] if self.many else self.kind  # type: ignore[name-defined]
-        if self.default is None:
-            # Where pydantic is loaded, for whatever reason, cyclopts lets it check the defaults.
-            kind = kind | None
-        return inspect.Parameter(
-            self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=Annotated[kind, settings]
-        )
-
-    def value(self, given: Any) -> object:  # noqa: ANN401  (what cyclopts made of the text)
-        """The value for the spec."""
-        if not self.image:
-            return given
-        return [_image(self.name, one) for one in given] if self.many else _image(self.name, given)
-
-
-def _members(hint: object) -> tuple[object, ...]:
-    members = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
-    return tuple(member for member in members if member is not NoneType)
-
-
-def _default(attribute: attrs.Attribute[Any]) -> object:
-    if attribute.default is attrs.NOTHING:
-        return inspect.Parameter.empty
-    # Defaults stand in the help; where one cannot be shown, None says that the option may be left out.
-    return attribute.default if isinstance(attribute.default, str | int | float) else None
-
-
-def _image(name: str, text: str) -> str | Path:
-    if text.lstrip()[:8].lower().startswith(("http://", "https://", "data:")):
-        return text
-    path = Path(text)
-    shown = show_image(path)
-    if shown != repr(path) and not _exists(path):
-        # An image in Base64, or another address, that was taken for the name of a file: it goes no further.
-        raise UsageError(f"--{name.replace('_', '-')} {shown}: must be {_IMAGE}, and there is no such file")
-    return path
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
+_MaxCredits: TypeAlias = Annotated[
+    int | None,
+    Parameter(
+        metavar="CREDITS",
+        converter=whole_number,
+        validator=Number(gte=0),
+        help="send nothing if it costs more than this, or if the price cannot be known.",
+    ),
+]
 
 
 def generate_commands() -> App:
     """The command `generate`, with a subcommand for each model."""
-    app = App(name="generate", help="Generate a video and wait for it.")
+    app = App(name="generate", help="Generate a video and wait for it. The price is told first.")
     for model, spec in SPECS.items():
-        app.command(_command(spec), name=model)
+        app.command(_generate(spec), name=model)
     return app
 
 
-def _command(spec: type[VideoSpec]) -> Callable[..., Job]:
-    hints = get_type_hints(spec)
-    options = [_Option.of(item, hints[item.name]) for item in attrs.fields(spec) if item.name != "extra"]
+def quote_commands() -> App:
+    """The command `quote`, with a subcommand for each model."""
+    app = App(name="quote", help="Print what a video would cost. It takes the options of generate, and costs nothing.")
+    for model, spec in SPECS.items():
+        app.command(_quote(spec), name=model)
+    return app
+
+
+def _generate(spec: type[VideoSpec]) -> Callable[..., Job]:
+    make = _maker(spec)
 
     def command(
         *,
         output: SaveTo = None,
         overwrite: Overwrite = False,
         timeout: Timeout = None,
-        extra: Annotated[
-            list[str] | None,
-            Parameter(negative=(), metavar="KEY=JSON", help="a further field of the request, under its wire name."),
-        ] = None,
+        yes: _Yes = False,
+        max_credits: _MaxCredits = None,
+        extra: _Extra = None,
         context: Ctx,
         **given: Any,  # noqa: ANN401  (the fields of the spec)
     ) -> Job:
+        wish = Wish(timeout=timeout, path=output, overwrite=overwrite)
+        return generate(context, make(given, extra), wish, Terms(yes=yes, max_credits=max_credits))
+
+    return _with_fields(spec, command)
+
+
+def _quote(spec: type[VideoSpec]) -> Callable[..., Job]:
+    make = _maker(spec)
+
+    def command(*, extra: _Extra = None, context: Ctx, **given: Any) -> Job:  # noqa: ANN401  (the fields of the spec)
+        return quote(context, make(given, extra))
+
+    return _with_fields(spec, command)
+
+
+def _maker(spec: type[VideoSpec]) -> Callable[[dict[str, Any], list[str] | None], VideoSpec]:
+    """Makes the spec of what was given on the command line."""
+    options = options_of(spec)
+
+    def make(given: dict[str, Any], extra: list[str] | None) -> VideoSpec:
         # What was not given is the spec's own business: it has the default, or says that it is required.
         values = {one.name: one.value(given[one.name]) for one in options if given.get(one.name) is not None}
-        made = spec(**values, extra=_extra(extra or ()))
-        return generate(context, made, timeout=timeout, path=output, overwrite=overwrite)
+        return spec(**values, extra=_extra(extra or ()))
 
+    return make
+
+
+def _with_fields(spec: type[VideoSpec], command: Callable[..., Job]) -> Callable[..., Job]:
+    """`command` with an option for each field of `spec`, where it has `given`."""
     own = [item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "given"]
-    parameters = [*(option.parameter() for option in options), *own]
+    parameters = [*(option.parameter() for option in options_of(spec)), *own]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {item.name: item.annotation for item in parameters}
-    command.__doc__ = _help(spec)
+    command.__doc__ = help_of(spec)
     return command
-
-
-def _help(spec: type[VideoSpec]) -> str:
-    text = inspect.getdoc(spec) or ""
-    for of_python, here in ((_PYTHON_IMAGE, _IMAGE), (", or None", ""), ("`", "")):
-        text = text.replace(of_python, here)
-    return text
 
 
 def _extra(pairs: Sequence[str]) -> dict[str, object]:

@@ -5,73 +5,22 @@ Each checks its arguments at once, and returns the coroutine that does the rest.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Final
 
-import attrs
-
-from ..pricing import PRICES_2026_03, USD_PER_CREDIT
+from ..errors import EndpointNotFound
 from ..secrecy import redact, told
-from ..specs import VideoSpec
-from ..tasks import TaskDetails
-from ..video_task import VideoTask
+from ..specs import SPECS
+from ..tasks import Account, TaskDetails
 from .context import Context, Ctx, Job
-from .display import Board, size
+from .display import table
 from .exits import Exit
 from .options import Overwrite, SaveTo, TaskId, Timeout, check_target
-from .waiting import Saved, estimate, follow, iso, report, save, submit
+from .prices import in_dollars
+from .waiting import Wish, iso, wait
 
-__all__ = ["cancel", "generate", "get", "list_tasks", "status", "watch"]
+__all__ = ["account", "cancel", "get", "list_tasks", "status", "watch"]
 
-
-@attrs.frozen
-class _Wish:
-    """How long to wait for a video, and where to save it."""
-
-    timeout: float | None
-    path: Path | None
-    overwrite: bool
-
-
-def generate(context: Context, spec: VideoSpec, *, timeout: float | None, path: Path | None, overwrite: bool) -> Job:
-    """Submit `spec` and wait for its video. `arguments` makes a command of this for each model."""
-    check_target(path, overwrite=overwrite)
-    return _generate(context, spec, _Wish(timeout, path, overwrite))
-
-
-async def _generate(context: Context, spec: VideoSpec, wish: _Wish) -> int:
-    expected = estimate(spec)
-    async with context.client() as client:
-        context.output.say(_price(spec, expected))
-        task = await submit(context, client, spec)
-        context.waiting(task.id, wish.path)
-        charged = None if task.submitted is None else task.submitted.credits_charged
-        known = "" if expected is None else f"~{expected}"
-        return await _wait(context, task, spec.model, known if charged is None else str(charged), wish)
-
-
-def _price(spec: VideoSpec, credits: int | None) -> str:  # noqa: A002  (the API's word)
-    if credits is None:
-        return f"price: not known for {spec.model}; the service decides"
-    dollars = credits * USD_PER_CREDIT
-    return f"price: about {credits} credits (USD {dollars:.2f}) by the table of {PRICES_2026_03.revision}"
-
-
-async def _wait(context: Context, task: VideoTask, label: str, credits: str, wish: _Wish) -> int:  # noqa: A002
-    saved = None
-    with Board(context.output) as board:
-        row = board.add(label, task_id=task.id, credits=credits)
-        video = await follow(context, task, board, row, wish.timeout)
-        if wish.path is not None:
-            saved = await save(context, video, wish.path, board, row, overwrite=wish.overwrite)
-    context.done()
-    report(context, video, saved)
-    context.output.result(video.url if saved is None else str(saved.path))
-    context.output.say(_kept(saved))
-    return Exit.OK
-
-
-def _kept(saved: Saved | None) -> str:
-    return "the service deletes the file after 24 hours" if saved is None else f"saved, {size(saved.bytes)}"
+_NO_ACCOUNT: Final = "this service does not tell of accounts: it is of the revision 2026-03, or the base URL is wrong"
 
 
 def watch(
@@ -85,13 +34,13 @@ def watch(
 ) -> Job:
     """Wait for a task that was submitted before, here or elsewhere."""
     check_target(output, overwrite=overwrite)
-    return _watch(context, task_id, _Wish(timeout, output, overwrite))
+    return _watch(context, task_id, Wish(timeout=timeout, path=output, overwrite=overwrite))
 
 
-async def _watch(context: Context, task_id: str, wish: _Wish) -> int:
+async def _watch(context: Context, task_id: str, wish: Wish) -> int:
     async with context.client() as client:
         context.waiting(task_id, wish.path)
-        return await _wait(context, client.task(task_id), "", "", wish)
+        return await wait(context, client.task(task_id), "", "", wish)
 
 
 async def status(task_id: TaskId, /, *, context: Ctx) -> int:
@@ -142,6 +91,44 @@ async def cancel(task_id: TaskId, /, *, context: Ctx) -> int:
     return Exit.TASK_FAILED
 
 
+async def account(*, context: Ctx) -> int:
+    """Print the balance, the guardrails and the models of the account."""
+    async with context.client() as client:
+        try:
+            found = await client.account()
+        except EndpointNotFound:
+            context.advice = _NO_ACCOUNT
+            raise
+    missing = [model for model in SPECS if model not in found.supported_models]
+    context.output.event(
+        "account",
+        balance=found.current_balance,
+        daily_credit_limit=found.daily_credit_limit,
+        generation_requests_per_minute=found.generation_requests_per_minute,
+        credit_warning_at=found.credit_warning_at,
+        supported_models=list(found.supported_models),
+        missing_models=missing,
+        api_version=found.api_version,
+        skill_version=found.skill_version,
+        extra=dict(found.extra),
+    )
+    context.output.result(table(_account_rows(found)))
+    if missing and found.supported_models:
+        context.output.say(f"note: {', '.join(missing)} not among them: the service may refuse what it does not name")
+    return Exit.OK
+
+
+def _account_rows(found: Account) -> dict[str, str]:
+    daily, rate, warning = found.daily_credit_limit, found.generation_requests_per_minute, found.credit_warning_at
+    return {
+        "balance": in_dollars(found.current_balance),
+        "daily limit": "unlimited" if daily is None else in_dollars(daily),
+        "submits a minute": "unlimited" if rate is None else str(rate),
+        "warning below": "unlimited" if warning is None else in_dollars(warning),
+        "models": ", ".join(found.supported_models) or "not told",
+    }
+
+
 def _fields(details: TaskDetails) -> dict[str, object]:
     output = details.output
     return {
@@ -171,8 +158,7 @@ def _lines(details: TaskDetails) -> str:
         fields |= {"output.url": details.url, "output.error": _reason(details.output.error)}
         fields |= {"output.message": _reason(details.output.message)}
     shown = {name: value for name, value in fields.items() if value is not None}
-    width = max(map(len, shown))
-    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items())
+    return table({name: str(value) for name, value in shown.items()})
 
 
 def _reason(text: str | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 from attrs import define, field
 from cyclopts import Parameter
 
+from .._core.retry import RetryPolicy
 from ..client import AIVideoMaker
 from .output import Output
 
@@ -40,6 +41,27 @@ class Context:
             ConfigurationError: there is no key, or the base URL makes no sense.
         """
         return AIVideoMaker(base_url=self.base_url, allow_http=self.allow_http)
+
+    def impatient_client(self, seconds: float, *, api_key: str | None = None) -> AIVideoMaker:
+        """A client that makes each request once, and gives it so many seconds with all that it waits for.
+
+        Args:
+            seconds: for a call.
+            api_key: another key than that of the environment.
+
+        Raises:
+            ConfigurationError: as `client`.
+        """
+        return AIVideoMaker(
+            api_key,
+            base_url=self.base_url,
+            allow_http=self.allow_http,
+            # The rest is for its turn under the limit.
+            timeout=0.8 * seconds,
+            call_timeout=seconds,
+            # After a 429 neither: no pause is so long.
+            retries=RetryPolicy(max_attempts=1, first_pause=1e12),
+        )
 
     def submitting(self, idempotency_key: str) -> None:
         """A submit is on its way; if the command ends now, nobody knows what becomes of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -15,7 +16,7 @@ from rich.text import Text
 from ..tasks import TaskStatus
 from .output import Output, printable
 
-__all__ = ["Board", "Row", "clock", "size"]
+__all__ = ["Board", "Row", "clock", "size", "table"]
 
 _STYLES: Final = {"SUBMITTED": "yellow", "PROGRESS": "cyan", "COMPLETED": "green", "FAILED": "red", "CANCEL": "magenta"}
 _FRAMES_PER_SECOND: Final = 8
@@ -140,3 +141,9 @@ def size(count: int) -> str:
     if count < 1000:
         return f"{count} bytes"
     return f"{count / 1000:.0f} kB" if count < 1_000_000 else f"{count / 1_000_000:.1f} MB"
+
+
+def table(rows: Mapping[str, str]) -> str:
+    """A line for each: the name, and at the same place the value."""
+    width = max(map(len, rows), default=0)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in rows.items())

@@ -39,7 +39,7 @@ class Exit(IntEnum):
 MEANINGS: Final[Mapping[Exit, str]] = {
     Exit.OK: "it worked",
     Exit.TASK_FAILED: "the task failed or was cancelled; a cancel came too late",
-    Exit.USAGE: "wrong usage; nothing was sent",
+    Exit.USAGE: "wrong usage, or no to the price; nothing was sent",
     Exit.CONFIGURATION: "configuration or authentication (API key, extras)",
     Exit.SERVICE: "refused by the service (too few credits, too), no answer,\n     unknown outcome, no download",
     Exit.TIMED_OUT: "the wait timed out; the task goes on",

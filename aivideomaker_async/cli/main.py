@@ -4,10 +4,10 @@ Exit codes:
 
     0    it worked
     1    the task failed or was cancelled; or a cancel came too late
-    2    wrong usage: unknown options, wrong values in a request; nothing was sent
+    2    wrong usage: unknown options, wrong values in a request; or the price was not agreed to; nothing was sent
     3    configuration or authentication: no API key, a refused key, a missing extra
-    4    the service or the network: a refusal (also too few credits), no answer, a submit whose outcome is unknown,
-         a video that cannot be downloaded or written
+    4    the service or the network: a refusal (also too few credits), no answer, a price that is not known or above
+         the limit, a submit whose outcome is unknown, a video that cannot be downloaded or written
     5    the wait timed out; the task goes on
     130  interrupted by Ctrl-C (SIGINT); the task goes on
     141  nobody reads the output any more; the task goes on

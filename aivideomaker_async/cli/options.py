@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import CoercionError, Parameter, Token
 from cyclopts.validators import Number
 
 from .._core.requests import check_task_id
 from ..errors import ConfigurationError
 from .exits import UsageError
 
-__all__ = ["Overwrite", "SaveTo", "TaskId", "Timeout", "check_target"]
+__all__ = ["Overwrite", "SaveTo", "TaskId", "Timeout", "check_target", "whole_number"]
 
 
 def _task_id(kind: object, value: str) -> None:
@@ -22,6 +23,15 @@ def _task_id(kind: object, value: str) -> None:
         check_task_id(value)
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
+
+
+def whole_number(kind: object, tokens: Sequence[Token]) -> int:
+    """Reads a whole number, where cyclopts would round any other."""
+    del kind
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise CoercionError(token=tokens[0], target_type=int) from None
 
 
 TaskId: TypeAlias = Annotated[str, Parameter(metavar="ID", validator=_task_id, help="the id of the task.")]

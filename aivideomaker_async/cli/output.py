@@ -2,12 +2,21 @@
 
 With `--json`, standard output carries one JSON object a line and nothing else. Each has an `event`:
 
-    submitted  task_id, model, idempotency_key, credits_estimated, credits_charged
+    submitted  task_id, model, idempotency_key, credits_estimated, credits_quoted, credits_charged
     status     task_id, status, previous, at            a status as it was observed; at is ISO 8601 in UTC
     result     task_id, model, status, url, path, bytes, expires_at, credits_charged
     task       task_id, status, model, input, output, created_at, completed_at, credits_charged, credits_refunded,
                idempotency_key, extra                   `get`, and one for each task of `list`
     cancel     task_id, cancelled, status
+    account    balance, daily_credit_limit, generation_requests_per_minute, credit_warning_at, supported_models,
+               missing_models, api_version, skill_version, extra
+               a guardrail of null is none; missing_models have a class here and are not among the supported ones
+    quote      model, credits, usd, by, table, balance, affordable
+               by is "quote", or "table" and then table is its revision
+    model      model, class, fields, prices, supported, quote, quote_error       one for each model of `models`
+               fields: field, option, required, default, allowed; prices: credits a second by the tables' revisions;
+               quote: credits, usd, seconds, of
+    doctor     exit_code, checks                        checks: name, verdict (ok, warning, problem), found, advice
     ready      url, api_key                             `simulate`
     summary    files, seconds, credits_charged, queries, limit, window, rejected          `demo`
     error      type, message, exit_code, task_id, idempotency_key
@@ -24,14 +33,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Final, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
+from ..errors import SubmitOutcomeUnknown
 from ..secrecy import hide_private
 from .exits import OutputClosed
 
 __all__ = ["Output", "printable"]
+
+_TOLD: Final = "aivideomaker_async.catalogue"
+"""The logger whose warnings `generate` tells itself."""
 
 
 class _Stderr(Console):
@@ -66,6 +80,11 @@ class Output:
         """Whether progress is shown in place, which needs a terminal and no reader of JSON beside it."""
         return not self.json and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
+    @property
+    def has_person(self) -> bool:
+        """Whether somebody is there to be asked: at a terminal that shows the question and takes the answer."""
+        return not self.json and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
     def event(self, event: str, /, **fields: object) -> None:
         """With `--json`: one line. Else nothing."""
         if self.json:
@@ -86,6 +105,10 @@ class Output:
         """
         self.console.print(Text.assemble((start, style), printable(text)), soft_wrap=True)
 
+    def prompt(self, question: str) -> None:
+        """A question on standard error; the answer follows in the same line."""
+        self.console.print(Text(printable(question)), end="", soft_wrap=True)
+
     def traceback(self, error: BaseException) -> None:
         """The traceback of `error` on standard error, without what is private in the texts of errors."""
         import traceback
@@ -95,11 +118,11 @@ class Output:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """With `--verbose`: the package's log on standard error."""
+        """The package's warnings on standard error; with `--verbose` all of its log."""
         logger = logging.getLogger("aivideomaker_async")
         handler, level = _Handler(self), logger.level
+        logger.addHandler(handler)
         if self.verbose:
-            logger.addHandler(handler)
             logger.setLevel(logging.DEBUG)
         try:
             yield
@@ -128,12 +151,25 @@ class _Handler(logging.Handler):
     """Writes by way of the console, which keeps log lines above what is animated."""
 
     def __init__(self, output: Output) -> None:
-        super().__init__()
+        super().__init__(logging.NOTSET if output.verbose else logging.WARNING)
         self._output = output
-        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if output.verbose else "%(message)s"))
+        if not output.verbose:
+            self.addFilter(_is_news)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._output.say(self.format(record))
+        self._output.say(self.format(record), start="" if self._output.verbose else "note: ")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether the commands do not tell it themselves."""
+    arguments = record.args if isinstance(record.args, tuple) else ()
+    return record.name != _TOLD and not any(isinstance(one, SubmitOutcomeUnknown) for one in arguments)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    # A process without a console has no streams.
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from datetime import datetime
 from pathlib import Path
@@ -20,16 +21,27 @@ from ..errors import (
     TaskNotFound,
     UnknownPrice,
 )
+from ..pricing import Price
 from ..specs import VideoSpec
 from ..video import Video
 from ..video_task import VideoTask
 from .context import Context
-from .display import Board, Row
+from .display import Board, Row, size
+from .exits import Exit
 
-__all__ = ["Saved", "estimate", "follow", "iso", "report", "save", "submit"]
+__all__ = ["Saved", "Wish", "estimate", "follow", "iso", "report", "save", "submit", "wait"]
 
 _DETAILS_SECONDS: Final = 60.0
 """How long a task that has ended is asked what it has produced, whatever is left of the time to wait."""
+
+
+@frozen
+class Wish:
+    """How long to wait for a video, and where to save it."""
+
+    timeout: float | None
+    path: Path | None
+    overwrite: bool
 
 
 @frozen
@@ -48,13 +60,33 @@ def estimate(spec: VideoSpec) -> int | None:
         return None
 
 
-async def submit(context: Context, client: AIVideoMaker, spec: VideoSpec) -> VideoTask:
-    """Submit `spec` under a key of our own, which is known whatever becomes of the answer."""
+async def submit(
+    context: Context,
+    client: AIVideoMaker,
+    spec: VideoSpec,
+    *,
+    price: Price | None = None,
+    max_credits: int | None = None,
+) -> VideoTask:
+    """Submit `spec` under a key of our own, which is known whatever becomes of the answer.
+
+    Args:
+        context: learns what to do if the command ends now.
+        client: submits it.
+        spec: what to generate.
+        price: what was told of the price.
+        max_credits: what it may cost; the service is asked for the price once more then.
+    """
     key = f"avm-{uuid.uuid4()}"
     context.submitting(key)
     try:
-        task = await client.submit(spec, idempotency_key=key)
+        task = await client.submit(spec, idempotency_key=key, max_credits=max_credits)
     except SubmitOutcomeUnknown:
+        raise
+    except asyncio.CancelledError:
+        if all(lost.idempotency_key != key for lost in client.unsettled()):
+            # While the price was asked for, for example: nothing was sent.
+            context.refused()
         raise
     except AIVideoMakerError:
         context.refused()
@@ -66,9 +98,29 @@ async def submit(context: Context, client: AIVideoMaker, spec: VideoSpec) -> Vid
         model=spec.model,
         idempotency_key=key,
         credits_estimated=estimate(spec),
+        credits_quoted=None if price is None or price.quote is None else price.credits,
         credits_charged=None if task.submitted is None else task.submitted.credits_charged,
     )
     return task
+
+
+async def wait(context: Context, task: VideoTask, label: str, credits: str, wish: Wish) -> int:  # noqa: A002
+    """Show how `task` goes on until it has ended, save its video if that is wished, and tell the result."""
+    saved = None
+    with Board(context.output) as board:
+        row = board.add(label, task_id=task.id, credits=credits)
+        video = await follow(context, task, board, row, wish.timeout)
+        if wish.path is not None:
+            saved = await save(context, video, wish.path, board, row, overwrite=wish.overwrite)
+    context.done()
+    report(context, video, saved)
+    context.output.result(video.url if saved is None else str(saved.path))
+    context.output.say(_kept(saved))
+    return Exit.OK
+
+
+def _kept(saved: Saved | None) -> str:
+    return "the service deletes the file after 24 hours" if saved is None else f"saved, {size(saved.bytes)}"
 
 
 async def follow(context: Context, task: VideoTask, board: Board, row: Row, timeout: float | None) -> Video:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from attrs import frozen
 
 from aivideomaker_async import RateLimiter
+from aivideomaker_async.cli.demo import picture
 from aivideomaker_async.cli.main import main
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
+from tests.cli.younger import YoungerService
 
 PATIENCE = 20.0
 """Seconds after which something that should have happened has not."""
@@ -94,6 +99,55 @@ def service(serve: SimulatorFactory) -> ThreadedSimulator:
 def slow_service(serve: SimulatorFactory) -> ThreadedSimulator:
     """A service whose tasks are in PROGRESS at once, and end when the test says so."""
     return serve(speed=1, durations=(0, 100_000))
+
+
+@pytest.fixture
+def younger(monkeypatch: pytest.MonkeyPatch) -> Iterator[YoungerService]:
+    """A service of the revision 2026-09; the environment points to it."""
+    with YoungerService() as service:
+        monkeypatch.setenv("AIVIDEO_API_KEY", service.api_key)
+        monkeypatch.setenv("AIVIDEO_BASE_URL", service.url)
+        yield service
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    """The name of an image file."""
+    path = tmp_path / "picture.png"
+    path.write_bytes(picture(8, 8))
+    return str(path)
+
+
+@pytest.fixture
+def image_uri(image: str) -> str:
+    """The same as it travels."""
+    return "data:image/png;base64," + base64.b64encode(Path(image).read_bytes()).decode()
+
+
+class Person(Protocol):
+    def __call__(self, answer: bytes, /) -> Terminal: ...
+
+
+@pytest.fixture
+def person(
+    terminal: Callable[[], Terminal], when: When, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[bytes], Terminal]]:
+    """Puts somebody at the terminal, who answers the first question; b"" is silence."""
+    if sys.platform == "win32":
+        pytest.skip("there are no pseudo-terminals")
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "rb", buffering=0, closefd=False) as keyboard:
+
+        def sit_down(answer: bytes) -> Terminal:
+            screen = terminal()
+            monkeypatch.setattr("sys.stdin", keyboard)
+            if answer:
+                when(lambda: "[y/N]" in screen.getvalue(), lambda: os.write(ours, answer))
+            return screen
+
+        yield sit_down
+    os.close(ours)
+    os.close(theirs)
 
 
 class When(Protocol):

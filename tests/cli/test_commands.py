@@ -11,6 +11,7 @@ from aivideomaker_async import AIVideoMaker, TextToVideo
 from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from tests.cli.conftest import Command
+from tests.cli.younger import YoungerService
 
 WAITING = ("SUBMITTED", "PROGRESS")
 
@@ -198,3 +199,51 @@ def test_cancel_too_late_is_exit_code_1(cli: Command, slow_service: ThreadedSimu
     ran = cli("cancel", task_id)
     assert (ran.code, ran.out) == (1, "PROGRESS\n")
     assert "too late" in ran.err
+
+
+def test_account_tells_what_can_be_spent(cli: Command, younger: YoungerService) -> None:
+    """And which of the models that have a class it does not name."""
+    ran = cli("account")
+    assert ran.code == 0
+    assert ran.out.splitlines() == [
+        "balance           415 credits (USD 4.15)",
+        "daily limit       unlimited",
+        "submits a minute  unlimited",
+        "warning below     unlimited",
+        "models            t2v, i2v, t2v_v3, i2v_v3, minimax, seedance20, wan27, happyhorse",
+    ]
+    assert ran.err == "note: lv not among them: the service may refuse what it does not name\n"
+
+
+def test_account_tells_guardrails(cli: Command, younger: YoungerService) -> None:
+    """In both formats; a null is no limit."""
+    (event,) = cli("account", "--json").events
+    assert event == {
+        "event": "account",
+        "balance": 415,
+        "daily_credit_limit": None,
+        "generation_requests_per_minute": None,
+        "credit_warning_at": None,
+        "supported_models": younger.models,
+        "missing_models": ["lv"],
+        "api_version": "v1",
+        "skill_version": "1.0.15",
+        "extra": {"ok": True},
+    }
+    younger.guardrails = {"dailyCreditLimit": 1, "generationRequestsPerMinute": 5, "creditWarningAt": 100}
+    younger.models.append("lv")
+    ran = cli("account")
+    assert ran.err == ""
+    assert [line.split("  ")[-1].strip() for line in ran.out.splitlines()[1:4]] == [
+        *("1 credit (USD 0.01)", "5", "100 credits (USD 1.00)"),
+    ]
+
+
+def test_a_service_that_does_not_tell_of_accounts_is_exit_code_4(cli: Command, service: ThreadedSimulator) -> None:
+    """What that means stands in a second line."""
+    ran = cli("account")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err == (
+        "error: GET /api/v1/account: 404: Not Found\n"
+        "this service does not tell of accounts: it is of the revision 2026-03, or the base URL is wrong\n"
+    )

@@ -12,9 +12,16 @@ from typing import Any, ClassVar, Literal
 import pytest
 from attrs import evolve, frozen
 
-from aivideomaker_async import AIVideoMaker, ImageInput, InsufficientCredits, TextToVideo, VideoSpec, VideoTask
+from aivideomaker_async import (
+    AIVideoMaker,
+    ImageInput,
+    InsufficientCredits,
+    TextToVideo,
+    UnknownPrice,
+    VideoSpec,
+    VideoTask,
+)
 from aivideomaker_async._core.file_version import Version, identify
-from aivideomaker_async.cli.demo import picture
 from aivideomaker_async.part_file import PartFile
 from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
@@ -37,6 +44,7 @@ def test_json_tells_each_change_and_the_result(cli: Command, slow_service: Threa
         "model": "t2v",
         "idempotency_key": submitted["idempotency_key"],
         "credits_estimated": 5,
+        "credits_quoted": None,
         "credits_charged": None,
     }
     assert submitted["idempotency_key"].startswith("avm-")
@@ -109,14 +117,6 @@ def test_json_tells_the_path_and_the_size(cli: Command, service: ThreadedSimulat
     assert (result["path"], result["bytes"]) == (str(target), BUNDLED_CLIP.stat().st_size)
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> str:
-    """The name of an image file."""
-    path = tmp_path / "picture.png"
-    path.write_bytes(picture(8, 8))
-    return str(path)
-
-
 BODIES: dict[str, tuple[tuple[str, ...], dict[str, object]]] = {
     "t2v": (
         ("--prompt", "a", "--aspect-ratio", "9:16", "--duration", "8"),
@@ -167,6 +167,7 @@ def test_an_image_is_a_url_a_data_uri_or_a_file(cli: Command, service: ThreadedS
         (("--duration", "7"), "TextToVideo: duration=7: must be 5 or 8 (seconds)"),
         (("--aspect-ratio", "4:3"), "TextToVideo: aspect_ratio='4:3': must be '16:9' or '9:16' or '1:1'"),
         (("--prompt", " "), "TextToVideo: prompt=' ': must be a text that is not blank"),
+        (("--duration", "5.4"), 'Invalid value for --duration: unable to convert "5.4" into int.'),
         (("--duration", "long"), 'Invalid value for --duration: unable to convert "long" into int.'),
         (("--extra", "prompt=1"), "extra['prompt']=1: must be a wire field that the spec does not set itself"),
         (("--extra", "mode=strict"), "--extra mode=strict: 'strict' is not JSON"),
@@ -441,7 +442,7 @@ def test_a_new_model_appears_by_itself(
     assert "--expand --no-expand [default: False]" in help_text
     ran = cli("generate", "brand", "--size", "720")
     assert ran.code == 4
-    assert ran.err.startswith("price: not known for brand; the service decides\n")
+    assert ran.err.startswith("price: not known: the price table 2026-09 has no price for the model 'brand'\n")
     assert "Invalid model" in ran.err
 
 
@@ -453,8 +454,12 @@ def test_a_new_model_gets_its_values(cli: Command, service: ThreadedSimulator, m
         submitted.append(spec)
         raise InsufficientCredits("enough", status=402, method="POST", path="/")
 
+    async def unknown(client: object, spec: object, **options: object) -> None:
+        raise UnknownPrice("brand", "2026-09")
+
     monkeypatch.setitem(SPECS, "brand", Brand)
     monkeypatch.setattr("aivideomaker_async.AIVideoMaker.submit", remember)
+    monkeypatch.setattr("aivideomaker_async.AIVideoMaker.price", unknown)
     cli(
         *("generate", "brand", "--size", "720", "--image", "a.png", "--image", "http://x/b.png", "--frame", "c.png"),
         *("--strength", "0.25", "--expand", "--tag", "x", "--tag", "y"),

@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -18,6 +16,8 @@ from aivideomaker_async import RequestTimeout, SubmitOutcomeUnknown
 from aivideomaker_async.cli.main import main
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from tests.cli.conftest import PATIENCE, T2V, Command, When, interrupt, polled, until
+from tests.cli.younger import YoungerService
+from tests.support.scripted import Hang
 
 
 def test_ctrl_c_leaves_the_task_running(cli: Command, slow_service: ThreadedSimulator, when: When) -> None:
@@ -46,49 +46,17 @@ def test_sigterm_is_exit_code_143(cli: Command, slow_service: ThreadedSimulator,
     assert f"aivideomaker watch {task.id}" in ran.err
 
 
-class SilentServer:
-    """Accepts requests and never answers."""
-
-    def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.received = threading.Event()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection:
-            if connection.recv(65536):
-                self.received.set()
-            self._over.wait(PATIENCE)
-
-    def close(self) -> None:
-        self._over.set()
-        socket.create_connection(self._listener.getsockname()).close()
-        self._thread.join(PATIENCE)
-        self._listener.close()
-
-
-@pytest.fixture
-def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentServer]:
-    server = SilentServer()
-    monkeypatch.setenv("AIVIDEO_API_KEY", "ak_any")
-    monkeypatch.setenv("AIVIDEO_BASE_URL", server.url)
-    yield server
-    server.close()
-
-
-def test_a_submit_that_is_interrupted_has_an_unknown_outcome(cli: Command, silent: SilentServer, when: When) -> None:
+def test_a_submit_that_is_interrupted_has_an_unknown_outcome(cli: Command, younger: YoungerService, when: When) -> None:
     """The key is told, by which the task can be found where the service keeps keys."""
-    when(silent.received.is_set, interrupt)
+    younger.override = lambda arrival: Hang() if "/generate/" in arrival.path else None
+    when(lambda: "POST /generate/t2v" in younger.paths, interrupt)
     ran = cli(*T2V, "--json")
     assert ran.code == 130
     (event,) = ran.events
     assert event["idempotency_key"].startswith("avm-")
     assert event["task_id"] is None
-    *_, unknown, command = ran.err.splitlines()
+    price, _, unknown, command = ran.err.splitlines()
+    assert price.startswith("price: 15 credits")
     assert f"outcome is unknown (idempotency key {event['idempotency_key']})" in unknown
     assert command == "  aivideomaker list"
 
@@ -99,7 +67,7 @@ def test_an_answer_that_is_lost_is_exit_code_4(
     """The key in the error is the one that went out."""
     sent: list[str] = []
 
-    async def lose(client: object, spec: object, *, idempotency_key: str) -> None:
+    async def lose(client: object, spec: object, *, idempotency_key: str, max_credits: int | None) -> None:
         sent.append(idempotency_key)
         raise SubmitOutcomeUnknown(
             "lost", model="t2v", idempotency_key=idempotency_key, began_at=datetime.now(UTC)
@@ -210,3 +178,28 @@ def test_a_process_survives_a_broken_pipe(slow_service: ThreadedSimulator) -> No
     assert "error: standard output was closed" in err
     assert "Exception ignored" not in err
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize(("signalled", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_process_that_asks_ends_at_once(younger: YoungerService, signalled: signal.Signals, code: int) -> None:
+    """Though a thread of it still reads from the terminal."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aivideomaker_async", *T2V], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(ours, 1024)
+    process.send_signal(signalled)
+    out, _ = process.communicate(timeout=PATIENCE)
+    # What is left of it, up to the end that Linux tells by an error.
+    with suppress(OSError):
+        while piece := os.read(ours, 1024):
+            shown += piece
+    os.close(ours)
+    assert (process.returncode, out, younger.submits) == (code, b"", [])
+    assert shown.endswith(b"interrupted\r\n" if code == 130 else b"terminated\r\n")
+    assert b"Traceback" not in shown
+    assert b"Fatal" not in shown

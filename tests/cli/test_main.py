@@ -29,7 +29,8 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 def test_the_help_names_commands_and_exit_codes(cli: Command) -> None:
     ran = cli("--help")
     assert ran.code == 0
-    for word in ("generate", "watch", "status", "get", "list", "cancel", "simulate", "demo", "--json", "--base-url"):
+    tasks = ("generate", "watch", "status", "get", "list", "cancel")
+    for word in (*tasks, "account", "quote", "models", "doctor", "simulate", "demo", "--json", "--base-url"):
         assert re.search(rf"│ {word}\b", ran.out), word
     for code in Exit:
         assert re.search(rf"^ +{code.value} {re.escape(MEANINGS[code])}", ran.out, re.MULTILINE), code
@@ -43,8 +44,9 @@ def test_the_docstring_lists_every_exit_code() -> None:
 
 
 def test_the_help_of_generate_names_every_model(cli: Command) -> None:
-    out = cli("generate", "--help").out
-    assert all(f"│ {model} " in out for model in SPECS)
+    for command in ("generate", "quote"):
+        out = cli(command, "--help").out
+        assert all(f"│ {model} " in out for model in SPECS)
 
 
 def test_the_version(cli: Command) -> None:
@@ -101,6 +103,15 @@ def test_verbose_logs_to_stderr_and_shows_tracebacks(cli: Command, service: Thre
     assert "Traceback (most recent call last)" in cli("get", "nothing", "--verbose").err
     assert "Traceback" not in cli("get", "nothing").err
     assert (logger.level, list(logger.handlers)) == before
+
+
+def test_a_warning_is_a_note(cli: Command, service: ThreadedSimulator) -> None:
+    """Why the command waits, for one."""
+    service.fault("rate_limit", on="list", times=1, retry_after=0.05)
+    ran = cli("list")
+    assert ran.code == 0
+    assert ran.err.startswith("note: the service limits the rate (429)")
+    assert "aivideomaker_async" not in ran.err
 
 
 def test_what_is_unexpected_propagates(
