@@ -408,7 +408,7 @@ READERS: list[Callable[[Answer], object]] = [
 
 
 @given(strange, st.sampled_from(READERS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_object_is_a_value_or_malformed(answer: Answer, parse: Callable[[Answer], object]) -> None:
     """Never another error, and never an image in its text."""
     try:
@@ -421,7 +421,7 @@ def test_any_object_is_a_value_or_malformed(answer: Answer, parse: Callable[[Ans
 
 
 @given(strange, st.sampled_from([(answers.submitted, SUBMITTED), (answers.task, TASK), (quote, QUOTE)]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_nothing_that_came_is_lost(odd: Answer, case: tuple[Callable[[Answer], Any], Answer]) -> None:
     """Beside the fields that it needs, an answer may hold anything; what is not understood is all in `extra`."""
     parse, good = case
@@ -441,7 +441,7 @@ def _same(one: object, other: object) -> bool:
 
 
 @given(st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode()))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_bytes_are_an_object_or_malformed(body: bytes) -> None:
     """Whatever a proxy makes of an answer."""
     with suppress(MalformedAnswer):
@@ -503,7 +503,7 @@ def spoiled(draw: st.DrawFn) -> tuple[Callable[[Answer], Any], Answer]:
 
 
 @given(spoiled())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_spoiled_answer_is_a_value_or_malformed(case: tuple[Callable[[Answer], Any], Answer]) -> None:
     """Whatever is wrong with it; and what comes of it can be shown, kept, compared and sent to another process."""
     parse, answer = case
@@ -598,7 +598,7 @@ def test_a_video_of_any_time_has_an_end(wire: str) -> None:
 
 
 @given(strange)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_row_of_a_task_is_read_as_the_same_task(odd: Answer) -> None:
     """Whatever the service has told, with all that this version does not understand."""
     details = answers.task({**odd, "id": "tv_1", "status": "PROGRESS"})

@@ -187,7 +187,7 @@ changes = st.dictionaries(ids, st.none() | wants, max_size=4)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["m1", "m2"]), changes, st.booleans()), max_size=20))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_leader_ends_up_with_what_is_wanted_whatever_is_lost(
     said: list[tuple[str, Mapping[str, Want | None], bool]],
 ) -> None:

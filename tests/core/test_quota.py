@@ -317,7 +317,7 @@ TestQuota.settings = settings(max_examples=120, stateful_step_count=40, deadline
 
 
 @given(limits, windows, st.integers(1, 3), st.lists(st.tuples(shares, shares, st.booleans()), max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_full_demand_never_exceeds_the_limit_whatever_the_latency(
     limit: int, window: float, burst: int, latencies: list[tuple[float, float, bool]]
 ) -> None:

@@ -259,7 +259,7 @@ def test_an_endless_text_is_cut() -> None:
     st.integers(100, 999),
     st.sampled_from(REQUESTS),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_answer_is_some_error(content: bytes, status: int, request_: Request) -> None:
     """Whatever came, it is told as an `APIError` with a text, and nothing else is raised."""
     error = refusal(request_, status, content)

@@ -457,7 +457,7 @@ def test_some_stand_for_all() -> None:
 
 
 @given(many, conditions)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_somebody_waits_and_something_is_asked(items: list[Watched], conditions: dict[str, Any]) -> None:
     """The plan names a task that waits for just this, or the list for those that it may show."""
     planned = plan(view_of(*items, **conditions), NOW)
@@ -479,7 +479,7 @@ def test_somebody_waits_and_something_is_asked(items: list[Watched], conditions:
 
 
 @given(many, conditions)
-@settings(max_examples=150)
+@settings(max_examples=60)
 def test_no_task_is_left_unasked_for_longer_than_the_longest_interval(
     items: list[Watched], conditions: dict[str, Any]
 ) -> None:
