@@ -19,6 +19,8 @@ from aivideomaker_async import (
     AIVideoMaker,
     AIVideoMakerError,
     APIError,
+    Budget,
+    BudgetExceeded,
     CancelResult,
     ClientStatistics,
     Downloaded,
@@ -287,6 +289,19 @@ async def what_it_costs(client: AIVideoMaker, spec: MiniMaxH3 | OtherModel) -> N
     assert_type(spec.credits(), int)
     assert_type(OtherModel("minimax", {"content": "A cat"}).credits(prices=PRICES_2026_09), int)
     AIVideoMaker(prices=PRICES_2026_09)
+
+
+async def what_may_be_spent(client: AIVideoMaker) -> None:
+    budget = Budget(credits=100)
+    assert_type((budget.credits, budget.spent, budget.reserved, budget.remaining), tuple[int, int, int, int])
+    AIVideoMaker(budget=budget)
+    await client.submit(SPEC, budget=budget)
+    await client.generate(SPEC, budget=budget, max_credits=10)
+    async for outcome in client.generate_many([SPEC], budget=budget, max_credits=10):
+        if isinstance(outcome.error, BudgetExceeded):
+            assert_type((outcome.error.credits, outcome.error.allowed), tuple[int | None, int | None])
+    await client.submit(SPEC, budget=100)  # type: ignore[arg-type]
+    Budget("100")  # type: ignore[arg-type]
 
 
 def prices(table: PriceTable) -> None:
