@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Final, NoReturn, final
 
@@ -88,10 +88,12 @@ class Budget:
 class Reservation:
     """What one submit holds of each budget that it has to keep to."""
 
-    __slots__ = ("_holds",)
+    __slots__ = ("_holds", "over")
 
     def __init__(self) -> None:
         self._holds: list[tuple[Budget, Hold]] = []
+        self.over: Callable[[], object] = _nothing
+        """Is called when there is nothing more to be told of the task."""
 
     @property
     def is_empty(self) -> bool:
@@ -146,6 +148,12 @@ class Reservation:
         if status in _REFUNDED or (status == TaskStatus.COMPLETED and refunded is not None):
             for budget, hold in self._holds:
                 budget._refund(hold, refunded)
+        if isinstance(answer, TaskDetails) and status.is_terminal:
+            self.over()
+
+
+def _nothing() -> None:
+    pass
 
 
 _REFUNDED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCEL})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 from threading import Lock
 from typing import Final
 
@@ -92,6 +93,7 @@ class Reservations:
             if purchase is None:
                 return
             purchase.reservation.settle(charged)
+            purchase.reservation.over = partial(self._bought.pop, task_id, None)
             self._bought[task_id] = purchase.reservation
             _prune(self._bought)
 
@@ -110,13 +112,8 @@ class Reservations:
     def told(self, task_id: str, answer: TaskDetails | TaskStatus) -> None:
         """The service tells of a task."""
         reservation = self._bought.get(task_id)
-        if reservation is None:
-            return
-        reservation.told(answer)
-        if isinstance(answer, TaskDetails) and answer.status.is_terminal:
-            # There is nothing more to be told.
-            with self._lock:
-                self._bought.pop(task_id, None)
+        if reservation is not None:
+            reservation.told(answer)
 
 
 def _prune(kept: dict[str, _Purchase] | dict[str, Reservation]) -> None:

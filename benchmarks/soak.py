@@ -3,7 +3,8 @@
 Simulator and client run in one process, on a clock that jumps over waits, so hours pass in minutes. Faults of all kinds
 hit 5 % of all exchanges, at random, and now and then the server is away for two minutes. The jobs are what users do:
 wait for a video, give up and come back, cancel at a random moment. In the end the books are compared with the
-simulator's, which counts for itself.
+simulator's, which counts for itself, and a budget with what it has charged and given back. One service is of the API's
+revision 2026-03 and ignores idempotency keys, the other is of 2026-09 and keeps them.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from PIL import Image
 from aivideomaker_async import (
     AIVideoMaker,
     AIVideoMakerError,
+    Budget,
     ConnectFailed,
     ImageToVideo,
     RateLimiter,
@@ -48,6 +50,8 @@ SHARE: Final = 0.05
 """Exchanges that are hit by a fault."""
 
 Keys = Literal["ignored", "kept"]
+
+REVISIONS: Final[dict[Keys, str]] = {"ignored": "2026-03", "kept": "2026-09"}
 
 FAULTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     *((kind, {"acted": acted}) for kind in ("drop", "reset", "hang") for acted in (False, True)),
@@ -108,6 +112,11 @@ class Books:
     credits_charged: int
     credits_expected: int
     """The price of all tasks that a handle or an unknown submit stands for."""
+    credits_kept: int
+    """What was charged, less what was given back."""
+    budget_spent: int
+    """The same, as the client's budget has it."""
+    budget_reserved: int
     duplicates: int
     """Tasks beyond one for a submit, and handles beyond one for a task."""
     unaccounted: int
@@ -129,6 +138,7 @@ class Books:
         wrong = (self.duplicates, self.unaccounted, self.wrong_ends, self.hangs)
         left = (self.tasks_left, self.connections_left, self.descriptors_left)
         agree = self.created == self.handles + self.unknown_created and self.credits_charged == self.credits_expected
+        agree &= (self.budget_spent, self.budget_reserved) == (self.credits_kept, 0)
         # What an open client remembers is bounded in time, so twice the work leaves about the same.
         return agree and not any(wrong) and not any(left) and self.objects_left <= 1.5 * self.objects_halfway + 500
 
@@ -291,8 +301,14 @@ async def _run(extent: Extent, keys: Keys) -> Books:
     loop = asyncio.get_running_loop()
     descriptors = _descriptors()
     simulator = Simulator(
-        credits=10**9, seed=extent.seed, render=False, durations=_durations(rng), idempotency=keys, late_cancel=400
+        revision=REVISIONS[keys],
+        credits=10**9,
+        seed=extent.seed,
+        render=False,
+        durations=_durations(rng),
+        late_cancel=400,
     )
+    budget = Budget(10**9)
     async with simulator:
         unsettled: list[SubmitOutcomeUnknown] = []
         client = AIVideoMaker(
@@ -302,6 +318,7 @@ async def _run(extent: Extent, keys: Keys) -> Books:
             wait_timeout=4 * 3600.0,
             call_timeout=3600.0,
             on_unsettled=unsettled.append,
+            budget=budget,
         )
         users = _Users(client, simulator, rng)
         began = loop.time()
@@ -318,12 +335,13 @@ async def _run(extent: Extent, keys: Keys) -> Books:
         for error in unsettled:
             users.notes.unknown[error.idempotency_key] = error
             users.notes.not_created -= 1
-        return await _close(simulator, client, users.notes, keys, hangs, hours, halfway, descriptors)
+        return await _close(simulator, client, budget, users.notes, keys, hangs, hours, halfway, descriptors)
 
 
 async def _close(
     simulator: Simulator,
     client: AIVideoMaker,
+    budget: Budget,
     notes: _Notes,
     keys: Keys,
     hangs: int,
@@ -351,6 +369,9 @@ async def _close(
             error, next((task.id for task in tasks.values() if task.idempotency_key == error.idempotency_key), None)
         )
     assert handles.keys() <= tasks.keys(), "a handle of no task"
+    # Of some that have failed, nobody has heard.
+    await client.list_tasks()
+    budgeted = budget.spent, budget.reserved
     price = sum(tasks[task_id].credits_charged for task_id in {*handles, *of_unknown})
     if notes.errors:
         print("   ", dict(notes.errors))
@@ -378,6 +399,9 @@ async def _close(
         created=len(tasks),
         credits_charged=statistics.credits_charged,
         credits_expected=price,
+        credits_kept=statistics.credits_charged - statistics.credits_refunded,
+        budget_spent=budgeted[0],
+        budget_reserved=budgeted[1],
         duplicates=_beyond(ordered, notes.asked) + sum(number - 1 for number in handles.values()),
         unaccounted=len(tasks.keys() - ids - of_unknown),
         wrong_ends=notes.wrong_ends,
@@ -410,7 +434,7 @@ async def _outages(simulator: Simulator, extent: Extent, rng: random.Random) -> 
 
 
 def measure(extent: Extent) -> list[Books]:
-    """Soak a service that ignores idempotency keys, and one that keeps them."""
+    """Soak a service of each revision."""
     books = []
     for keys in ("ignored", "kept"):
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
@@ -435,6 +459,9 @@ def report(books: list[Books]) -> Report:
         "created": "**tasks created** (= handles + unknown and created)",
         "credits_charged": "credits charged",
         "credits_expected": "credits expected",
+        "credits_kept": "credits charged and not given back",
+        "budget_spent": "credits that the budget says are spent",
+        "budget_reserved": "credits that it still holds",
         "duplicates": "**duplicates**",
         "unaccounted": "tasks that nobody stands for",
         "wrong_ends": "waits that told a wrong end",
@@ -446,7 +473,7 @@ def report(books: list[Books]) -> Report:
         "objects_left": "the same in the end",
     }
     rows = [(title, *(f"{line[name]:,}" for line in lines)) for name, title in names.items()]
-    columns = ("", *(f"keys {one.keys}" for one in books))
+    columns = ("", *(f"{REVISIONS[one.keys]}, keys {one.keys}" for one in books))
     return Report(figures=books, tables=[Table(title="The soak", columns=columns, rows=rows)])
 
 

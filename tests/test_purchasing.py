@@ -626,6 +626,15 @@ async def test_credits_come_back_however_it_is_heard_of(how: str, by_other: bool
         assert budget.remaining == 10
 
 
+async def test_of_what_has_ended_nothing_is_kept() -> None:
+    """Of thousands that are waited for, and never asked about otherwise."""
+    market = Market()
+    async with buying(market, budget=Budget(100)) as (_, client):
+        await asyncio.gather(*(client.generate(priced(1, f"fox {number}")) for number in range(10)))
+        kept = client._buyer.cashier._reservations
+        assert (kept._bought, kept._pending) == ({}, {})
+
+
 async def test_a_task_that_is_cancelled_by_its_id_gives_its_credits_back() -> None:
     market = Market()
     budget = Budget(10)

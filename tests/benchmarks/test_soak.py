@@ -30,6 +30,8 @@ def test_the_books_agree(books: list[Books]) -> None:
     [
         {"created": 61},
         {"credits_charged": 0},
+        {"budget_spent": 1},
+        {"budget_reserved": 5},
         {"duplicates": 1},
         {"unaccounted": 1},
         {"wrong_ends": 1},
@@ -46,7 +48,7 @@ def test_what_is_wrong_is_told(books: list[Books], change: dict[str, Any]) -> No
 
 def test_the_report_has_a_column_for_each_service(books: list[Books]) -> None:
     text = str(soak.report(books))
-    assert "| keys ignored | keys kept |" in text
+    assert "| 2026-03, keys ignored | 2026-09, keys kept |" in text
     assert f"{books[0].created:,}" in text
 
 
