@@ -8,8 +8,12 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
 # Some tests instead of all: make test TESTS=tests/core
 TESTS ?=
-# One process a core; the pages of the docs and what shares a server stay together.
-IN_PARALLEL := -n auto --dist loadfile
+# One process more than there are cores, since some tests wait; the pages of the docs and what shares a server stay together.
+PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
+IN_PARALLEL := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
+# With coverage: make test COVER=yes. Not by pytest's own plugin: ours is loaded before it, and the package with it.
+COVER ?=
+RUN_TESTS := $(if $(COVER),$(BIN)/coverage run,$(BIN)/python) -m pytest $(IN_PARALLEL)
 
 .PHONY: help demo test check lint types imports coverage contract bench bench-short soak soak-short package clean
 
@@ -40,7 +44,7 @@ demo: $(VENV)/.demo
 	$(BIN)/aivideomaker demo --output-dir $(DEMO_OUTPUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(IN_PARALLEL) $(TESTS)
+	$(RUN_TESTS) $(TESTS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -53,10 +57,9 @@ types: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
-# Not by pytest's own plugin: ours is loaded before it, and the package with it.
 coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(IN_PARALLEL)
+	$(MAKE) test COVER=yes
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='aivideomaker_async/_core/*' --fail-under=100
 	$(BIN)/coverage report --fail-under=95
