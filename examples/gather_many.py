@@ -16,10 +16,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from aivideomaker_async import AIVideoMaker, AIVideoMakerError, Outcome, TextToVideo, WaitTimeout
+from aivideomaker_async import AIVideoMaker, AIVideoMakerError, Budget, Outcome, TextToVideo, WaitTimeout
 
 AT_ONCE = 10
 """Tasks that are submitted and not finished; each costs its credits when it is submitted."""
+
+CREDITS = 1000
+"""What all of them may cost together; what does not fit is told, and not submitted."""
 
 
 async def generate_all(prompts: Sequence[str], folder: Path) -> list[Path]:
@@ -29,7 +32,7 @@ async def generate_all(prompts: Sequence[str], folder: Path) -> list[Path]:
     written = []
     # The key and the address come from AIVIDEO_API_KEY and AIVIDEO_BASE_URL.
     async with AIVideoMaker() as client:
-        async for outcome in client.generate_many(specs, max_active=AT_ONCE):
+        async for outcome in client.generate_many(specs, max_active=AT_ONCE, budget=Budget(CREDITS)):
             path = await save(outcome, folder)
             if path is not None:
                 written.append(path)
