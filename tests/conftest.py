@@ -72,8 +72,8 @@ def state_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 def no_blocking_calls() -> Iterator[None]:
     """A blocking call that our code makes in the event loop fails the test."""
     blockbuster = BlockBuster("aivideomaker_async")
-    # Coverage waits for a lock of its own in the midst of any line. What is raised there may end an event loop's callback,
-    # of which somebody else then waits for the result.
+    # Coverage waits for a lock of its own in the midst of any line. What is raised there may end a callback of an event
+    # loop, for whose result somebody else then waits.
     blockbuster.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data"})
     blockbuster.activate()
     yield
