@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
 # Some tests instead of all: make test TESTS=tests/core
 TESTS ?=
+# Tests start many programs, and each of them would compile this package anew.
+export PYTHONDONTWRITEBYTECODE =
 # One process more than there are cores, since some tests wait; the pages of the docs and what shares a server stay together.
 PROCESSES ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)
 IN_PARALLEL := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
