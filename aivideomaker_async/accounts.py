@@ -27,6 +27,10 @@ ACCOUNTS_KNOWN: Final = 64
 """Accounts of which a process remembers what it has bought, though no client is open."""
 
 
+ACCOUNTS_RESERVED: Final = 1024
+"""The same, where budgets hold something for each of them."""
+
+
 class OtherOrder(Exception):
     """A key has come again, with another order."""
 
@@ -87,6 +91,10 @@ class Account:
         with self.lock:
             return self.ledger.bought_with(key) is not None
 
+    def is_at_work(self, submit: Submit) -> bool:
+        """Whether a client is sending this submit, or looking for its task. The lock is held."""
+        return not self._is_free(submit)
+
     def is_abandoned(self, submit: Submit) -> bool:
         """Whether a submit was left under way: the event loop that it was made in is closed."""
         loop = self._loops.get(submit)
@@ -133,8 +141,17 @@ def account_of(base_url: str, key: Secret) -> Account:
         _lasting[name] = account
         _lasting.move_to_end(name)
         if len(_lasting) > ACCOUNTS_KNOWN:
-            _lasting.popitem(last=False)
+            _forget_one()
         return account
+
+
+def _forget_one() -> None:
+    """The one that was not asked for longest. Of others, budgets wait to hear what becomes of their credits."""
+    idle = next((name for name, account in _lasting.items() if account.reservations.is_empty), None)
+    if idle is not None:
+        del _lasting[idle]
+    elif len(_lasting) > ACCOUNTS_RESERVED:
+        _lasting.popitem(last=False)
 
 
 def moment() -> Moment:

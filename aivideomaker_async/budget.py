@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import Final, NoReturn, final
+from weakref import WeakSet
 
 from . import _checks
 from ._core.spending import Hold, Spending
 from .tasks import TaskDetails, TaskStatus
 
 __all__ = ["Budget", "Reservation"]
+
+
+_budgets: Final[WeakSet[Budget]] = WeakSet()
+
+
+def _forget_locks() -> None:
+    """In a fork: whoever held a lock is not here."""
+    for budget in list(_budgets):
+        budget._lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 @final
@@ -33,6 +48,7 @@ class Budget:
     def __init__(self, credits: int) -> None:  # noqa: A002  (the API's word)
         self._spending = Spending(_checks.amount("credits", credits))
         self._lock = Lock()
+        _budgets.add(self)
 
     def __repr__(self) -> str:
         return f"Budget(credits={self.credits}, spent={self.spent}, reserved={self.reserved})"
@@ -66,6 +82,10 @@ class Budget:
     def _reserve(self, credits_: int) -> Hold | None:
         with self._lock:
             return self._spending.reserve(credits_)
+
+    def _lower_to(self, hold: Hold, credits_: int) -> None:
+        with self._lock:
+            self._spending.lower_to(hold, credits_)
 
     def _raise_to(self, hold: Hold, credits_: int) -> bool:
         with self._lock:
@@ -106,20 +126,26 @@ class Reservation:
         Returns:
             None; or a budget that has too few, and then no more is reserved than before.
         """
-        before = len(self._holds)
-        for budget, hold in self._holds:
-            if not budget._raise_to(hold, credits_):
-                return budget
+        before = [(budget, hold, hold.reserved) for budget, hold in self._holds]
+        short = self._raise_held(credits_) or self._hold_of_others(budgets, credits_)
+        if short is not None:
+            for budget, hold in self._holds[len(before) :]:
+                budget._release(hold)
+            del self._holds[len(before) :]
+            for budget, hold, reserved in before:
+                budget._lower_to(hold, reserved)
+        return short
+
+    def _raise_held(self, credits_: int) -> Budget | None:
+        return next((budget for budget, hold in self._holds if not budget._raise_to(hold, credits_)), None)
+
+    def _hold_of_others(self, budgets: Iterable[Budget], credits_: int) -> Budget | None:
         for budget in budgets:
-            if any(budget is other for other, _ in self._holds):
-                continue
-            new = budget._reserve(credits_)
-            if new is None:
-                for other, hold in self._holds[before:]:
-                    other._release(hold)
-                del self._holds[before:]
-                return budget
-            self._holds.append((budget, new))
+            if all(budget is not other for other, _ in self._holds):
+                hold = budget._reserve(credits_)
+                if hold is None:
+                    return budget
+                self._holds.append((budget, hold))
         return None
 
     def settle(self, charged: int | None) -> None:
@@ -148,7 +174,12 @@ class Reservation:
         if status in _REFUNDED or (status == TaskStatus.COMPLETED and refunded is not None):
             for budget, hold in self._holds:
                 budget._refund(hold, refunded)
-        if isinstance(answer, TaskDetails) and status.is_terminal:
+        if (
+            isinstance(answer, TaskDetails)
+            and status.is_terminal
+            and (status == TaskStatus.COMPLETED or all(not hold.taken for _, hold in self._holds))
+        ):
+            # Of one that has failed, the row may tell the refund later.
             self.over()
 
 

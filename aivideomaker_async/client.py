@@ -313,7 +313,7 @@ class AIVideoMaker:
             The handle of the task, or None.
 
         Raises:
-            ConfigurationError: the client cannot be used, or `task_id` can be no id.
+            ConfigurationError: the client cannot be used, or `task_id` can be no id; or the submit is under way again.
         """
         self._session.check_usable()
         record = self._buyer.settle(error, None if task_id is None else requests.check_task_id(task_id))

@@ -95,8 +95,8 @@ class Allowance:
 
     at_most: int | None
     """Credits that the service may charge; None for any number."""
-    is_held: bool = False
-    """Whether it takes part in a reservation, which it has to leave in the end."""
+    loop: asyncio.AbstractEventLoop | None = None
+    """The event loop in which it takes part in a reservation, which it has to leave in the end; None if it does not."""
 
 
 class Cashier:
@@ -164,21 +164,21 @@ class Cashier:
             left = taken.remaining
             raise _exceeded(spec, f"{_costs(price)}, and {left} are left of the {_told(taken)}", price.credits, left)
         # Should the price rise on the way, the service refuses.
-        return Allowance(max_credits) if taken.is_empty else Allowance(price.credits, is_held=True)
+        return Allowance(max_credits) if taken.is_empty else Allowance(price.credits, asyncio.get_running_loop())
 
     def bought(self, key: str, allowance: Allowance, bought: Bought) -> None:
         """A submit has its task."""
         if bought.by is By.THIS:
             self._reservations.bought(key, bought.answer.task_id, _charged(bought))
-        elif allowance.is_held:
+        else:
             # Of a task that this process knows, another call is about to say what it has cost, or has said so.
-            self._reservations.leave(key, is_open=False)
+            self._reservations.leave(key, allowance.loop, is_open=False)
 
     def failed(self, key: str, allowance: Allowance) -> None:
         """A submit has ended without a task, or nobody knows."""
-        if allowance.is_held:
-            with self._account.lock:
-                self._reservations.leave(key, is_open=self._account.ledger.open_with(key) is not None)
+        with self._account.lock:
+            is_open = self._account.ledger.open_with(key) is not None
+            self._reservations.leave(key, allowance.loop, is_open=is_open)
 
     def settled(self, key: str, bought: Bought | None) -> None:
         """Somebody has found out what became of a submit."""

@@ -47,6 +47,11 @@ class Reservations:
         """In a fork: whoever held a lock is not here."""
         self._lock = Lock()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is reserved that may come back."""
+        return not self._pending and not self._bought
+
     def is_pending(self, key: str) -> bool:
         """Whether something is reserved for the submit with this key, and it is not known whether it has its task."""
         return key in self._pending
@@ -66,21 +71,28 @@ class Reservations:
             purchase.calls.append(asyncio.get_running_loop())
             if not purchase.reservation.is_empty:
                 self._pending[key] = purchase
-                _prune(self._pending)
+                self._forget_one()
             return purchase.reservation
 
-    def leave(self, key: str, *, is_open: bool) -> None:
+    def _forget_one(self) -> None:
+        if len(self._pending) > MOST:
+            # Not one that a call is at work on.
+            oldest = next((key for key, purchase in self._pending.items() if purchase.is_left), None)
+            if oldest is not None:
+                del self._pending[oldest]
+
+    def leave(self, key: str, loop: asyncio.AbstractEventLoop | None, *, is_open: bool) -> None:
         """A call is over that has not got the task.
 
         Args:
             key: of its submit.
+            loop: the event loop in which it has taken; None if it has not.
             is_open: whether it is unknown what became of the submit.
         """
         with self._lock:
             purchase = self._pending.get(key)
             if purchase is None:
                 return
-            loop = asyncio._get_running_loop()
             if loop in purchase.calls:
                 purchase.calls.remove(loop)
             if purchase.is_left and not is_open:
@@ -95,7 +107,8 @@ class Reservations:
             purchase.reservation.settle(charged)
             purchase.reservation.over = partial(self._bought.pop, task_id, None)
             self._bought[task_id] = purchase.reservation
-            _prune(self._bought)
+            if len(self._bought) > MOST:
+                del self._bought[next(iter(self._bought))]
 
     def not_bought(self, key: str) -> None:
         """The submit with this key has charged nothing, and was surely not created or is the task of an earlier one."""
@@ -114,8 +127,3 @@ class Reservations:
         reservation = self._bought.get(task_id)
         if reservation is not None:
             reservation.told(answer)
-
-
-def _prune(kept: dict[str, _Purchase] | dict[str, Reservation]) -> None:
-    if len(kept) > MOST:
-        del kept[next(iter(kept))]

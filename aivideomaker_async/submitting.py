@@ -199,7 +199,11 @@ class Submitter:
         """Somebody has found out: it is this task, or there is none."""
         key = error.idempotency_key
         with self._account.lock:
-            submit = self._account.ledger.open_with(key) or self._restore(error)
+            submit = self._account.ledger.open_with(key)
+            if submit is not None and self._account.is_at_work(submit):
+                reason = "is under way again, or being looked for; wait for what comes of that"
+                raise ConfigurationError(f"the submit with idempotency key {one_line(key)} {reason}")
+            submit = submit or self._restore(error)
             try:
                 self._account.ledger.settle(submit, task_id, moment())
             except ValueError:

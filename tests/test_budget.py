@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -44,6 +45,32 @@ def test_what_one_budget_cannot_bear_is_taken_from_none() -> None:
     assert (first.remaining, second.remaining) == (100, 1)
     assert reservation.raise_to([first, second], 10) is None
     assert (first.remaining, second.remaining) == (90, 0)
+
+
+def test_what_was_raised_in_vain_is_lowered_again() -> None:
+    """In each budget, whichever has too few."""
+    first, second, third = Budget(100), Budget(10), Budget(20)
+    reservation = reserved(5, first, second)
+    assert reservation is not None
+    assert reservation.raise_to([], 50) is second
+    assert (first.reserved, second.reserved) == (5, 5)
+    assert reservation.raise_to([third], 10) is None
+    assert (first.reserved, second.reserved, third.reserved) == (10, 10, 10)
+    fourth = Budget(1)
+    reservation = reserved(5, first)
+    assert reservation is not None
+    assert reservation.raise_to([fourth], 9) is fourth
+    assert (first.reserved, fourth.reserved) == (15, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_in_a_fork_a_lock_that_was_held_holds_up_nobody() -> None:
+    budget = Budget(10)
+    with budget._lock:
+        process = os.fork()
+        if not process:
+            os._exit(budget.remaining)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 10
 
 
 ROW = TaskDetails(id="ck1", status=TaskStatus.FAILED)

@@ -33,9 +33,10 @@ from aivideomaker_async import (
     UnknownPrice,
     Wan27,
 )
+from aivideomaker_async.accounts import ACCOUNTS_KNOWN
 from tests.support.cancelling import cancel_everywhere
 from tests.support.market import Market
-from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, submitted
+from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, scripted, submitted
 from tests.support.shop import Lost, buying
 
 pytestmark = pytest.mark.anyio
@@ -576,6 +577,60 @@ async def test_a_follow_up_without_a_budget_that_is_refused_releases_what_was_re
         with pytest.raises(APIError):
             await client.submit(priced(10), idempotency_key="order-number-1")
         assert (budget.reserved, client.unsettled()) == (0, [])
+
+
+@pytest.mark.parametrize("task_id", [None, "ck9"])
+async def test_a_submit_that_is_sent_again_is_settled_by_nobody_else(task_id: str | None) -> None:
+    """Whoever was told before that there is none would buy a second one."""
+    market = Market(Lost(acted=False))
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        market.override, market.answer_after = lambda _: None, 5.0
+        again = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        await asyncio.sleep(2)
+        with pytest.raises(ConfigurationError, match="is under way again, or being looked for"):
+            client.settle(caught.value, task_id)
+        assert (await again).id == "ck1"
+        assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+@pytest.mark.parametrize("gives_up", ["cancelled", "timed out"])
+async def test_a_call_with_a_budget_that_gives_up_beside_one_without_leaves_nothing_reserved(gives_up: str) -> None:
+    market = Market(Reply(402, delay=5.0))
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        await asyncio.sleep(1)
+        timeout = 1.0 if gives_up == "timed out" else 60.0
+        second = client.submit(priced(10), idempotency_key="order-number-1", timeout=timeout, budget=budget)
+        task = asyncio.ensure_future(second)
+        await asyncio.sleep(0.5)
+        if gives_up == "cancelled":
+            task.cancel()
+        await asyncio.wait([first, task])
+        assert isinstance(first.exception(), APIError)
+        assert (budget.spent, budget.reserved) == (0, 0)
+
+
+async def test_budgets_are_heard_of_after_many_other_accounts() -> None:
+    """A process may have a key for each of its users."""
+    market = Market()
+    budget = Budget(10)
+    async with scripted(market) as service:
+
+        async def with_key(key: str, use: Callable[[AIVideoMaker], Awaitable[object]]) -> None:
+            async with AIVideoMaker(key, base_url=service.url, limiter=RateLimiter()) as client:
+                await use(client)
+
+        await with_key("ak_first", lambda client: client.submit(priced(10, "[fail]"), budget=budget))
+        for number in range(ACCOUNTS_KNOWN + 5):
+            await with_key(f"ak_{number}", lambda client: client.get_status("ck1"))
+        await asyncio.sleep(100)
+        await with_key("ak_first", lambda client: client.list_tasks())
+    assert budget.spent == 0
 
 
 async def test_a_row_that_says_completed_takes_a_mistaken_refund_back() -> None:

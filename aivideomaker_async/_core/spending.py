@@ -72,6 +72,12 @@ class Spending:
         hold.reserved = credits_
         return True
 
+    def lower_to(self, hold: Hold, credits_: int) -> None:
+        """Reserve no more than so many credits: what was raised is needed no longer."""
+        if hold.state is _State.RESERVED and credits_ < hold.reserved:
+            self.reserved -= hold.reserved - credits_
+            hold.reserved = credits_
+
     def settle(self, hold: Hold, charged: int | None) -> None:
         """The submit has its task, for so many credits. Also later, when the service tells another number.
 

@@ -131,3 +131,9 @@ def test_a_reservation_can_be_raised_as_far_as_there_is_anything() -> None:
     assert spending.raise_to(hold, 4) and spending.reserved == 6
     assert not spending.raise_to(hold, 11) and spending.reserved == 6
     assert spending.raise_to(hold, 10) and (spending.reserved, spending.remaining) == (10, 0)
+    spending.lower_to(hold, 11)
+    spending.lower_to(hold, 7)
+    assert (hold.reserved, spending.reserved, spending.remaining) == (7, 7, 3)
+    spending.settle(hold, None)
+    spending.lower_to(hold, 1)
+    assert (hold.reserved, spending.spent) == (7, 7)
