@@ -11,13 +11,14 @@ from typing import Annotated, Final
 from cyclopts import App, CycloptsError, Group, Parameter
 
 from .._version import __version__
-from ..errors import AIVideoMakerError, WaitTimeout
+from ..errors import AIVideoMakerError, InvalidSpec, WaitTimeout
 from . import commands, servers
 from .arguments import generate_commands, quote_commands
 from .context import Context, Job
 from .doctor import doctor
 from .exits import MEANINGS, Exit, OutputClosed, Terminated, UsageError, code_of
 from .models import models
+from .spec_options import on_command_line
 
 __all__ = ["build", "run"]
 
@@ -61,6 +62,8 @@ def run(argv: Sequence[str]) -> int:
     # Errors in the arguments are told before they are all read.
     context.output.json = "--json" in argv
     try:
+        # Before anything is paid whose result could not be told.
+        context.output.check()
         job = _parse(argv, context)
         if job is None:
             return Exit.OK
@@ -163,6 +166,8 @@ def _message(error: BaseException) -> str:
     if isinstance(error, WaitTimeout):
         # The error's own advice is for programs; the context has a command.
         return f"gave up after {error.elapsed:.0f} s; the task was last seen in {error.last_status or 'no status'}"
+    if isinstance(error, InvalidSpec):
+        return on_command_line(str(error))
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__

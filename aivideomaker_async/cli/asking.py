@@ -33,6 +33,8 @@ async def ask(output: Output, question: str) -> bool:
             loop.call_soon_threadsafe(_deliver, answer, line)
 
     stdin = sys.stdin.fileno()
+    # What was typed before the question is no answer to it.
+    _forget_typed(stdin)
     output.prompt(f"{question} [y/N] ")
     threading.Thread(target=read, name="aivideomaker_async.question", daemon=True).start()
     line = b""
@@ -43,6 +45,19 @@ async def ask(output: Output, question: str) -> bool:
             # The cursor still stands behind the question.
             output.say("")
     return line.endswith(b"\n") and line.strip().lower() in _YES
+
+
+def _forget_typed(file: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        while msvcrt.kbhit():
+            msvcrt.getwch()
+    else:
+        import termios
+
+        with suppress(termios.error):
+            termios.tcflush(file, termios.TCIFLUSH)
 
 
 def _read_line(file: int) -> bytes:

@@ -110,7 +110,7 @@ async def account(*, context: Ctx) -> int:
         missing_models=missing,
         api_version=found.api_version,
         skill_version=found.skill_version,
-        extra=dict(found.extra),
+        extra=redact(dict(found.extra)),
     )
     context.output.result(table(_account_rows(found)))
     if missing and found.supported_models:
@@ -124,8 +124,8 @@ def _account_rows(found: Account) -> dict[str, str]:
         "balance": in_dollars(found.current_balance),
         "daily limit": "unlimited" if daily is None else in_dollars(daily),
         "submits a minute": "unlimited" if rate is None else str(rate),
-        "warning below": "unlimited" if warning is None else in_dollars(warning),
-        "models": ", ".join(found.supported_models) or "not told",
+        "warning below": "no warning" if warning is None else in_dollars(warning),
+        "models": told(", ".join(found.supported_models)) or "not told",
     }
 
 

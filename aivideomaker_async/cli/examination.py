@@ -26,6 +26,7 @@ from ..errors import (
     TransportError,
 )
 from ..host_limiter import HostRateLimiter
+from ..secrecy import told
 from ..tasks import Account
 from .checks import Check, key, problem, surroundings, warning
 from .context import Context
@@ -95,7 +96,7 @@ async def _ask(client: AIVideoMaker, *, has_key: bool) -> list[Check]:
     except AIVideoMakerError as error:
         checks = _refused(error, has_key=has_key)
     else:
-        checks = _account(account)
+        checks = _account(account, has_key=has_key)
     if any(check.name == "service" for check in checks):
         return checks
     return [Check("service", f"it answers, in {loop.time() - began:.2f} s with the turn under the limit"), *checks]
@@ -115,15 +116,15 @@ async def _ask_for_a_task(client: AIVideoMaker, *, has_key: bool) -> list[Check]
     return [*accepted, Check("revision", "2026-03: neither account nor quotes")]
 
 
-def _account(account: Account) -> list[Check]:
-    told = [f"API {account.api_version}"] * (account.api_version is not None)
-    told += [f"skill {account.skill_version}"] * (account.skill_version is not None)
+def _account(account: Account, *, has_key: bool) -> list[Check]:
+    versions = [f"API {account.api_version}"] * (account.api_version is not None)
+    versions += [f"skill {account.skill_version}"] * (account.skill_version is not None)
     return [
-        Check("key accepted", "yes"),
-        Check("revision", "2026-09" + f" ({', '.join(told)})" * bool(told)),
+        *([Check("key accepted", "yes")] if has_key else []),
+        Check("revision", "2026-09" + f" ({told(', '.join(versions))})" * bool(versions)),
         _balance(account),
         _guardrails(account),
-        Check("models", ", ".join(account.supported_models) or "not told"),
+        Check("models", told(", ".join(account.supported_models)) or "not told"),
     ]
 
 

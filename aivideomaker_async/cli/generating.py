@@ -12,6 +12,7 @@ from ..catalogue import LOOK_TIMEOUT, PERHAPS_RETIRED
 from ..client import AIVideoMaker
 from ..errors import AIVideoMakerError, BudgetExceeded, UnknownPrice
 from ..pricing import Price
+from ..secrecy import one_line
 from ..specs import VideoSpec
 from .asking import ask
 from .context import Context, Job
@@ -55,9 +56,9 @@ async def _generate(context: Context, spec: VideoSpec, wish: Wish, terms: Terms)
             # What was agreed to is a promise, where the service made it.
             at_most = price.credits if isinstance(price, Price) and price.quote is not None else at_most
         quoted = price if isinstance(price, Price) else None
-        task = await submit(context, client, spec, price=quoted, max_credits=at_most)
-        context.waiting(task.id, wish.path)
+        task = await submit(context, client, spec, price=quoted, max_credits=at_most, path=wish.path)
         charged = None if task.submitted is None else task.submitted.credits_charged
+        _note_if_dearer(context, charged, at_most, quoted)
         return await wait(context, task, spec.model, _known(quoted) if charged is None else str(charged), wish)
 
 
@@ -90,6 +91,13 @@ def _check(spec: VideoSpec, price: Price | AIVideoMakerError, max_credits: int |
     )
 
 
+def _note_if_dearer(context: Context, charged: int | None, at_most: int | None, price: Price | None) -> None:
+    """Say so if the service has charged more than it was told, or than it has told. Some do not heed the limit."""
+    expected = at_most if at_most is not None else None if price is None or price.quote is None else price.credits
+    if charged is not None and expected is not None and charged > expected:
+        context.output.say(f"note: the service has charged {in_dollars(charged)}, more than {expected} all the same")
+
+
 def _question(price: Price | AIVideoMakerError) -> str:
     if isinstance(price, AIVideoMakerError):
         return "generate for a price that is not known?"
@@ -112,5 +120,5 @@ async def _note_if_missing(context: Context, client: AIVideoMaker, model: str) -
         logger.debug("which models the account has is not known: %s", error)
         return
     if account.supported_models and model not in account.supported_models:
-        named = ", ".join(account.supported_models)
+        named = one_line(", ".join(account.supported_models))
         context.output.say(f"note: this account's models do not name {model} ({named}): the service may refuse it")

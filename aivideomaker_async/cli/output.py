@@ -33,16 +33,19 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 from rich.console import Console
 from rich.text import Text
 
 from ..errors import SubmitOutcomeUnknown
-from ..secrecy import hide_private
+from ..secrecy import Secret, hide_private
 from .exits import OutputClosed
 
 __all__ = ["Output", "printable"]
+
+_SHORTEST_KEY: Final = 8
+"""Characters of what can be a key: what is shorter would be hidden in words that have nothing to do with it."""
 
 _TOLD: Final = "aivideomaker_async.catalogue"
 """The logger whose warnings `generate` tells itself."""
@@ -53,6 +56,39 @@ class _Stderr(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+
+
+class _StderrFile(io.TextIOBase):
+    """Standard error, as it is when it is written to. What cannot be written there is lost, and ends nothing."""
+
+    def isatty(self) -> bool:
+        return _is_terminal(sys.stderr)
+
+    def fileno(self) -> int:
+        if sys.stderr is None:  # type: ignore[unreachable, unused-ignore]  # (a process may have been started without)
+            raise OSError("there is no standard error")
+        return sys.stderr.fileno()
+
+    def write(self, text: str, /) -> int:
+        with _unless_lost():
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with _unless_lost():
+            sys.stderr.flush()
+
+
+@contextmanager
+def _unless_lost() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # Nobody reads any more, which the console knows what to do about.
+        raise
+    except (OSError, ValueError, AttributeError):
+        # The disk is full, the stream is closed, or there never was one.
+        return
 
 
 class _Stdout(Console):
@@ -69,16 +105,31 @@ class Output:
     def __init__(self) -> None:
         self.json = False
         self.verbose = False
-        self.console = _Stderr(stderr=True, highlight=False, soft_wrap=True)
+        self.console = _Stderr(file=cast("TextIO", _StderrFile()), highlight=False, soft_wrap=True)
         self.help_console = _Stdout(highlight=False)
         # What a service or a person wrote may have characters that the terminal's encoding lacks.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
+        key = os.environ.get("AIVIDEO_API_KEY", "").strip()
+        self._key: Final = Secret(key) if len(key) >= _SHORTEST_KEY else None
+
+    def check(self) -> None:
+        """Make sure that results can be told, before anything is paid for them.
+
+        Raises:
+            OutputClosed: there is no standard output.
+        """
+        if sys.stdout is None or sys.stdout.closed:  # type: ignore[redundant-expr, unused-ignore]
+            raise OutputClosed
+
+    def _hide(self, text: str) -> str:
+        # Whatever a service tells: the key is not among it.
+        return text if self._key is None else text.replace(self._key.reveal(), "<secret>")
 
     @property
     def animated(self) -> bool:
         """Whether progress is shown in place, which needs a terminal and no reader of JSON beside it."""
-        return not self.json and sys.stderr.isatty() and not self.console.is_dumb_terminal
+        return not self.json and _is_terminal(sys.stderr) and not self.console.is_dumb_terminal
 
     @property
     def has_person(self) -> bool:
@@ -103,7 +154,7 @@ class Output:
             style: of `start`, where the terminal has colours.
             start: a word before the line.
         """
-        self.console.print(Text.assemble((start, style), printable(text)), soft_wrap=True)
+        self.console.print(Text.assemble((start, style), printable(self._hide(text))), soft_wrap=True)
 
     def prompt(self, question: str) -> None:
         """A question on standard error; the answer follows in the same line."""
@@ -113,7 +164,7 @@ class Output:
         """The traceback of `error` on standard error, without what is private in the texts of errors."""
         import traceback
 
-        text = hide_private("".join(traceback.format_exception(error)).rstrip())
+        text = self._hide(hide_private("".join(traceback.format_exception(error)).rstrip()))
         self.console.print(Text(text), soft_wrap=True)
 
     @contextmanager
@@ -131,8 +182,9 @@ class Output:
             logger.setLevel(level)
 
     def _write(self, line: str) -> None:
+        self.check()
         try:
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{self._hide(line)}\n")
             sys.stdout.flush()
         except BrokenPipeError:
             _let_go_of_stdout()

@@ -18,12 +18,13 @@ from ..specs import VideoSpec
 from .exits import UsageError
 from .options import whole_number
 
-__all__ = ["Option", "help_of", "options_of"]
+__all__ = ["Option", "help_of", "on_command_line", "options_of"]
 
 _LISTS: Final = (list, tuple, Sequence, Iterable)
 _PYTHON_IMAGE: Final = re.compile(
     r"an http\(s\) URL, a data URI, bytes, a path or an open binary file".replace(" ", r"\s+")
 )
+_PATH: Final = re.compile(r"\b(?:Posix|Windows)Path\(('[^']*'|\"[^\"]*\")\)")
 _OR_NONE: Final = re.compile(r",\s+or\s+None")
 _IMAGE: Final = "an http(s) URL, a data URI or the name of a file"
 
@@ -118,6 +119,13 @@ def help_of(spec: type[VideoSpec]) -> str:
     """The docstring of `spec`, as it holds on a command line."""
     text = _PYTHON_IMAGE.sub(_IMAGE, inspect.getdoc(spec) or "")
     return _OR_NONE.sub("", text).replace("`", "")
+
+
+def on_command_line(text: str) -> str:
+    """What the package says of a wrong spec, in the words of who types it."""
+    text = text.replace(f"{IMAGE_FORMS} (a file name goes into pathlib.Path)", _IMAGE).replace(IMAGE_FORMS, _IMAGE)
+    text = text.replace("AIVideoMaker(max_image_size=...) changes that", "a program can set another limit")
+    return _PATH.sub(r"\1", text)
 
 
 def _members(hint: object) -> tuple[object, ...]:

@@ -67,6 +67,7 @@ async def submit(
     *,
     price: Price | None = None,
     max_credits: int | None = None,
+    path: Path | None = None,
 ) -> VideoTask:
     """Submit `spec` under a key of our own, which is known whatever becomes of the answer.
 
@@ -76,6 +77,7 @@ async def submit(
         spec: what to generate.
         price: what was told of the price.
         max_credits: what it may cost; the service is asked for the price once more then.
+        path: where the video shall be saved.
     """
     key = f"avm-{uuid.uuid4()}"
     context.submitting(key)
@@ -91,7 +93,8 @@ async def submit(
     except AIVideoMakerError:
         context.refused()
         raise
-    context.idempotency_key = context.advice = None
+    # It is paid: whatever ends the command now, its id is told.
+    context.waiting(task.id, path)
     context.output.event(
         "submitted",
         task_id=task.id,
@@ -112,9 +115,9 @@ async def wait(context: Context, task: VideoTask, label: str, credits: str, wish
         video = await follow(context, task, board, row, wish.timeout)
         if wish.path is not None:
             saved = await save(context, video, wish.path, board, row, overwrite=wish.overwrite)
-    context.done()
     report(context, video, saved)
     context.output.result(video.url if saved is None else str(saved.path))
+    context.done()
     context.output.say(_kept(saved))
     return Exit.OK
 

@@ -125,22 +125,21 @@ def image_uri(image: str) -> str:
 
 
 class Person(Protocol):
-    def __call__(self, answer: bytes, /) -> Terminal: ...
+    def __call__(self, answer: bytes, /, *, before: bytes = b"") -> Terminal: ...
 
 
 @pytest.fixture
-def person(
-    terminal: Callable[[], Terminal], when: When, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[bytes], Terminal]]:
-    """Puts somebody at the terminal, who answers the first question; b"" is silence."""
+def person(terminal: Callable[[], Terminal], when: When, monkeypatch: pytest.MonkeyPatch) -> Iterator[Person]:
+    """Puts somebody at the terminal, who answers the first question, and types `before` it; b"" is silence."""
     if sys.platform == "win32":
         pytest.skip("there are no pseudo-terminals")
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "rb", buffering=0, closefd=False) as keyboard:
 
-        def sit_down(answer: bytes) -> Terminal:
+        def sit_down(answer: bytes, /, *, before: bytes = b"") -> Terminal:
             screen = terminal()
             monkeypatch.setattr("sys.stdin", keyboard)
+            os.write(ours, before)
             if answer:
                 when(lambda: "[y/N]" in screen.getvalue(), lambda: os.write(ours, answer))
             return screen

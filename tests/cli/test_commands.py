@@ -135,7 +135,7 @@ def test_get_tells_everything(cli: Command, slow_service: ThreadedSimulator) -> 
 
 
 def test_get_shows_people_nothing_private(cli: Command, slow_service: ThreadedSimulator) -> None:
-    """Programs get the values as they are."""
+    """Programs get the values as they are, but for the key."""
     task_id = submit(slow_service, prompt="see https://b.example/a.png?sig=SECRET")
     words = f"{slow_service.api_key}: https://b.example/a.png?sig=SECRET {'and so on ' * 50}the end"
     slow_service.fail(task_id, words)
@@ -144,7 +144,7 @@ def test_get_shows_people_nothing_private(cli: Command, slow_service: ThreadedSi
     assert slow_service.api_key not in ran.out + ran.err
     assert "<secret>: https://b.example/… and so on" in ran.out
     assert "the end" in ran.out, "the whole reason is shown"
-    assert words in cli("get", task_id, "--json").events[0]["output"].values()
+    assert words.replace(slow_service.api_key, "<secret>") in cli("get", task_id, "--json").events[0]["output"].values()
 
 
 def test_get_of_a_running_task_has_no_output(cli: Command, slow_service: ThreadedSimulator) -> None:
@@ -209,7 +209,7 @@ def test_account_tells_what_can_be_spent(cli: Command, younger: YoungerService) 
         "balance           415 credits (USD 4.15)",
         "daily limit       unlimited",
         "submits a minute  unlimited",
-        "warning below     unlimited",
+        "warning below     no warning",
         "models            t2v, i2v, t2v_v3, i2v_v3, minimax, seedance20, wan27, happyhorse",
     ]
     assert ran.err == "note: lv not among them: the service may refuse what it does not name\n"
