@@ -549,23 +549,6 @@ async def test_a_key_that_comes_twice_at_once_is_reserved_once() -> None:
     assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
 
 
-@pytest.mark.parametrize("gives_up", ["cancelled", "timed out"])
-async def test_a_call_that_gives_up_beside_one_that_is_refused_leaves_nothing_reserved(gives_up: str) -> None:
-    market = Market(Reply(402, delay=5.0))
-    budget = Budget(100)
-    async with buying(market, budget=budget) as (_, client):
-        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
-        await asyncio.sleep(1)
-        timeout = 1.0 if gives_up == "timed out" else 60.0
-        second = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1", timeout=timeout))
-        await asyncio.sleep(0.5)
-        if gives_up == "cancelled":
-            second.cancel()
-        await asyncio.wait([first, second])
-        assert isinstance(first.exception(), APIError)
-        assert (budget.spent, budget.reserved) == (0, 0)
-
-
 async def test_a_follow_up_without_a_budget_that_is_refused_releases_what_was_reserved() -> None:
     market = Market(Lost(acted=False), Reply(402))
     budget = Budget(100)
@@ -598,10 +581,12 @@ async def test_a_submit_that_is_sent_again_is_settled_by_nobody_else(task_id: st
 
 
 @pytest.mark.parametrize("gives_up", ["cancelled", "timed out"])
-async def test_a_call_with_a_budget_that_gives_up_beside_one_without_leaves_nothing_reserved(gives_up: str) -> None:
+@pytest.mark.parametrize("of", ["the client", "one of the calls"])
+async def test_a_call_that_gives_up_beside_one_that_is_refused_leaves_nothing_reserved(of: str, gives_up: str) -> None:
+    """Whoever of them has the budget."""
     market = Market(Reply(402, delay=5.0))
     budget = Budget(100)
-    async with buying(market) as (_, client):
+    async with buying(market, budget=budget if of == "the client" else None) as (_, client):
         first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
         await asyncio.sleep(1)
         timeout = 1.0 if gives_up == "timed out" else 60.0
