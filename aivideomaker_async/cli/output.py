@@ -61,6 +61,10 @@ class _Stderr(Console):
 class _StderrFile(io.TextIOBase):
     """Standard error, as it is when it is written to. What cannot be written there is lost, and ends nothing."""
 
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # (a stream has a fixed one)
+        return getattr(sys.stderr, "encoding", None) or "utf-8"
+
     def isatty(self) -> bool:
         return _is_terminal(sys.stderr)
 
