@@ -84,16 +84,18 @@ def as_texts(value: Iterable[str]) -> tuple[str, ...]:
     """A list of texts, as one that nobody changes."""
     # What is no list is left as it is, for the rule to name. A lone string is a sequence of strings too, and never what
     # was meant; a mapping or a set has no order to rely on.
-    return value if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) else tuple(value)  # type: ignore[return-value]
+    return value if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) else tuple(value)  # type: ignore[return-value]  # (see above)
 
 
 def as_images(value: Iterable[ImageInput]) -> tuple[ImageInput, ...]:
     """A list of images, as one that nobody changes."""
+    # What is no list is left for the rule to name.
     return tuple(map(freeze_image, value)) if _is_list(value) else value  # type: ignore[return-value]
 
 
 def as_one_or_more(value: ImageInput | Iterable[ImageInput] | None) -> ImageInput | tuple[ImageInput, ...] | None:
     """One image, or a list of them, as one that nobody changes."""
+    # The narrower type of what is no list cannot be written down.
     return tuple(map(freeze_image, value)) if _is_list(value) else freeze_image(value)  # type: ignore[arg-type]
 
 
@@ -105,6 +107,7 @@ def _is_list(value: object) -> TypeGuard[Iterable[ImageInput]]:
 
 def as_dict(value: Mapping[str, object]) -> Mapping[str, object]:
     """A copy of a mapping, which nobody else changes."""
+    # Whoever does without types may give something else, which the rule names.
     return dict(value) if isinstance(value, Mapping) else value  # type: ignore[redundant-expr]
 
 

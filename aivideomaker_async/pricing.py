@@ -179,6 +179,7 @@ PRICES_2026_03: Final = PriceTable(
 
 PRICES_2026_09: Final = PriceTable(
     revision="2026-09",
+    # The month is known, and not the day.
     published=date(2026, 9, 1),
     source="https://aivideomaker.ai, API reference and OpenAPI file 1.0.15 of September 2026",
     per_second={

@@ -86,6 +86,9 @@ class Records:
 
     def listed(self, tasks: Iterable[TaskDetails]) -> None:
         """The service has told one caller of all tasks. What they have cost is news to the budgets."""
+        if self._reservations.is_empty:
+            # The usual case, and there may be a hundred thousand tasks.
+            return
         # Statuses are not taken from here: a list may be behind, and the watcher knows by how much.
         for details in tasks:
             self._reservations.told(details.id, details)

@@ -102,7 +102,7 @@ async def test_a_hostile_list_of_models_breaks_no_line(caplog: pytest.LogCapture
     assert "\n" not in told and len(told) < 2000
 
 
-async def test_the_account_is_told(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_account_is_told() -> None:
     def answer(arrival: Arrival) -> Action:
         guardrails = {"dailyCreditLimit": -1, "generationRequestsPerMinute": 12, "creditWarningAt": -1}
         return Reply(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import pickle
 from collections.abc import Awaitable, Callable
 from datetime import date
@@ -728,9 +727,8 @@ async def test_too_little_time_after_the_question_sends_nothing() -> None:
     assert (market.sold, budget.reserved) == ([], 0)
 
 
-async def test_the_call_s_time_is_that_of_the_question_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_call_s_time_is_that_of_the_question_too() -> None:
     """A quote that takes all of it leaves none for the submit."""
-    caplog.set_level(logging.INFO)
     market = Market()
 
     def slow(arrival: Arrival) -> Action | None:
@@ -743,7 +741,3 @@ async def test_the_call_s_time_is_that_of_the_question_too(caplog: pytest.LogCap
             await client.submit(spec(), max_credits=100, timeout=5.0)
         assert asyncio.get_running_loop().time() - began <= 5.5
     assert market.sold == []
-
-
-def test_the_default_table_is_that_of_the_service_without_quotes() -> None:
-    assert spec().credits() == spec().credits(PRICES_2026_03) == 5
