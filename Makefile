@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONTRACT_VENV ?= .venv-contract
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
-# Some tests instead of all: make test TESTS=tests/core
+# Some tests instead of all: make test TESTS=tests/http
 TESTS ?=
 # Tests start many programs, and each of them would compile this package anew.
 export PYTHONDONTWRITEBYTECODE =
@@ -63,7 +63,7 @@ coverage: $(VENV)/.dev
 	$(BIN)/coverage erase
 	$(MAKE) test COVER=yes
 	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --include='aivideomaker_async/_core/*' --fail-under=100
+	$(BIN)/coverage report --include="$$($(BIN)/python .ci/pure.py)" --fail-under=100
 	$(BIN)/coverage report --fail-under=95
 
 $(CONTRACT_VENV)/.contract: pyproject.toml

@@ -10,11 +10,16 @@
 
 import typing as _typing
 
-from ._core.retry import RetryPolicy
-from ._version import __version__
-from .budget import Budget
-from .client import AIVideoMaker, ClientStatistics
-from .downloads import Downloaded, download_all
+from ._files.download_all import Downloaded, download_all
+from ._files.video import Video, VideoStream
+from ._http.retry import RetryPolicy
+from ._limits.host import HostRateLimiter
+from ._limits.local import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
+from ._submits.budget import Budget
+from ._util.version import __version__
+from .client.client import AIVideoMaker, ClientStatistics
+from .client.generate_many import GenerateMany, Outcome
+from .client.task import StatusWatch, VideoTask
 from .errors import (
     AIVideoMakerError,
     APIError,
@@ -45,10 +50,6 @@ from .errors import (
     UnknownPrice,
     WaitTimeout,
 )
-from .host_limiter import HostRateLimiter
-from .images import ImageInput
-from .limiter import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
-from .many import GenerateMany, Outcome
 from .pricing import PRICES_2026_03, PRICES_2026_09, Price, PriceTable
 from .specs import (
     AspectRatio,
@@ -65,23 +66,12 @@ from .specs import (
     VideoSpec,
     Wan27,
 )
-from .tasks import (
-    Account,
-    CancelResult,
-    Eta,
-    Quote,
-    StatusChange,
-    SubmittedTask,
-    TaskDetails,
-    TaskOutput,
-    TaskStatus,
-)
-from .video import Video, VideoStream
-from .video_task import StatusWatch, VideoTask
+from .specs.image_input import ImageInput
+from .tasks import Account, CancelResult, Eta, Quote, StatusChange, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
 
 if _typing.TYPE_CHECKING:
-    from .redis_limiter import RedisRateLimiter
-    from .status_board import StatusBoard
+    from ._limits.redis import RedisRateLimiter
+    from ._watch.board.status_board import StatusBoard
 
 __all__ = [
     "PRICES_2026_03",
@@ -162,7 +152,7 @@ __all__ = [
     "download_all",
 ]
 
-_ON_USE = {"RedisRateLimiter": "redis_limiter", "StatusBoard": "status_board"}
+_ON_USE = {"RedisRateLimiter": "_limits.redis", "StatusBoard": "_watch.board.status_board"}
 """What belongs to an extra is imported when it is used: who does without pays nothing for it."""
 
 

@@ -35,17 +35,13 @@ a task is in the error's `details` as it came.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, timedelta
+from typing import Any
 
 from attrs import frozen
 
-from .secrecy import one_line, printable, shorten, told
-
-if TYPE_CHECKING:
-    from datetime import datetime, timedelta
-
-    from .tasks import TaskDetails, TaskStatus
-    from .video_task import VideoTask
+from ._redaction import one_line, printable, shorten, told
+from .tasks import TaskDetails, TaskHandle, TaskStatus
 
 __all__ = [
     "AIVideoMakerError",
@@ -333,9 +329,9 @@ class TaskCancelled(AIVideoMakerError):
 class WaitTimeout(AIVideoMakerError, TimeoutError):
     """The wait ended before the task did. The task may still be running and is paid: do not buy it again."""
 
-    def __init__(self, task: VideoTask, *, last_status: TaskStatus | None, elapsed: float) -> None:
-        self.task: VideoTask = task
-        """The handle: wait again with `await error.task.result()`, or later with `client.task(error.task.id)`."""
+    def __init__(self, task: TaskHandle, *, last_status: TaskStatus | None, elapsed: float) -> None:
+        self.task: TaskHandle = task
+        """The handle, a `VideoTask`: wait again with `await error.task.result()`, or later by its id."""
         self.last_status = last_status
         self.elapsed = elapsed
         """Seconds that this wait took."""

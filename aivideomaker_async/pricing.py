@@ -9,25 +9,43 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, Protocol, TypeAlias
 
 from attrs import field, frozen
 
-from . import _checks
+from ._redaction import shorten
+from ._util import validation as _checks
 from .errors import ConfigurationError, UnknownPrice
-from .secrecy import shorten
 from .tasks import Quote
 
-if TYPE_CHECKING:
-    from ._spec import VideoSpec
-
-__all__ = ["PRICES_2026_03", "PRICES_2026_09", "USD_PER_CREDIT", "Price", "PriceTable", "Rate", "usual_prices"]
+__all__ = [
+    "PRICES_2026_03",
+    "PRICES_2026_09",
+    "USD_PER_CREDIT",
+    "Price",
+    "PriceTable",
+    "Priced",
+    "Rate",
+    "usual_prices",
+]
 
 USD_PER_CREDIT: Final = 0.01
 
 Rate: TypeAlias = int | Mapping[str, Mapping[str, int]]
 """Credits per second of video: a number; or for each field that the price depends on, what each of its values costs.
 The price is the sum: `{"resolution": {"720p": 3, "1080p": 4}, "tier": {"turbo": 0, "base": 1}}`."""
+
+
+class Priced(Protocol):
+    """What a price table can price: any spec of a model. Fields that a rate depends on are read by name."""
+
+    model: ClassVar[str]
+    """The model's wire name."""
+
+    @property
+    def seconds(self) -> int:
+        """The length of the video in seconds."""
+        ...
 
 
 def _frozen_copy(rates: Mapping[str, Rate]) -> Mapping[str, Rate]:
@@ -114,7 +132,7 @@ class PriceTable:
         if not self.free_fields.issuperset(names):
             raise UnknownPrice(model, self.revision, with_fields=True)
 
-    def credits(self, spec: VideoSpec) -> int:
+    def credits(self, spec: Priced) -> int:
         """The estimated price of `spec` in credits.
 
         Raises:

@@ -9,26 +9,30 @@ URL, no API key and nothing that goes by the name of a key, a token or a webhook
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
 
 from attrs import field, frozen
 
-from .secrecy import hide_urls, redact
+from ._redaction import hide_urls, redact
 
 __all__ = [
     "OUTPUT_KEPT_FOR",
     "Account",
     "CancelResult",
     "Eta",
+    "FinishedVideo",
     "Quote",
     "StatusChange",
     "SubmittedTask",
     "TaskDetails",
+    "TaskHandle",
     "TaskOutput",
     "TaskStatus",
+    "video_seconds",
 ]
 
 OUTPUT_KEPT_FOR: Final = timedelta(hours=24)
@@ -222,3 +226,62 @@ class Account:
     api_version: str | None = field(default=None, repr=_shown)
     skill_version: str | None = field(default=None, repr=_shown)
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
+
+
+class FinishedVideo(Protocol):
+    """What waiting for a task returns: a `Video`."""
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def url(self) -> str:
+        """The public address of the video."""
+        ...
+
+    async def download(self, path: str | Path) -> Path:
+        """Download the video to `path`; see `Video.download`."""
+        ...
+
+
+class TaskHandle(Protocol):
+    """The handle of a task, as an error carries it: a `VideoTask`."""
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def last_status(self) -> TaskStatus | None:
+        """The status observed last by the client, or None."""
+        ...
+
+    def result(self, timeout: float | None = None) -> Coroutine[Any, Any, FinishedVideo]:
+        """Wait for the finished video; see `VideoTask.result`."""
+        ...
+
+    def cancel(self) -> Coroutine[Any, Any, CancelResult]:
+        """Cancel the paid task; see `VideoTask.cancel`."""
+        ...
+
+
+SEGMENT_S: Final = 5
+"""Seconds of video that the service makes of each prompt of a list (`lv`)."""
+
+
+def video_seconds(body: Mapping[str, object]) -> int | None:
+    """Return the seconds of video that a request body asks for, or None when it does not say.
+
+    Args:
+        body: the fields of the request under their wire names, as sent and as `TaskDetails.input` shows them.
+    """
+    duration = body.get("duration")
+    if isinstance(duration, str) and duration.isascii() and duration.isdigit() and len(duration) < 6:
+        return int(duration)
+    if isinstance(duration, int | float) and not isinstance(duration, bool) and 0 < duration < 1e6:
+        return int(duration)
+    prompts = body.get("prompt")
+    return SEGMENT_S * len(prompts) if isinstance(prompts, list | tuple) and prompts else None

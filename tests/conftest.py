@@ -12,7 +12,8 @@ import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
-from aivideomaker_async import AIVideoMaker, RateLimiter, accounts
+from aivideomaker_async import AIVideoMaker, RateLimiter
+from aivideomaker_async._submits import registry as accounts
 from aivideomaker_async.simulator import Simulator
 from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures)
 from tests.support.virtual_clock import VirtualClockLoop

@@ -31,7 +31,7 @@ from aivideomaker_async import (
     VideoSpec,
     Wan27,
 )
-from tests.core.pictures import PNG, data_uri
+from tests.support.pictures import PNG, data_uri
 
 URL = "https://example.com/a.png"
 SPEC = TextToVideo(prompt="A cat", aspect_ratio="1:1", duration=8)

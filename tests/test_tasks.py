@@ -21,7 +21,7 @@ from aivideomaker_async import (
     TaskOutput,
     TaskStatus,
 )
-from tests.core.pictures import PNG, data_uri
+from tests.support.pictures import PNG, data_uri
 
 URI = data_uri(PNG * 10)
 SIGNED = "https://cdn.example/v.mp4?signature=SECRET"

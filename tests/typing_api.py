@@ -65,6 +65,7 @@ from aivideomaker_async import (
     Wan27,
     download_all,
 )
+from aivideomaker_async.tasks import TaskHandle
 
 SPEC = TextToVideo(prompt="A cat", aspect_ratio="16:9", duration=8)
 
@@ -361,7 +362,8 @@ async def errors(task: VideoTask, client: AIVideoMaker) -> None:
         assert_type(error.details, TaskDetails)
     except WaitTimeout as error:
         as_usual: TimeoutError = error
-        assert_type(error.task, VideoTask)
+        assert_type(error.task, TaskHandle)
+        assert_type(error.task.id, str)
         assert_type(error.last_status, TaskStatus | None)
         del as_usual
     except OutputExpired as error:

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, CycloptsError, Group, Parameter
 
-from .._version import __version__
+from .._util.version import __version__
 from ..errors import AIVideoMakerError, InvalidSpec, WaitTimeout
 from . import commands, servers
 from .arguments import generate_commands, quote_commands

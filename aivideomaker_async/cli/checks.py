@@ -12,7 +12,7 @@ from urllib.request import getproxies
 
 from attrs import field, frozen
 
-from .._version import __version__
+from .._util.version import __version__
 from .exits import Exit
 
 __all__ = ["Check", "Verdict", "key", "problem", "surroundings", "warning"]

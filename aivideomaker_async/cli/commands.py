@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from .._redaction import redact, told
 from ..errors import EndpointNotFound
-from ..secrecy import redact, told
 from ..specs import SPECS
 from ..tasks import Account, TaskDetails
 from .context import Context, Ctx, Job

@@ -10,8 +10,8 @@ from typing import Annotated, TypeAlias
 from attrs import define, field
 from cyclopts import Parameter
 
-from .._core.retry import RetryPolicy
-from ..client import AIVideoMaker
+from .._http.retry import RetryPolicy
+from ..client.client import AIVideoMaker
 from .output import Output
 
 __all__ = ["Context", "Ctx", "Job"]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ..client import AIVideoMaker
+from ..client.client import AIVideoMaker
 from ..simulator import Simulator
 from ..specs import ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3, VideoSpec
 from .context import Context

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ..secrecy import Secret, hide_private
+from .._redaction import Secret, hide_private
 from .checks import Check, Verdict
 from .context import Ctx
 from .examination import examine

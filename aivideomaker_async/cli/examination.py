@@ -11,7 +11,9 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from ..client import AIVideoMaker
+from .._limits.host import HostRateLimiter
+from .._redaction import told
+from ..client.client import AIVideoMaker
 from ..errors import (
     AIVideoMakerError,
     APIError,
@@ -25,8 +27,6 @@ from ..errors import (
     TaskNotFound,
     TransportError,
 )
-from ..host_limiter import HostRateLimiter
-from ..secrecy import told
 from ..tasks import Account
 from .checks import Check, key, problem, surroundings, warning
 from .context import Context

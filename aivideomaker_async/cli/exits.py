@@ -6,15 +6,8 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
-from ..errors import (
-    AuthenticationFailed,
-    ConfigurationError,
-    InvalidSpec,
-    TaskCancelled,
-    TaskFailed,
-    WaitTimeout,
-)
-from ..secrecy import hide_base64, hide_private, shorten
+from .._redaction import hide_base64, hide_private, shorten
+from ..errors import AuthenticationFailed, ConfigurationError, InvalidSpec, TaskCancelled, TaskFailed, WaitTimeout
 
 _LONGEST: Final = 1000
 """Characters of a message."""

@@ -7,12 +7,12 @@ from typing import Final
 
 from attrs import frozen
 
-from .._core.requests import generate_path
-from ..catalogue import LOOK_TIMEOUT, PERHAPS_RETIRED
-from ..client import AIVideoMaker
+from .._http.requests import generate_path
+from .._redaction import one_line
+from .._submits.catalogue import LOOK_TIMEOUT, PERHAPS_RETIRED
+from ..client.client import AIVideoMaker
 from ..errors import AIVideoMakerError, BudgetExceeded, UnknownPrice
 from ..pricing import Price
-from ..secrecy import one_line
 from ..specs import VideoSpec
 from .asking import ask
 from .context import Context, Job

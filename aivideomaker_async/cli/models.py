@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from attrs import asdict, define, field
 from cyclopts import Parameter
 
-from ..client import AIVideoMaker
+from ..client.client import AIVideoMaker
 from ..errors import AIVideoMakerError, ConfigurationError, EndpointNotFound, RateLimited, RequestTimeout
 from ..pricing import PRICES_2026_03, PRICES_2026_09, USD_PER_CREDIT, PriceTable, Rate
 from ..specs import (

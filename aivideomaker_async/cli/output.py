@@ -38,8 +38,8 @@ from typing import Final, TextIO, cast
 from rich.console import Console
 from rich.text import Text
 
+from .._redaction import Secret, hide_private
 from ..errors import SubmitOutcomeUnknown
-from ..secrecy import Secret, hide_private
 from .exits import OutputClosed
 
 __all__ = ["Output", "printable"]
@@ -47,7 +47,7 @@ __all__ = ["Output", "printable"]
 _SHORTEST_KEY: Final = 8
 """Characters of what can be a key: what is shorter would be hidden in words that have nothing to do with it."""
 
-_TOLD: Final = "aivideomaker_async.catalogue"
+_TOLD: Final = "aivideomaker_async.models"
 """The logger whose warnings `generate` tells itself."""
 
 

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..client import AIVideoMaker
-from ..errors import (
-    AIVideoMakerError,
-    AuthenticationFailed,
-    ConfigurationError,
-    ConnectFailed,
-    InvalidSpec,
-)
+from ..client.client import AIVideoMaker
+from ..errors import AIVideoMakerError, AuthenticationFailed, ConfigurationError, ConnectFailed, InvalidSpec
 from ..pricing import USD_PER_CREDIT, Price
 from ..specs import VideoSpec
 from .context import Context

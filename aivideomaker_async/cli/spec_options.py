@@ -12,9 +12,9 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import attrs
 from cyclopts import Parameter
 
-from .._rules import Rule
-from ..images import IMAGE_FORMS, show_image
 from ..specs import VideoSpec
+from ..specs.image_input import IMAGE_FORMS, show_image
+from ..specs.validators import Rule
 from .exits import UsageError
 from .options import whole_number
 

@@ -10,7 +10,9 @@ from typing import Final
 
 from attrs import frozen
 
-from ..client import AIVideoMaker
+from .._files.video import Video
+from ..client.client import AIVideoMaker
+from ..client.task import VideoTask
 from ..errors import (
     AIVideoMakerError,
     AuthenticationFailed,
@@ -23,8 +25,6 @@ from ..errors import (
 )
 from ..pricing import Price
 from ..specs import VideoSpec
-from ..video import Video
-from ..video_task import VideoTask
 from .context import Context
 from .display import Board, Row, size
 from .exits import Exit

@@ -64,7 +64,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Command:
 @pytest.fixture(autouse=True)
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty polls a second instead of one: the pace of the limit is tested elsewhere."""
-    monkeypatch.setattr("aivideomaker_async.client.default_limiter", lambda origin: RateLimiter(1200, 60.0))
+    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: RateLimiter(1200, 60.0))
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from aivideomaker_async import HostRateLimiter, RateLimiter
+from aivideomaker_async._limits.host import default_limiter
 from aivideomaker_async.cli import checks as checks_of
 from aivideomaker_async.cli import examination
-from aivideomaker_async.host_limiter import default_limiter
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from tests.cli.conftest import Command
@@ -228,7 +228,7 @@ def test_a_limit_that_others_have_used_up_is_told(
 ) -> None:
     used_up = RateLimiter(1, 60.0)
     assert used_up.acquire_nowait() is not None
-    monkeypatch.setattr("aivideomaker_async.client.default_limiter", lambda origin: used_up)
+    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: used_up)
     monkeypatch.setattr(examination, "_SECONDS", 0.2)
     code, checks = doctor()
     assert (code, younger.paths, troubles(checks)) == (0, [], {"service": "warning"})
@@ -239,7 +239,7 @@ def test_the_file_of_the_limit_is_told(
     doctor: Doctor, younger: YoungerService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Without the name of the user, which is that of the home folder."""
-    monkeypatch.setattr("aivideomaker_async.client.default_limiter", default_limiter)
+    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", default_limiter)
     state = Path(os.environ["XDG_STATE_HOME"])
     monkeypatch.setattr(Path, "home", lambda: state)
     code, checks = doctor()
@@ -256,7 +256,7 @@ def test_a_limit_without_a_file_is_a_warning(
 ) -> None:
     (tmp_path / "file").touch()
     limiter = HostRateLimiter(name="x", directory=tmp_path / "file" / "below")
-    monkeypatch.setattr("aivideomaker_async.client.default_limiter", lambda origin: limiter)
+    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: limiter)
     code, checks = doctor()
     assert (code, troubles(checks)) == (0, {"limit file": "warning"})
 

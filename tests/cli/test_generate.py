@@ -21,8 +21,8 @@ from aivideomaker_async import (
     VideoSpec,
     VideoTask,
 )
-from aivideomaker_async._core.file_version import Version, identify
-from aivideomaker_async.part_file import PartFile
+from aivideomaker_async._files.part_file import PartFile
+from aivideomaker_async._files.versions import Version, identify
 from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
@@ -354,7 +354,7 @@ def test_too_few_credits_are_exit_code_4(cli: Command, serve: SimulatorFactory) 
 
 
 def test_no_connection_is_exit_code_4(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aivideomaker_async.client.RetryPolicy", _no_retries)
+    monkeypatch.setattr("aivideomaker_async.client.client.RetryPolicy", _no_retries)
     monkeypatch.setenv("AIVIDEO_API_KEY", "ak_any")
     ran = cli("list", "--base-url", "http://127.0.0.1:1")
     assert ran.code == 4

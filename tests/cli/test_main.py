@@ -98,7 +98,7 @@ def test_verbose_logs_to_stderr_and_shows_tracebacks(cli: Command, service: Thre
     logger = logging.getLogger("aivideomaker_async")
     before = (logger.level, list(logger.handlers))
     ran = cli("list", "-v")
-    assert "DEBUG aivideomaker_async.session: GET /api/v1/tasks: 200" in ran.err
+    assert "DEBUG aivideomaker_async.http: GET /api/v1/tasks: 200" in ran.err
     assert "DEBUG" not in cli("list").err
     assert "Traceback (most recent call last)" in cli("get", "nothing", "--verbose").err
     assert "Traceback" not in cli("get", "nothing").err

@@ -10,11 +10,11 @@ import attrs
 import pytest
 
 from aivideomaker_async import PRICES_2026_03, PRICES_2026_09, InvalidSpec, RateLimiter, Seedance20, UnknownPrice
-from aivideomaker_async._rules import Rule
 from aivideomaker_async.cli.models import cheapest
-from aivideomaker_async.images import IMAGE_FORMS
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.specs import SPECS, wire_fields
+from aivideomaker_async.specs.image_input import IMAGE_FORMS
+from aivideomaker_async.specs.validators import Rule
 from tests.cli.conftest import Command
 from tests.cli.younger import FIELDS, YoungerService, price_of, refused
 from tests.support.scripted import Hang, Reply
@@ -151,7 +151,7 @@ def test_quotes_need_no_room_under_the_limit(
     """Only what the account has is not known then."""
     used_up = RateLimiter(1, 60.0)
     assert used_up.acquire_nowait() is not None
-    monkeypatch.setattr("aivideomaker_async.client.default_limiter", lambda origin: used_up)
+    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: used_up)
     monkeypatch.setattr("aivideomaker_async.cli.models._ATTEMPT", 0.2)
     ran = cli("models", "t2v")
     assert (ran.code, younger.paths) == (0, ["POST /quote/t2v"])
@@ -160,7 +160,7 @@ def test_quotes_need_no_room_under_the_limit(
     younger.override = lambda arrival: (
         Reply(429, {"message": "slow down"}, {"Retry-After": "1"}) if "account" in arrival.path else None
     )
-    monkeypatch.setattr("aivideomaker_async.client.default_limiter", lambda origin: RateLimiter())
+    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: RateLimiter())
     assert "15 credits" in cli("models", "t2v").out
 
 

@@ -68,7 +68,7 @@ def test_a_quote_that_fails_does_not_keep_a_script_from_its_video(
     cli: Command, younger: YoungerService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It went without quotes before."""
-    monkeypatch.setattr("aivideomaker_async.client.RetryPolicy", lambda: RetryPolicy(max_attempts=1))
+    monkeypatch.setattr("aivideomaker_async.client.client.RetryPolicy", lambda: RetryPolicy(max_attempts=1))
     younger.override = lambda arrival: Reply(200, b"<html>") if "/quote/" in arrival.path else None
     ran = cli(*T2V)
     assert ran.code == 0

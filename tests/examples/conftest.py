@@ -37,5 +37,5 @@ async def service(
         monkeypatch.setenv("AIVIDEO_API_KEY", simulator.api_key)
         monkeypatch.setenv("AIVIDEO_BASE_URL", simulator.url)
         # The usual limiter outlives a test, and with it the clock of the test's loop.
-        monkeypatch.setattr("aivideomaker_async.client.default_limiter", lambda _: RateLimiter())
+        monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda _: RateLimiter())
         yield simulator

@@ -6,14 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aivideomaker_async.simulator.contract import (
-    REVISIONS,
-    Order,
-    Refusal,
-    read_object,
-    read_order,
-    revision,
-)
+from aivideomaker_async.simulator.contract import REVISIONS, Order, Refusal, read_object, read_order, revision
 from tests.simulator.client import PNG, PNG_URI, T2V
 
 CONTRACT = revision("2026-03")

@@ -2,15 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aivideomaker_async.simulator.timeline import (
-    CANCEL,
-    COMPLETED,
-    FAILED,
-    PROGRESS,
-    SUBMITTED,
-    TERMINAL,
-    Timeline,
-)
+from aivideomaker_async.simulator.timeline import CANCEL, COMPLETED, FAILED, PROGRESS, SUBMITTED, TERMINAL, Timeline
 
 PLANNED = Timeline.planned(100, 10, 50, COMPLETED)
 

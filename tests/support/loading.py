@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from aivideomaker_async import ImageToVideo, InvalidSpec
-from aivideomaker_async._core.data_uri import Image
-from aivideomaker_async.media import LARGEST_IMAGE, load_images
-from tests.core.pictures import as_image, data_uri, picture
+from aivideomaker_async._submits.body import Image
+from aivideomaker_async._submits.images import LARGEST_IMAGE, load_images
+from tests.support.pictures import as_image, data_uri, picture
 
 LARGE = picture("PNG", 64) + bytes(200_000)
 """An image that is larger than what is decoded in the event loop; viewers ignore what follows its end."""

@@ -1,0 +1,339 @@
+"""Images through a whole client: what a retry sends, what is too large, and what no traceback shows."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import random
+import socket
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.traceback import Traceback
+
+from aivideomaker_async import (
+    AIVideoMaker,
+    ConfigurationError,
+    ConnectFailed,
+    ImageToVideo,
+    InvalidRequest,
+    InvalidSpec,
+    LongVideo,
+    OtherModel,
+    RateLimiter,
+    RetryPolicy,
+    SubmitOutcomeUnknown,
+)
+from tests.support.leaks import assert_nothing_held
+from tests.support.pictures import PNG, data_uri, in_lines, picture
+from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, scripted, submitted
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+SMALL = picture("PNG", 64) + random.Random(1).randbytes(20_000)
+IMAGE = picture("PNG", 64) + random.Random(1).randbytes(66_000)
+"""The module's, and no local variable of a test: tracebacks show those, and rightly so."""
+URI = data_uri(IMAGE)
+
+WAYS: dict[str, Callable[[Path], Any]] = {
+    "path": lambda path: path,
+    "open file": lambda path: path.open("rb"),
+    "in memory": lambda path: io.BytesIO(IMAGE),
+    "pipe": lambda path: io.BufferedReader(OnceOnly(IMAGE)),
+    "bytes": lambda path: IMAGE,
+    "bytearray": lambda path: bytearray(IMAGE),
+    "data URI": lambda path: URI,
+    "data URI in lines": lambda path: in_lines(URI),
+}
+
+
+class OnceOnly(io.RawIOBase):
+    """What was read of it is gone."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self.data.readinto(buffer)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "a.png"
+    path.write_bytes(IMAGE)
+    return path
+
+
+@pytest.fixture
+def given(path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """An image, given in the way that the test asks for."""
+    image = WAYS[request.param](path)
+    yield image
+    if isinstance(image, io.IOBase):
+        image.close()
+
+
+def client_of(url: str, **options: Any) -> AIVideoMaker:
+    return AIVideoMaker("ak_test", base_url=url, limiter=RateLimiter(), **options)
+
+
+# --- what a retry sends ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", WAYS, indirect=True)
+async def test_after_429_the_same_bytes_are_sent(given: Any, path: Path) -> None:
+    """Whatever has become of the file meanwhile: what was checked is what is sent."""
+
+    def answer(_: Arrival) -> Reply:
+        path.write_bytes(PNG)
+        return Reply(429, headers={"Retry-After": "7"}) if len(service.arrivals) < 3 else submitted()
+
+    async with scripted(answer) as service, client_of(service.url) as client:
+        await client.submit(ImageToVideo(image=given, duration=5))
+        assert not getattr(given, "closed", False)
+        await assert_nothing_held(client)
+    assert len(service.arrivals) == 3
+    assert {arrival.json()["image"] for arrival in service.arrivals} == {URI}
+    assert len({arrival.body for arrival in service.arrivals}) == 1
+    assert len({arrival.headers["idempotency-key"] for arrival in service.arrivals}) == 1
+
+
+@pytest.mark.parametrize("given", WAYS, indirect=True)
+async def test_after_a_refused_connection_the_same_bytes_are_sent(given: Any, path: Path) -> None:
+    """Nothing was sent the first time, and all of it is the second."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    retries = RetryPolicy(max_attempts=50)
+    async with client_of(f"http://127.0.0.1:{port}", retries=retries) as client:
+        submit = asyncio.ensure_future(client.submit(ImageToVideo(image=given, duration=5)))
+        await asyncio.sleep(1)
+        assert not submit.done()
+        await asyncio.to_thread(path.write_bytes, PNG)
+        async with scripted(lambda _: submitted(), port=port) as service:
+            assert (await submit).id == "ck1"
+    assert [arrival.json()["image"] for arrival in service.arrivals] == [URI]
+
+
+async def test_a_data_uri_in_other_fields_is_sent_again_as_it_is() -> None:
+    """Nobody looks into it, and its line breaks are part of it."""
+    fields = {"images": [in_lines(URI), URI], "duration": 5}
+
+    def answer(_: Arrival) -> Reply:
+        return Reply(429, headers={"Retry-After": "7"}) if len(service.arrivals) < 2 else submitted()
+
+    async with scripted(answer) as service, client_of(service.url) as client:
+        await client.submit("happyhorse", fields)
+    assert [arrival.json() for arrival in service.arrivals] == [fields, fields]
+
+
+# --- limits ------------------------------------------------------------------------------------------
+
+
+async def test_the_limit_is_the_client_s(path: Path) -> None:
+    """For submits and quotes alike, and nothing is sent; a larger limit lets the image through."""
+    spec = LongVideo(image=path, prompts=("a",))
+    async with scripted(lambda _: submitted()) as service:
+        async with client_of(service.url, max_image_size=len(IMAGE) - 1) as client:
+            for call in (client.submit, client.quote, client.generate):
+                with pytest.raises(InvalidSpec) as caught:
+                    await call(spec)
+                assert str(caught.value) == (
+                    f"LongVideo: image={path!r} (it has 66,156 bytes): must be an image of at most 66,155 bytes "
+                    "(AIVideoMaker(max_image_size=...) changes that)"
+                )
+            with pytest.raises(InvalidSpec, match=r"body\['image'\]=<data URI, 88230 characters> "):
+                await client.submit("seedance20", {"image": URI})
+        assert service.arrivals == []
+        async with client_of(service.url, max_image_size=len(IMAGE)) as client:
+            await client.submit(spec)
+    assert [arrival.method for arrival in service.arrivals] == ["GET", "POST"]
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "32 MB", True, None])
+async def test_a_limit_that_is_no_number_of_bytes_is_refused(size: Any) -> None:
+    """As every argument of the client."""
+    with pytest.raises(ConfigurationError, match="max_image_size="):
+        client_of("http://127.0.0.1", max_image_size=size)
+
+
+# --- what no traceback shows -------------------------------------------------------------------------
+
+RUN = 24
+"""Characters of an image that would be too many."""
+
+
+def runs(text: str) -> set[str]:
+    return {text[start : start + RUN] for start in range(len(text) - RUN)}
+
+
+SECRET = runs(base64.b64encode(IMAGE).decode()) | runs(repr(IMAGE)) | runs(repr(IMAGE.decode("latin-1")))
+
+
+def shown_by_rich(error: BaseException) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    console.print(
+        Traceback.from_exception(
+            type(error),
+            error,
+            error.__traceback__,
+            extra_lines=0,
+            show_locals=True,
+            locals_max_length=10**9,
+            locals_max_string=10**9,
+        )
+    )
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def assert_shows_nothing(error: BaseException, *, also_by_rich: bool = False) -> None:
+    """No run of the image's characters in an error and all its causes, with the local variables of all their frames."""
+    # Which takes its time.
+    shown = [shown_by_rich(error)] if also_by_rich else []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None:
+            # What is not told as a cause is looked at as well: some crash reporters do.
+            waiting += [one.__cause__, one.__context__]
+            told = traceback.TracebackException.from_exception(one, capture_locals=True)
+            shown += [repr(one), repr(one.args), *told.format()]
+    assert not SECRET & runs("".join(shown))
+
+
+class BreaksMidway(io.BytesIO):
+    """A file that fails when half of it is read."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise RuntimeError("the cable was pulled")
+        return super().read(30_000)
+
+
+class Text(io.BytesIO):
+    """A file that gives texts."""
+
+    def read(self, size: int | None = -1, /) -> Any:
+        return IMAGE.decode("latin-1")
+
+
+UNREADABLE: dict[str, Callable[[], ImageToVideo | OtherModel]] = {
+    "base64 that breaks midway": lambda: ImageToVideo(image=f"{URI[:70_000]}!{URI[70_000:]}", duration=5),
+    "base64 that is cut off": lambda: ImageToVideo(image=URI[:-3], duration=5),
+    "short base64 that breaks midway": lambda: ImageToVideo(image=f"{URI[:9_000]}!{URI[9_000:20_000]}", duration=5),
+    "a file that breaks midway": lambda: ImageToVideo(image=BreaksMidway(IMAGE), duration=5),
+    "a file that gives texts": lambda: ImageToVideo(image=Text(IMAGE), duration=5),
+    "a file of something else": lambda: ImageToVideo(image=io.BytesIO(IMAGE[100:]), duration=5),
+}
+TOO_LARGE: dict[str, Callable[[], ImageToVideo | OtherModel]] = {
+    "bytes": lambda: ImageToVideo(image=IMAGE, duration=5),
+    "few bytes": lambda: ImageToVideo(image=SMALL, duration=5),
+    "data URI": lambda: ImageToVideo(image=URI, duration=5),
+    "short data URI": lambda: ImageToVideo(image=data_uri(SMALL), duration=5),
+    "file": lambda: ImageToVideo(image=io.BytesIO(IMAGE), duration=5),
+    "pipe": lambda: ImageToVideo(image=io.BufferedReader(OnceOnly(IMAGE)), duration=5),
+    "other fields": lambda: OtherModel("seedance20", {"image": URI, "images": [data_uri(SMALL)]}),
+    "extra fields": lambda: ImageToVideo(image=PNG, duration=5, extra={"last": [URI]}),
+}
+SENT: dict[str, Callable[[AIVideoMaker], Awaitable[object]]] = {
+    "submit of bytes": lambda client: client.submit(ImageToVideo(image=IMAGE, duration=5)),
+    "submit of few bytes": lambda client: client.submit(ImageToVideo(image=SMALL, duration=5)),
+    "submit of a data URI": lambda client: client.submit(ImageToVideo(image=URI, duration=5)),
+    "submit of a file": lambda client: client.submit(ImageToVideo(image=io.BytesIO(IMAGE), duration=5)),
+    "submit of fields": lambda client: client.submit("seedance20", {"image": URI, "more": data_uri(SMALL)}),
+    "submit of a pair": lambda client: client.submit(("seedance20", {"image": URI, "more": data_uri(SMALL)})),
+    "generate": lambda client: client.generate(("seedance20", {"image": URI, "more": data_uri(SMALL)})),
+    "quote": lambda client: client.quote(("seedance20", {"image": URI, "more": data_uri(SMALL)})),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+async def test_an_unreadable_image_is_in_no_traceback(what: str) -> None:
+    """Wherever reading it stopped."""
+    async with client_of("http://127.0.0.1:9") as client:
+        with pytest.raises(InvalidSpec) as caught:
+            await client.submit(UNREADABLE[what]())
+    assert_shows_nothing(caught.value, also_by_rich=True)
+
+
+@pytest.mark.parametrize("what", TOO_LARGE)
+async def test_an_image_that_is_too_large_is_in_no_traceback(what: str) -> None:
+    """However it came."""
+    async with client_of("http://127.0.0.1:9", max_image_size=10_000) as client:
+        with pytest.raises(InvalidSpec, match="at most 10,000 bytes") as caught:
+            await client.submit(TOO_LARGE[what]())
+    assert_shows_nothing(caught.value)
+
+
+@pytest.mark.parametrize("how", SENT)
+async def test_an_image_that_cannot_be_sent_is_in_no_traceback(how: str) -> None:
+    """Nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        async with client_of(url) as client:
+            with pytest.raises(ConnectFailed) as caught:
+                await SENT[how](client)
+    assert_shows_nothing(caught.value, also_by_rich=how in {"submit of few bytes", "generate"})
+
+
+@pytest.mark.parametrize("how", [how for how in SENT if how != "quote"])
+@pytest.mark.parametrize(("action", "kind"), [(Drop(), SubmitOutcomeUnknown), (Reply(400), InvalidRequest)])
+async def test_an_image_whose_submit_fails_is_in_no_traceback(how: str, action: Action, kind: type[Exception]) -> None:
+    """Sent as it was."""
+    async with scripted(lambda _: action) as service, client_of(service.url) as client:
+        with pytest.raises(kind) as caught:
+            await SENT[how](client)
+    assert_shows_nothing(caught.value)
+
+
+async def test_an_image_whose_connection_breaks_under_way_is_in_no_traceback() -> None:
+    """The server closes the connection while the image arrives."""
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    server = await asyncio.start_server(close, "127.0.0.1", 0)
+    async with server, client_of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(ImageToVideo(image=IMAGE, duration=5))
+    assert_shows_nothing(caught.value)
+
+
+async def test_an_image_that_is_cancelled_under_way_is_in_no_traceback() -> None:
+    """The service does not answer, and the caller gives up."""
+    async with scripted(lambda _: Hang()) as service, client_of(service.url) as client:
+        with pytest.raises(TimeoutError) as caught:
+            async with asyncio.timeout(5):
+                await client.submit(ImageToVideo(image=IMAGE, duration=5))
+        assert len(service.arrivals) == 1
+    assert_shows_nothing(caught.value)
+
+
+def test_the_search_for_images_in_tracebacks_finds_them() -> None:
+    """In a local variable, as bytes or text."""
+    for held in (IMAGE[:999], [{"deep": URI[:999]}], IMAGE[:999].decode("latin-1")):
+        with pytest.raises(ZeroDivisionError) as caught:
+            _fail(held)
+        with pytest.raises(AssertionError):
+            assert_shows_nothing(caught.value)
+        assert SECRET & runs(shown_by_rich(caught.value))
+
+
+def _fail(held: object) -> None:
+    raise ZeroDivisionError(type(held))

@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aivideomaker_async import errors
+from aivideomaker_async._http import requests
+from aivideomaker_async._http.error_responses import is_disguised_refusal, refusal
+from aivideomaker_async._http.requests import Request
+from aivideomaker_async._submits.body import Body
+from aivideomaker_async.errors import APIError
+from tests.support.pictures import PNG, data_uri
+
+SUBMIT = requests.generate("t2v", Body((b"{}",)), idempotency_key="12345678", webhook_url=None, max_credits=None)
+STATUS = requests.task_status("tv_1")
+REQUESTS = [SUBMIT, STATUS, requests.list_tasks(), requests.account(), requests.cancel("tv_1")]
+
+
+def body(message: str = "No.", code: str | None = None) -> bytes:
+    answer = {"status": "FAILED", "message": message}
+    return json.dumps(answer if code is None else {**answer, "errorCode": code, "error": "text"}).encode()
+
+
+def refused(status: int, content: bytes, request: Request = SUBMIT) -> APIError:
+    return refusal(request, status, content)
+
+
+# The table of HTTP statuses and error codes of the API, row by row.
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "INVALID_MODEL", errors.InvalidRequest),
+        (400, "INVALID_PAYLOAD", errors.InvalidRequest),
+        (400, None, errors.InvalidRequest),
+        (401, "AUTH_FAILED", errors.AuthenticationFailed),
+        (401, None, errors.AuthenticationFailed),
+        (403, "AUTH_FAILED", errors.AuthenticationFailed),
+        (403, None, errors.AuthenticationFailed),
+        (402, "INSUFFICIENT_CREDITS", errors.InsufficientCredits),
+        (402, None, errors.InsufficientCredits),
+        (405, None, APIError),
+        (409, "IDEMPOTENCY_CONFLICT", errors.IdempotencyConflict),
+        (409, None, errors.IdempotencyConflict),
+        (422, "BUDGET_EXCEEDED", errors.BudgetExceeded),
+        (422, None, errors.ContentRejected),
+        (422, "MODERATION", errors.ContentRejected),
+        (429, "RATE_LIMITED", errors.RateLimited),
+        (429, None, errors.RateLimited),
+        (408, None, APIError),
+        (413, None, APIError),
+        (500, None, errors.ServerError),
+        (502, "NEW_CODE", errors.ServerError),
+        (503, None, errors.ServerError),
+        (599, None, errors.ServerError),
+        # A server that fails knows nothing of the key, of credits or of limits.
+        (500, "AUTH_FAILED", errors.ServerError),
+        (503, "RATE_LIMITED", errors.ServerError),
+        (502, "INSUFFICIENT_CREDITS", errors.ServerError),
+        (302, None, APIError),
+        (200, None, APIError),
+        # A code says more than the status that came with it.
+        (400, "AUTH_FAILED", errors.AuthenticationFailed),
+        (400, "INSUFFICIENT_CREDITS", errors.InsufficientCredits),
+        (200, "BUDGET_EXCEEDED", errors.BudgetExceeded),
+        (200, "AUTH_FAILED", errors.AuthenticationFailed),
+        (400, "NEW_CODE", errors.InvalidRequest),
+    ],
+)
+def test_status_and_code_say_which_error_it_is(status: int, code: str | None, kind: type[APIError]) -> None:
+    """The documented ones each have their class; the others are the nearest that is true."""
+    error = refused(status, body("No.", code))
+    assert type(error) is kind
+    assert (error.status, error.code, error.message) == (status, code, "No.")
+    assert (error.method, error.path) == ("POST", "/api/v1/generate/t2v")
+
+
+LIMITED = requests.generate("t2v", Body((b"{}",)), idempotency_key="12345678", webhook_url=None, max_credits=5)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message", "kind"),
+    [
+        (LIMITED, "Quote of 8 credits is above X-Max-Credits", errors.BudgetExceeded),
+        (LIMITED, "above maxCredits", errors.BudgetExceeded),
+        (LIMITED, "Budget guard exceeded", errors.BudgetExceeded),
+        (LIMITED, "The content was rejected", errors.ContentRejected),
+        # The words of a prompt, perhaps.
+        (SUBMIT, "Rejected: a budget airline", errors.ContentRejected),
+    ],
+)
+def test_a_budget_guard_without_a_code_is_known_by_its_text(
+    request_: Request, message: str, kind: type[APIError]
+) -> None:
+    """Where a limit was sent at all: content that is rejected has the same status."""
+    assert type(refused(422, body(message), request_)) is kind
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        (STATUS, errors.TaskNotFound),
+        (requests.task("x"), errors.TaskNotFound),
+        (requests.cancel("x"), errors.TaskNotFound),
+        (SUBMIT, errors.EndpointNotFound),
+        (requests.account(), errors.EndpointNotFound),
+        (requests.list_tasks(), errors.EndpointNotFound),
+        (requests.quote_price("t2v", Body((b"{}",))), errors.EndpointNotFound),
+    ],
+)
+def test_a_404_says_what_does_not_exist(request_: Request, kind: type[APIError]) -> None:
+    """A task that this key does not have, or an endpoint that this revision lacks."""
+    assert type(refused(404, body("Not found"), request_)) is kind
+
+
+@pytest.mark.parametrize("message", ["Insufficient credits", "insufficient  CREDIT for this task"])
+@pytest.mark.parametrize("status", [200, 400, 402, 403, 404])
+def test_insufficient_credits_is_known_by_its_text(message: str, status: int) -> None:
+    """The 2026-03 revision has no codes and documents no status for it."""
+    assert type(refused(status, body(message))) is errors.InsufficientCredits
+
+
+def test_a_server_error_that_speaks_of_credits_stays_one() -> None:
+    """What failed is the server."""
+    assert type(refused(500, body("could not check for insufficient credits"))) is errors.ServerError
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "disguised"),
+    [
+        ({"status": "FAILED", "message": "Insufficient credits"}, "taskId", True),
+        ({"status": "FAILED", "error": "no"}, "taskId", True),
+        ({"status": "FAILED", "message": None}, "taskId", True),
+        # The status of a task that has failed comes alone.
+        ({"status": "FAILED"}, "status", False),
+        ({"status": "FAILED", "message": "m"}, "status", True),
+        ({"status": "FAILED", "message": "m", "id": "x"}, "id", False),
+        ({"status": "SUBMITTED", "message": "queued", "taskId": "x"}, "taskId", False),
+        ({"status": "SUBMITTED", "message": "queued"}, "taskId", False),
+        ({"message": "m"}, "taskId", False),
+        ({}, "taskId", False),
+    ],
+)
+def test_a_200_can_be_an_error_all_the_same(answer: dict[str, object], expected: str, disguised: bool) -> None:
+    """It says FAILED, has a message, and lacks what was asked for."""
+    assert is_disguised_refusal(answer, expected=expected) is disguised
+
+
+# --- the message -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (body("Prompt must not be empty"), "Prompt must not be empty"),
+        (b'{"error": "told elsewhere"}', "told elsewhere"),
+        (b'{"detail": "as a framework says it"}', "as a framework says it"),
+        (b'{"message": "", "error": "second"}', "second"),
+        (b'{"message": {"a": 1}, "error": "second"}', "second"),
+        (b'{"message": "two\\n  lines"}', "two lines"),
+        (b'{"message": 5}', "no reason given (the body is not the documented JSON)"),
+        (b'["message"]', "no reason given (the body is not the documented JSON)"),
+        (b"<!doctype html><HTML><body>502</body></HTML>", "no reason given (the body is HTML)"),
+        (b"upstream connect error", "no reason given (the body is not the documented JSON)"),
+        (b"", "no reason given (empty body)"),
+        (b" \r\n", "no reason given (empty body)"),
+        (b"\xff\xfe\x80", "no reason given (the body is not the documented JSON)"),
+        (b"[" * 100_000, "no reason given (the body is not the documented JSON)"),
+    ],
+)
+def test_the_service_s_own_words_are_kept(content: bytes, message: str) -> None:
+    """Where it says any; else the message says what came instead."""
+    assert refused(400, content).message == message
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_explained(status: int) -> None:
+    """It is not followed: that would carry the key to another host."""
+    error = refused(status, b"")
+    assert type(error) is APIError
+    assert "redirect" in error.message
+    assert "base URL" in error.message
+
+
+@pytest.mark.parametrize(
+    ("location", "place"),
+    [
+        ("https://other.example/api?key=SECRET#SECRET", "https://other.example"),
+        ("https://other.example:8443/SECRET", "https://other.example:8443"),
+        ("http://[::1]:80/SECRET", "http://[::1]:80"),
+        ("//other.example/SECRET", "other.example"),
+        ("https://me:SECRET@other.example", "https://other.example"),
+        ("/SECRET", "another path"),
+        ("", "another path"),
+        ("https://[SECRET", "an address that makes no sense"),
+        ("https://other.example:SECRET/", "an address that makes no sense"),
+        ("https://SECRET\udcff.example", "an address that makes no sense"),
+        ("https://SECRET\x07.example", "an address that makes no sense"),
+    ],
+)
+def test_a_redirect_says_where_it_leads(location: str, place: str) -> None:
+    """The host and no more; what stands in the body is of no account."""
+    error = refusal(STATUS, 307, body("SECRET"), location=location)
+    assert type(error) is APIError
+    assert error.message.startswith(
+        f"the service redirects to {place} (307), which is not followed: the API key goes to"
+    )
+    assert "change the base URL" in error.message
+    assert "SECRET" not in str(error).upper()
+
+
+def test_a_redirect_hides_what_is_hidden_in_all_texts() -> None:
+    """A host can be named like a key."""
+    error = refusal(STATUS, 302, b"", location="https://ak_1.example", hide=lambda text: text.replace("ak_1", "*"))
+    assert "https://*.example" in error.message
+
+
+def test_retry_after_is_kept() -> None:
+    """For the caller who wants to wait."""
+    assert refusal(STATUS, 429, body(), retry_after=17.0).retry_after == 17.0
+    assert refused(429, body()).retry_after is None
+
+
+@pytest.mark.parametrize("code", [5, None, "", ["A"], {"a": 1}])
+def test_a_code_that_is_no_text_is_none(code: object) -> None:
+    """And the status decides."""
+    error = refused(409, json.dumps({"errorCode": code, "message": "m"}).encode())
+    assert (type(error), error.code) == (errors.IdempotencyConflict, None)
+
+
+@pytest.mark.parametrize("uri", [data_uri(PNG * 30), data_uri(PNG * 30).upper(), data_uri(b"", "image/svg+xml")])
+@pytest.mark.parametrize("field", ["message", "errorCode"])
+def test_an_echoed_image_is_not_repeated(uri: str, field: str) -> None:
+    """Some servers quote what they do not like."""
+    error = refused(400, json.dumps({"message": "no", field: f"bad image '{uri}' given"}).encode())
+    assert uri[30:60] not in str(error) or len(uri) < 40
+    assert "iVBOR" not in str(error)
+    assert "BASE64,IVBOR" not in str(error)
+
+
+def test_an_endless_text_is_cut() -> None:
+    """Message, code and path all end."""
+    content = json.dumps({"message": "m" * 10**6, "errorCode": "C" * 10**6}).encode()
+    assert len(str(refused(400, content, requests.task("x" * 10**5)))) < 1500
+
+
+@given(
+    st.binary(max_size=300)
+    | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=30),
+        lambda inner: (
+            st.dictionaries(st.sampled_from(["message", "error", "detail", "errorCode", "status"]), inner, max_size=4)
+            | st.lists(inner, max_size=3)
+        ),
+        max_leaves=8,
+    ).map(lambda value: json.dumps(value).encode()),
+    st.integers(100, 999),
+    st.sampled_from(REQUESTS),
+)
+@settings(max_examples=80, deadline=None)
+def test_any_answer_is_some_error(content: bytes, status: int, request_: Request) -> None:
+    """Whatever came, it is told as an `APIError` with a text, and nothing else is raised."""
+    error = refusal(request_, status, content)
+    assert isinstance(error, APIError)
+    assert error.message
+    assert str(error).startswith(f"{request_.method} {request_.path}: {status}")

@@ -1,0 +1,519 @@
+from __future__ import annotations
+
+import copy
+import io
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async import (
+    HappyHorse,
+    ImageToVideo,
+    ImageToVideoV3,
+    InvalidSpec,
+    LongVideo,
+    MiniMaxH3,
+    OtherModel,
+    Seedance20,
+    TextToVideo,
+    TextToVideoV3,
+    VideoSpec,
+    Wan27,
+)
+from aivideomaker_async._submits.request_body import to_wire
+from aivideomaker_async.specs import SPECS, as_spec, wire_names
+from tests.support.pictures import PNG, data_uri
+
+URL = "https://example.com/cat.png"
+SIGNED = "https://me:password@cdn.example/cat.png?signature=SECRET#SECRET"
+URI = data_uri(PNG * 10)
+
+GOOD: dict[type[VideoSpec], dict[str, Any]] = {
+    TextToVideo: {"prompt": "A cat", "aspect_ratio": "16:9", "duration": 5},
+    ImageToVideo: {"image": URL, "prompt": "It moves", "duration": 8},
+    LongVideo: {"image": URL, "prompts": ("One", "Two")},
+    TextToVideoV3: {"prompt": "A cat", "aspect_ratio": "1:1", "duration": 20},
+    ImageToVideoV3: {"image": URL, "prompt": "It moves", "duration": 10},
+    MiniMaxH3: {"prompt": "A cat", "duration": 6, "image": URL},
+    Seedance20: {"prompt": "A cat", "duration": 4, "resolution": "480p", "aspect_ratio": "16:9"},
+    Wan27: {"prompt": "A cat", "duration": 10, "image": URL, "prompt_extend": True},
+    HappyHorse: {"prompt": "A cat", "duration": 3, "image": (URL, URL)},
+}
+OPTIONAL: dict[type[VideoSpec], dict[str, Any]] = {
+    ImageToVideo: {"prompt": None},
+    ImageToVideoV3: {"prompt": None},
+    MiniMaxH3: {
+        "duration": 5,
+        "resolution": "720p",
+        "tier": "turbo",
+        "aspect_ratio": "16:9",
+        "image": None,
+        "last_frame": None,
+        "reference_images": (),
+        "reference_video": None,
+        "reference_audios": (),
+    },
+    Seedance20: {"prompt": None, "image": None, "video": None, "audio": None},
+    Wan27: {"resolution": "720p", "aspect_ratio": "16:9", "image": None, "prompt_extend": False},
+    HappyHorse: {"resolution": "720p", "aspect_ratio": "16:9", "image": None},
+}
+"""What may be left out, and what it is then."""
+
+with_one_image = pytest.mark.parametrize(
+    "kind", [ImageToVideo, LongVideo, ImageToVideoV3, MiniMaxH3, Seedance20, Wan27]
+)
+kinds = pytest.mark.parametrize("kind", GOOD)
+
+
+def make(kind: type[VideoSpec], **changed: Any) -> VideoSpec:
+    return kind(**{**GOOD[kind], **changed})
+
+
+def problems(kind: type[VideoSpec], **changed: Any) -> InvalidSpec:
+    with pytest.raises(InvalidSpec) as caught:
+        make(kind, **changed)
+    return caught.value
+
+
+# --- the models --------------------------------------------------------------------------------------
+
+
+def test_every_documented_model_has_its_class() -> None:
+    """By the name that the API gives it."""
+    assert {
+        "t2v": TextToVideo,
+        "i2v": ImageToVideo,
+        "lv": LongVideo,
+        "t2v_v3": TextToVideoV3,
+        "i2v_v3": ImageToVideoV3,
+        "minimax": MiniMaxH3,
+        "seedance20": Seedance20,
+        "wan27": Wan27,
+        "happyhorse": HappyHorse,
+    } == SPECS
+    assert {name: spec.model for name, spec in SPECS.items()} == {name: name for name in SPECS}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (TextToVideo, {"prompt", "aspectRatio", "duration"}),
+        (ImageToVideo, {"image", "prompt", "duration"}),
+        (LongVideo, {"image", "prompt"}),
+        (TextToVideoV3, {"prompt", "aspectRatio", "duration"}),
+        (ImageToVideoV3, {"image", "prompt", "duration"}),
+        (
+            MiniMaxH3,
+            {
+                *("content", "duration", "resolution", "tier", "aspectRatio"),
+                *("imageUrl", "lastFrameUrl", "referenceImageUrls", "referenceVideoUrl", "referenceAudioUrls"),
+            },
+        ),
+        (Seedance20, {"prompt", "image", "video", "audio", "duration", "resolution", "ratio"}),
+        (Wan27, {"prompt", "image", "duration", "resolution", "ratio", "promptExtend"}),
+        (HappyHorse, {"prompt", "image", "duration", "resolution", "ratio"}),
+    ],
+)
+def test_the_fields_travel_under_the_documented_names(kind: type[VideoSpec], names: set[str]) -> None:
+    """No other name, and none twice."""
+    assert sorted(wire_names(kind)) == sorted(names)
+
+
+@pytest.mark.parametrize("count", range(1, 7))
+def test_a_long_video_is_as_long_as_its_segments(count: int) -> None:
+    """One to six prompts, 5 seconds each; a list will do, and is copied."""
+    prompts = [f"Segment {number}" for number in range(count)]
+    spec = LongVideo(image=URL, prompts=prompts)
+    assert spec.seconds == 5 * count
+    prompts.append("Another")
+    assert len(spec.prompts) == count
+
+
+@kinds
+def test_the_length_is_told_for_every_model(kind: type[VideoSpec]) -> None:
+    """In seconds."""
+    assert make(kind).seconds == GOOD[kind].get("duration", 10)
+
+
+@kinds
+def test_what_is_left_out_is_as_documented(kind: type[VideoSpec]) -> None:
+    """And what decides something that is not documented must be given."""
+    defaults = {item.name: item.default for item in attrs.fields(kind) if item.default is not attrs.NOTHING}
+    defaults.pop("extra")
+    assert defaults == OPTIONAL.get(kind, {})
+
+
+# --- wrong values ------------------------------------------------------------------------------------
+
+NO_TEXTS: list[object] = ["", " \n\t", 5, b"bytes", ["a"], True, "\ud800"]
+NO_IMAGES: list[object] = [
+    "",
+    "cat.png",
+    "/etc/passwd",
+    "ftp://example.com/a.png",
+    "data:text/plain;base64,QQ==",
+    5,
+    b"text",
+    io.StringIO("x"),
+    set(),
+    {URL: URL},
+]
+RATIOS: dict[type[VideoSpec], str] = {
+    MiniMaxH3: "'auto' or '21:9' or '16:9' or '4:3' or '1:1' or '3:4' or '9:16'",
+    Wan27: "'16:9' or '9:16' or '1:1' or '4:3' or '3:4'",
+    HappyHorse: "'16:9' or '9:16' or '1:1' or '4:3' or '3:4'",
+}
+WRONG: dict[str, tuple[list[object], str]] = {
+    "prompt": (NO_TEXTS, "a text"),
+    "aspect_ratio": (["", "16:10", "16x9", None, 16, b"16:9", ("16:9",), "16:9 "], ""),
+    "image": (NO_IMAGES, ""),
+    "prompts": (
+        [(), [], ("a",) * 7, None, 5, "one text", b"bytes", ("a", ""), ("a", None), (5,)],
+        "",
+    ),
+    "extra": (
+        [None, 5, "text", [("a", 1)], {1: 2}, {"": 1}, {"a": b"bytes"}, {"a": float("nan")}, {"a": object()}],
+        "",
+    ),
+}
+DURATIONS: dict[type[VideoSpec], str] = {
+    TextToVideo: "5 or 8 (seconds)",
+    ImageToVideo: "5 or 8 (seconds)",
+    TextToVideoV3: "5 or 10 or 15 or 20 (seconds)",
+    ImageToVideoV3: "5 or 10 or 15 or 20 (seconds)",
+}
+CASES = [
+    (kind, name, value, allowed or (RATIOS.get(kind, "'16:9' or '9:16' or '1:1'") if name == "aspect_ratio" else ""))
+    for kind in GOOD
+    for name, (values, allowed) in WRONG.items()
+    if name in attrs.fields_dict(kind)
+    for value in values
+]
+NEVER_LEFT_OUT: list[object] = [None, []]
+CASES += [(kind, "image", value, "") for kind in (ImageToVideo, LongVideo, ImageToVideoV3) for value in NEVER_LEFT_OUT]
+
+
+@pytest.mark.parametrize(("kind", "name", "value", "allowed"), CASES)
+def test_a_wrong_value_is_refused_by_name(kind: type[VideoSpec], name: str, value: object, allowed: str) -> None:
+    """Before anything is sent. The message names the class, the field and what is allowed."""
+    error = problems(kind, **{name: value})
+    assert error.spec == kind.__name__
+    assert error.field.partition("[")[0] == name
+    assert len(error.problems) == 1
+    assert allowed in error.allowed
+    assert str(error) == f"{kind.__name__}: {error.field}={error.value}: must be {error.allowed}"
+    assert isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(kind, value) for kind in DURATIONS for value in (0, -5, 6, 9, 25, 5.0, "5", True, None, [5], float("nan"))],
+)
+def test_a_wrong_duration_is_refused_with_those_that_are_right(kind: type[VideoSpec], value: object) -> None:
+    """It decides the price: `"5"`, 5.0 and True are not 5."""
+    error = problems(kind, duration=value)
+    assert (error.field, error.value, error.allowed) == ("duration", repr(value), DURATIONS[kind])
+
+
+def test_a_wrong_prompt_of_several_is_told_by_its_place() -> None:
+    """Which segment is blank."""
+    error = problems(LongVideo, prompts=("One", " ", "Three", 4))
+    assert [problem.field for problem in error.problems] == ["prompts[1]", "prompts[3]"]
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """In the order of the fields, with the first in the attributes and all in the text."""
+    error = problems(TextToVideo, prompt="", aspect_ratio="4:3", duration=7, extra={"duration": "7"})
+    assert [problem.field for problem in error.problems] == [
+        "prompt",
+        "aspect_ratio",
+        "duration",
+        "extra['duration']",
+    ]
+    assert (error.field, error.value) == ("prompt", "''")
+    assert str(error) == (
+        "TextToVideo: prompt='': must be a text that is not blank; "
+        "aspect_ratio='4:3': must be '16:9' or '9:16' or '1:1'; "
+        "duration=7: must be 5 or 8 (seconds); "
+        "extra['duration']='7': must be a wire field that the spec does not set itself"
+    )
+
+
+@kinds
+def test_a_wrong_value_shows_no_image(kind: type[VideoSpec]) -> None:
+    """Nor does it fill a log, whatever stands where something else was expected."""
+    values: list[Any] = [
+        URI,
+        [URI],
+        {URI: 1},
+        {"image": {"deep": URI}},
+        frozenset({URI}),
+        PNG * 1000,
+        ["x" * 50] * 10_000,
+    ]
+    for value in values:
+        for name in GOOD[kind]:
+            try:
+                make(kind, **{name: value})
+            except InvalidSpec as error:
+                assert "iVBOR" not in str(error)
+                assert "PNG" not in str(error)
+                assert len(str(error)) < 3000
+
+
+@kinds
+def test_nothing_is_left_to_chance_or_order(kind: type[VideoSpec]) -> None:
+    """Every field that decides something must be given, and by name."""
+    with pytest.raises(TypeError):
+        kind()
+    with pytest.raises(TypeError):
+        kind(*GOOD[kind].values())
+    for name in GOOD[kind]:
+        rest = {key: value for key, value in GOOD[kind].items() if key != name}
+        if kind is Seedance20 and name == "prompt":
+            with pytest.raises(InvalidSpec, match="at least one"):
+                kind(**rest)
+        elif name in OPTIONAL.get(kind, {}):
+            assert getattr(kind(**rest), name) == OPTIONAL[kind][name]
+        else:
+            with pytest.raises(TypeError, match=name):
+                kind(**rest)
+
+
+# --- extra fields ------------------------------------------------------------------------------------
+
+
+@kinds
+def test_extra_fields_of_the_wire_are_taken(kind: type[VideoSpec]) -> None:
+    """In any value that JSON has; the spec keeps a copy."""
+    extra: dict[str, object] = {"filterMode": "strict", "seed": 5, "nested": {"a": [1, None, True, 0.5]}}
+    spec = make(kind, extra=extra)
+    assert spec.extra == extra
+    extra["late"] = 1
+    assert "late" not in spec.extra
+
+
+@kinds
+def test_an_extra_field_does_not_replace_one_of_the_spec(kind: type[VideoSpec]) -> None:
+    """By no name that travels already."""
+    for name in wire_names(kind):
+        error = problems(kind, extra={name: "x", "fine": 1})
+        assert [problem.field for problem in error.problems] == [f"extra[{name!r}]"]
+
+
+@pytest.mark.parametrize(
+    "extra", [{"a": "\ud800" * 70_000}, {"a": "\ud800"}, {"\ud800": 1}, {"a": [{"b": "\udfff"}]}, {"a": {"\ud800": 1}}]
+)
+def test_a_text_that_cannot_be_written_is_refused_at_once(extra: Mapping[str, object]) -> None:
+    """A lone surrogate has no UTF-8: it would fail when the body is written."""
+    assert problems(TextToVideo, extra=extra).field.startswith("extra")
+    with pytest.raises(InvalidSpec, match="body"):
+        OtherModel("minimax", extra)
+
+
+def test_values_too_deep_for_json_are_refused() -> None:
+    """And told without printing them."""
+    deep: object = 1
+    for _ in range(100_000):
+        deep = [deep]
+    assert problems(TextToVideo, extra={"deep": deep}).field == "extra['deep']"
+
+
+def test_the_name_of_a_further_field_is_no_place_for_an_image() -> None:
+    """Nor for an address: whatever is wrong with a field, its name is shown as a value is."""
+    for name in ("data:image/png;base64,SECRET", "https://example.com/a?sig=SECRET"):
+        wrong: list[Any] = [{name: float("nan")}, {name: b""}, {5: name}]
+        for extra in wrong:
+            with pytest.raises(InvalidSpec) as caught:
+                TextToVideo(prompt="x", aspect_ratio="1:1", duration=5, extra=extra)
+            assert "SECRET" not in str(caught.value) + repr(caught.value.problems)
+    assert "SECRET" not in repr(OtherModel("data:image/png;base64,SECRET", {"key": "SECRET", "webhook": ["SECRET"]}))
+
+
+def test_a_wrong_value_shows_the_host_of_an_address_alone() -> None:
+    """Wherever in the value it stands."""
+    assert "SECRET" not in str(problems(TextToVideo, aspect_ratio="see https://example.com/a.png?sig=SECRET"))
+
+
+# --- values ------------------------------------------------------------------------------------------
+
+
+@kinds
+def test_a_spec_does_not_change(kind: type[VideoSpec]) -> None:
+    """No field can be set, and none added."""
+    spec = make(kind)
+    for name in (*GOOD[kind], "extra", "model", "new"):
+        with pytest.raises((attrs.exceptions.FrozenInstanceError, AttributeError)):
+            setattr(spec, name, "x")
+
+
+@kinds
+def test_equal_specs_are_interchangeable(kind: type[VideoSpec]) -> None:
+    """As keys of a dict, too; other values and other models are not equal."""
+    assert make(kind) == make(kind)
+    assert hash(make(kind, extra={"a": 1})) == hash(make(kind, extra={"a": 1}))
+    assert make(kind) != make(kind, extra={"a": 1})
+    for other in GOOD:
+        assert (make(kind) == make(other)) is (kind is other)
+
+
+@kinds
+def test_a_spec_survives_pickle_and_copy(kind: type[VideoSpec]) -> None:
+    """On its way to another process, or into a queue."""
+    spec = make(kind, extra={"a": [1]})
+    for twin in (pickle.loads(pickle.dumps(spec)), copy.copy(spec), copy.deepcopy(spec)):  # noqa: S301
+        assert twin == spec
+        assert type(twin) is kind
+
+
+@kinds
+def test_a_changed_copy_is_checked_again(kind: type[VideoSpec]) -> None:
+    """`attrs.evolve` is a construction like any other."""
+    assert attrs.evolve(make(kind), extra={"a": 1}) == make(kind, extra={"a": 1})
+    with pytest.raises(InvalidSpec):
+        attrs.evolve(make(kind), extra={"a": float("inf")})
+
+
+@pytest.mark.parametrize("view", [bytearray, memoryview])
+@with_one_image
+def test_a_buffer_is_copied(kind: type[VideoSpec], view: Callable[[bytearray], bytearray | memoryview]) -> None:
+    """What its owner does to it afterwards changes nothing."""
+    buffer = bytearray(PNG)
+    spec = make(kind, image=view(buffer))
+    buffer[0:4] = b"XXXX"
+    assert spec.image == PNG  # type: ignore[attr-defined]
+    assert hash(spec)
+
+
+SHOWN: list[tuple[object, str]] = [
+    (URL, "https://example.com/cat.png"),
+    (SIGNED, "https://cdn.example/cat.png?…"),
+    (URI, f"<data URI, {len(URI)} characters>"),
+    (PNG, f"<{len(PNG)} bytes>"),
+    (Path("cat.png"), "Path('cat.png')"),
+    (io.BytesIO(PNG), "<BytesIO>"),
+]
+
+
+@with_one_image
+@pytest.mark.parametrize(("image", "shown"), SHOWN)
+def test_a_repr_names_an_image_and_does_not_show_it(kind: type[VideoSpec], image: object, shown: str) -> None:
+    """By kind and size, and a URL without what may be a secret."""
+    text = repr(make(kind, image=image))
+    assert shown in text
+    assert not any(secret in text for secret in ("SECRET", "password", "iVBOR", "\\x89PNG"))
+
+
+@pytest.mark.parametrize(
+    "text", [URI, " " * 100 + URI, URI.upper(), f"like {URI} please", f"as in\n{SIGNED}"[6:], "x" * 10_000]
+)
+def test_a_repr_shows_no_secret_and_no_novel(text: str) -> None:
+    """Wherever it stands: in a prompt, in an extra field, in the fields of another model."""
+    shown = [
+        repr(TextToVideo(prompt=text, aspect_ratio="1:1", duration=5, extra={"deep": [{"er": text}]})),
+        repr(LongVideo(image=URL, prompts=(text,))),
+        repr(OtherModel("seedance20", {"image": text, "list": [text]})),
+    ]
+    for line in shown:
+        assert "iVBOR" not in line.replace("IVBOR", "iVBOR")
+        assert "SECRET" not in line
+        assert len(line) < 1000
+
+
+# --- other models ------------------------------------------------------------------------------------
+
+
+def test_a_model_without_a_class_is_a_name_and_its_fields() -> None:
+    """It keeps a copy of them, compares, hashes, pickles and does not change."""
+    body: dict[str, object] = {"content": "A cat", "duration": 5}
+    spec = OtherModel("minimax", body)
+    body["late"] = 1
+    assert spec.body == {"content": "A cat", "duration": 5}
+    assert spec == OtherModel("minimax", {"content": "A cat", "duration": 5})
+    assert spec == pickle.loads(pickle.dumps(spec)) == copy.deepcopy(spec)  # noqa: S301
+    assert len({spec, OtherModel("minimax", {"content": "A cat", "duration": 5}), OtherModel("x", {})}) == 2
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        spec.model = "x"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "field"),
+    [
+        ("", {}, "model"),
+        (" ", {}, "model"),
+        (None, {}, "model"),
+        ("\ud800", {}, "model"),
+        (".", {}, "model"),
+        ("..", {}, "model"),
+        ([], {}, "model"),
+        ("x", None, "body"),
+        ("x", [1], "body"),
+        ("x", {1: 1}, "body"),
+        ("x", {"a": PNG}, "body['a']"),
+        ("x", {"a": float("inf")}, "body['a']"),
+    ],
+)
+def test_a_wrong_request_for_another_model_is_refused(model: Any, body: Any, field: str) -> None:
+    """Dots would be steps in the path."""
+    with pytest.raises(InvalidSpec) as caught:
+        OtherModel(model, body)
+    assert (caught.value.spec, caught.value.field) == ("OtherModel", field)
+
+
+@kinds
+def test_a_spec_is_a_spec(kind: type[VideoSpec]) -> None:
+    """Also one for another model, and a pair of a name and fields."""
+    spec = make(kind)
+    assert as_spec(spec) is spec
+    other = OtherModel("minimax", {"content": "A cat"})
+    assert as_spec(other) is other
+    assert as_spec(("minimax", {"content": "A cat"})) == other
+
+
+@pytest.mark.parametrize("value", [None, "t2v", {"prompt": "a"}, ("t2v",), ("t2v", {}, 1), ["t2v", {}], TextToVideo, 5])
+def test_what_is_no_spec_is_refused(value: object) -> None:
+    """By its type; its content may be anything."""
+    with pytest.raises(InvalidSpec, match=f"spec=<{type(value).__name__}>: must be a spec, or a pair"):
+        as_spec(value)
+
+
+@given(
+    st.sampled_from(list(GOOD)),
+    st.dictionaries(
+        st.sampled_from(sorted({"extra", *(item.name for kind in GOOD for item in attrs.fields(kind))})),
+        st.none()
+        | st.integers()
+        | st.booleans()
+        | st.sampled_from([720, "1080P", "base", "16:9", 10, URL])
+        | st.lists(st.just(URL))
+        | st.text()
+        | st.binary()
+        | st.lists(st.text())
+        | st.dictionaries(st.text(), st.text()),
+    ),
+)
+def test_any_values_make_a_spec_or_are_refused(kind: type[VideoSpec], changed: dict[str, object]) -> None:
+    """Never another error, and only with what is wrong; and what is a spec can be written and has its price."""
+    known = {name: value for name, value in changed.items() if name in attrs.fields_dict(kind)}
+    try:
+        spec = make(kind, **known)
+    except InvalidSpec as error:
+        told = {problem.field.partition("[")[0] for problem in error.problems}
+        assert told <= set(known)
+    else:
+        json.dumps(to_wire(spec), default=repr)
+        assert kind is Seedance20 or spec.credits() > 0
+
+
+@pytest.mark.parametrize("prompts", [{"a": 1}, {"a", "b"}, frozenset("a")])
+def test_prompts_without_an_order_are_refused(prompts: Any) -> None:
+    """A set or a mapping would give the segments in any order."""
+    with pytest.raises(InvalidSpec, match="prompts"):
+        LongVideo(image="https://example.com/a.png", prompts=prompts)

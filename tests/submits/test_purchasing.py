@@ -1,0 +1,743 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import pickle
+from collections.abc import Awaitable, Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from aivideomaker_async import (
+    PRICES_2026_03,
+    AIVideoMaker,
+    APIError,
+    AuthenticationFailed,
+    Budget,
+    BudgetExceeded,
+    ConfigurationError,
+    EndpointNotFound,
+    InvalidRequest,
+    PriceTable,
+    RateLimiter,
+    RetryPolicy,
+    Seedance20,
+    ServerError,
+    SpecLike,
+    SubmitOutcomeUnknown,
+    TaskFailed,
+    TextToVideo,
+    TransportError,
+    UnknownPrice,
+    Wan27,
+)
+from aivideomaker_async._submits.registry import ACCOUNTS_KNOWN
+from tests.support.cancelling import cancel_everywhere
+from tests.support.market import Market
+from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, scripted, submitted
+from tests.support.shop import Lost, buying
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+def spec(text: str = "a fox") -> TextToVideo:
+    return TextToVideo(prompt=text, aspect_ratio="1:1", duration=5)
+
+
+def priced(credits_: int, text: str = "") -> TextToVideo:
+    return spec(f"{credits_} credits {text}".strip())
+
+
+SEEDANCE = Seedance20(prompt="a fox", duration=4, resolution="480p", aspect_ratio="1:1")
+
+
+# --- prices ------------------------------------------------------------------------------------------
+
+
+async def test_the_price_is_the_services_quote() -> None:
+    async with buying(Market()) as (_, client):
+        price = await client.price(priced(7))
+        assert (price.credits, price.usd, price.table) == (7, 0.07, None)
+        assert price.quote is not None and price.quote == await client.quote(priced(7))
+        assert (price.quote.current_balance, price.quote.affordable, price.quote.billable) == (500, True, False)
+        assert (await client.price(("brand-new", {"prompt": "3 credits"}))).credits == 3
+
+
+@pytest.mark.parametrize("status", [404, 405])
+async def test_without_quotes_the_price_is_a_table_s(status: int) -> None:
+    """The service is asked once in ten minutes for each model."""
+    market = Market(quotes=False)
+    if status == 405:
+        market.override = lambda arrival: Reply(405) if "/quote/" in arrival.path else None
+    async with buying(market) as (service, client):
+        price = await client.price(spec())
+        assert (price.credits, price.quote, price.table) == (5, None, PRICES_2026_03)
+        assert (await client.price(("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": "8"}))).credits == 8
+        assert (await client.price(Wan27(prompt="a", duration=5))).credits == 50
+        assert len(service.arrivals) == 2
+        unknowns: list[SpecLike] = [SEEDANCE, ("brand-new", {})]
+        for unknown in unknowns:
+            with pytest.raises(UnknownPrice):
+                await client.price(unknown)
+        await asyncio.sleep(601)
+        market.quotes, market.override = True, lambda _: None
+        assert (await client.price(priced(7))).credits == 7
+
+
+async def test_a_service_that_has_given_a_quote_has_quotes() -> None:
+    """A 404 of a proxy makes no other price of it."""
+    market = Market()
+    async with buying(market) as (_, client):
+        await client.quote(spec())
+        market.quotes = False
+        for ask in (client.price(spec()), client.submit(spec(), max_credits=100)):
+            with pytest.raises(EndpointNotFound):
+                await ask
+    assert market.sold == []
+
+
+async def test_a_table_of_one_s_own_is_used_where_there_are_no_quotes() -> None:
+    mine = PriceTable(revision="mine", published=date(2026, 11, 1), source="an invoice", per_second={"t2v": 2})
+    async with buying(Market(quotes=False), prices=mine) as (_, client):
+        price = await client.price(spec())
+        assert (price.credits, price.table) == (10, mine)
+    for wrong in (5, {"t2v": 3}, "2026-03"):
+        with pytest.raises(ConfigurationError, match="must be a PriceTable"):
+            async with buying(Market(), prices=wrong):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (Reply(400, {"errorCode": "INVALID_PAYLOAD", "message": "duration must be 5 or 8"}), InvalidRequest),
+        (Reply(401), AuthenticationFailed),
+        (Reply(500), ServerError),
+        (Drop(), TransportError),
+        (Hang(), TransportError),
+        (Reply(200, {"model": "t2v", "credits": -5}), TransportError),
+        (Reply(200, {"model": "t2v", "credits": 2.5}), TransportError),
+        (Reply(200, {"status": "FAILED", "message": "No"}), APIError),
+    ],
+    ids=repr,
+)
+async def test_with_a_limit_nothing_is_sent_while_the_price_cannot_be_had(
+    answer: Action, error: type[Exception]
+) -> None:
+    """A guess is no price. Without a limit nobody asks."""
+    market = Market()
+    market.override = lambda arrival: answer if "/quote/" in arrival.path else None
+    budget = Budget(100)
+    async with buying(market, timeout=1.0) as (_, client):
+        for limits in ({"max_credits": 1000}, {"budget": budget}):
+            with pytest.raises(error):
+                await client.submit(spec(), **limits)
+        assert market.sold == []
+        assert (budget.spent, budget.reserved) == (0, 0)
+        await client.submit(spec())
+    assert len(market.sold) == 1
+
+
+# --- max_credits -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+async def test_what_costs_more_than_it_may_is_not_sent(quotes: bool) -> None:
+    market = Market(quotes=quotes)
+    market.price = 5
+    async with buying(market) as (service, client):
+        with pytest.raises(BudgetExceeded) as caught:
+            await client.submit(spec(), max_credits=4)
+        error = caught.value
+        assert (error.credits, error.allowed, error.status, error.code) == (5, 4, 422, "BUDGET_EXCEEDED")
+        by = "the service's quote" if quotes else "the price table"
+        assert str(error) == (
+            f"POST /api/v1/generate/t2v: 422 BUDGET_EXCEEDED: it costs 5 credits by {by}, more than max_credits=4; "
+            "nothing was sent"
+        )
+        assert not any("/generate/" in arrival.path for arrival in service.arrivals)
+        await client.submit(spec(), max_credits=5)
+    assert service.arrivals[-1].headers["x-max-credits"] == "5"
+
+
+async def test_a_price_that_cannot_be_known_is_too_high() -> None:
+    """Whatever the limit: the service has no quotes, and no table has it."""
+    market = Market(quotes=False)
+    async with buying(market) as (_, client):
+        for unknown in (SEEDANCE, ("brand-new", {"prompt": "a"})):
+            with pytest.raises(BudgetExceeded, match="the price cannot be known") as caught:
+                await client.generate(unknown, max_credits=1_000_000)
+            assert (caught.value.credits, caught.value.allowed) == (None, 1_000_000)
+            assert isinstance(caught.value.__cause__, UnknownPrice)
+        assert market.sold == []
+        await client.submit(SEEDANCE)
+
+
+async def test_further_fields_may_cost_more_than_a_table_knows() -> None:
+    """Without a quote they make the price unknown, unless the table says that they do not change it."""
+    more = {"numberOfVideos": 4}
+    body = {"prompt": "a", "aspectRatio": "1:1", "duration": "5"}
+    odd = TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra=more)
+    usual = TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra={"filterMode": "strict"})
+    market = Market(quotes=False)
+    async with buying(market) as (_, client):
+        specs: list[SpecLike] = [odd, ("t2v", {**body, **more})]
+        for unknown in specs:
+            with pytest.raises(BudgetExceeded, match="with these fields"):
+                await client.submit(unknown, max_credits=100)
+        assert (await client.price(odd)).credits == 5
+        await client.submit(usual, max_credits=5)
+        await client.submit(("t2v", {**body, "filterMode": "strict"}), max_credits=5)
+        market.quotes = True
+        await asyncio.sleep(601)
+        await client.submit(odd, max_credits=10)
+    assert len(market.sold) == 3
+
+
+async def test_the_service_may_refuse_what_the_quote_allowed() -> None:
+    """Prices rise on the way. Nothing is charged, and the budget has its credits back."""
+    market = Market()
+    answers = iter([5, 50])
+    market.price_of = lambda body: next(answers)  # type: ignore[method-assign]
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        with pytest.raises(BudgetExceeded) as caught:
+            await client.submit(spec(), budget=budget)
+    assert (caught.value.credits, caught.value.message) == (None, "The price is above X-Max-Credits")
+    assert market.refused[0].headers["x-max-credits"] == "5"
+    assert budget.remaining == 100
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "5", True])
+async def test_a_limit_that_is_no_number_of_credits_is_refused_before_anything_is_asked(wrong: Any) -> None:
+    async with buying(Market()) as (service, client):
+        with pytest.raises(ConfigurationError, match=r"max_credits=.*must be a whole number of credits"):
+            await client.submit(spec(), max_credits=wrong)
+        assert service.arrivals == []
+
+
+# --- budgets -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [100, "100", {"credits": 5}])
+async def test_a_budget_is_a_budget(wrong: Any) -> None:
+    async with buying(Market()) as (service, client):
+        for use in (client.submit(spec(), budget=wrong), client.generate(spec(), budget=wrong)):
+            with pytest.raises(ConfigurationError, match=r"budget=.*must be a Budget"):
+                await use
+        with pytest.raises(ConfigurationError, match="must be a Budget"):
+            client.generate_many([spec()], budget=wrong)
+        assert service.arrivals == []
+    with pytest.raises(ConfigurationError, match="must be a Budget"):
+        async with buying(Market(), budget=wrong):
+            pass
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("quotes", [True, False])
+@pytest.mark.parametrize("max_active", [1, 4, 20])
+async def test_many_keep_to_their_budget(quotes: bool, tells: bool, max_active: int) -> None:
+    """As many as it pays for; the others say so, and nothing of them is sent."""
+    market = Market(quotes=quotes, tells=tells)
+    market.price = 5
+    budget = Budget(22)
+    async with buying(market) as (_, client):
+        many = client.generate_many([spec(str(number)) for number in range(10)], max_active=max_active, budget=budget)
+        outcomes = [outcome async for outcome in many]
+    assert sorted(outcome.index for outcome in outcomes) == list(range(10))
+    refused = [outcome for outcome in outcomes if outcome.error is not None]
+    assert len(market.sold) == len([outcome for outcome in outcomes if outcome.video is not None]) == 4
+    assert all(isinstance(outcome.error, BudgetExceeded) and outcome.task is None for outcome in refused)
+    assert (budget.spent, budget.reserved, budget.remaining) == (20, 0, 2)
+
+
+async def test_each_of_many_keeps_to_its_own_limit() -> None:
+    async with buying(Market()) as (_, client):
+        with pytest.raises(ConfigurationError, match="max_credits=-1"):
+            client.generate_many([spec()], max_credits=-1)
+        many = client.generate_many([priced(6), priced(7), priced(1)], max_credits=6)
+        outcomes = {outcome.index: type(outcome.error) async for outcome in many}
+    assert outcomes == {0: type(None), 1: BudgetExceeded, 2: type(None)}
+
+
+async def test_an_exhausted_budget_asks_for_no_prices() -> None:
+    market = Market()
+    async with buying(market) as (service, client):
+        outcomes = [
+            outcome async for outcome in client.generate_many([priced(10)] * 50, max_active=1, budget=Budget(10))
+        ]
+    assert sum("/quote/" in arrival.path for arrival in service.arrivals) == 1
+    assert "nothing is left of the budget of 10 credits (10 spent, 0 reserved)" in str(outcomes[-1].error)
+
+
+async def test_what_fits_goes_on_after_what_does_not() -> None:
+    """Each is looked at by itself."""
+    async with buying(Market()) as (_, client):
+        specs = [priced(6), priced(6), priced(4), priced(1)]
+        outcomes = [outcome async for outcome in client.generate_many(specs, max_active=1, budget=Budget(10))]
+    assert [outcome.error is None for outcome in outcomes] == [True, False, True, False]
+    assert "it costs 6 credits by the service's quote, and 4 are left" in str(outcomes[1].error)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+async def test_credits_of_failed_tasks_are_spent_again(tells: bool) -> None:
+    """As the service gives them back in full."""
+    market = Market(tells=tells)
+    budget = Budget(10)
+    async with buying(market) as (_, client):
+        specs = [priced(10, "[fail]"), priced(10, "[fail] again"), priced(10), priced(10)]
+        outcomes = [outcome async for outcome in client.generate_many(specs, max_active=1, budget=budget)]
+    kinds = [type(outcome.error) for outcome in outcomes]
+    assert kinds == [TaskFailed, TaskFailed, type(None), BudgetExceeded]
+    assert budget.spent == 10
+
+
+async def test_a_cancelled_task_gives_its_credits_back() -> None:
+    market = Market()
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (_, client):
+        task = await client.submit(priced(10))
+        assert budget.remaining == 0
+        assert (await task.cancel()).cancelled
+        assert (budget.spent, budget.remaining) == (0, 10)
+
+
+async def test_the_client_s_budget_holds_for_all_its_submits() -> None:
+    """Beside one of their own: the smaller decides."""
+    market = Market()
+    market.price = 10
+    whole, part = Budget(30), Budget(10)
+    async with buying(market, budget=whole) as (_, client):
+        await client.submit(spec(), budget=part)
+        with pytest.raises(BudgetExceeded, match="budget of 10 credits"):
+            await client.submit(spec(), budget=part)
+        await client.generate(spec(), budget=whole)
+        outcomes = [outcome async for outcome in client.generate_many([spec()] * 3)]
+    assert sorted(str(type(outcome.error).__name__) for outcome in outcomes) == [
+        "BudgetExceeded",
+        "BudgetExceeded",
+        "NoneType",
+    ]
+    assert (whole.spent, part.spent, len(market.sold)) == (30, 10, 3)
+
+
+async def test_two_clients_may_share_a_budget() -> None:
+    market = Market()
+    market.price = 10
+    budget = Budget(50)
+    async with buying(market, budget=budget) as (service, client):
+        async with buying(market, budget=budget) as (_, other):
+            buy = [one.submit(spec()) for one in (client, other) for _ in range(10)]
+            found = await asyncio.gather(*buy, return_exceptions=True)
+    assert sum(isinstance(one, BudgetExceeded) for one in found) == 15
+    assert (len(market.sold), budget.spent) == (5, 50)
+    assert service.arrivals
+
+
+async def test_what_the_service_charges_is_what_counts() -> None:
+    """Not what was expected."""
+    market = Market(quotes=False)
+    market.price = 3
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        task = await client.submit(spec(), budget=budget)
+        assert (task.submitted and task.submitted.credits_charged, budget.spent) == (3, 3)
+
+
+async def test_a_row_tells_what_an_answer_did_not() -> None:
+    """A 2026-03 answer to the submit; the details know better."""
+    market = Market(quotes=False, tells=False)
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        task = await client.submit(spec(), budget=budget)
+        assert budget.spent == 5
+        market.tells, market.price = True, 4
+        await task.details()
+        assert budget.spent == 4
+
+
+@pytest.mark.parametrize("reply", [Reply(402), Reply(400), Reply(422, {"errorCode": "CONTENT_REJECTED"})], ids=repr)
+async def test_a_refused_submit_gives_its_reservation_back(reply: Reply) -> None:
+    budget = Budget(10)
+    async with buying(Market(reply)) as (_, client):
+        with pytest.raises(APIError):
+            await client.submit(priced(10), budget=budget)
+        assert budget.remaining == 10
+        await client.submit(priced(10), budget=budget)
+
+
+# --- lost answers, keys, cancellation ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_lost_answer_is_paid_once(acted: bool, tells: bool) -> None:
+    market = Market(Lost(acted), tells=tells)
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        await client.submit(priced(10), budget=budget)
+    assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+def never_listed(market: Market) -> None:
+    market.override = lambda arrival: Drop() if arrival.path.endswith("/tasks") else None
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_an_unknown_outcome_keeps_its_reservation_until_it_is_known(acted: bool) -> None:
+    """Then it is settled, or released."""
+    market = Market(Lost(acted))
+    market.lasts = 1e6
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), budget=budget)
+        assert (budget.spent, budget.reserved) == (0, 10)
+        market.override = lambda _: None
+        task = await client.reconcile(caught.value)
+        assert (task is not None) == acted
+        assert (budget.spent, budget.reserved) == (10 if acted else 0, 0)
+        if task is not None:
+            await task.cancel()
+            assert budget.spent == 0
+
+
+async def test_another_client_settles_the_reservation_as_well() -> None:
+    """Of the same process, by the error or a copy of it."""
+    market = Market(Lost(acted=True))
+    budget = Budget(100)
+    async with buying(market, budget=budget) as (service, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10))
+        error = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as other:
+            assert other.settle(error, "ck1") is not None
+        assert (budget.spent, budget.reserved) == (10, 0)
+
+
+async def test_a_failed_follow_up_by_another_client_releases_nothing() -> None:
+    """What became of the submit is as unknown as before."""
+    market = Market(Lost(acted=True))
+    market.lasts = 1e6
+    budget = Budget(100)
+    async with buying(market, budget=budget) as (service, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(), budget=budget) as other:
+            with pytest.raises(SubmitOutcomeUnknown):
+                await other.submit(priced(10), idempotency_key="order-number-1", timeout=1.0)
+            assert (budget.spent, budget.reserved) == (0, 10)
+        market.override = lambda _: None
+        await client.reconcile(caught.value)
+        assert (budget.spent, budget.reserved) == (10, 0)
+
+
+async def test_the_same_purchase_by_two_at_once_is_paid_once() -> None:
+    """Also when the second gives up while the first is under way."""
+    market = Market()
+    market.answer_after = 5.0
+    budget = Budget(100)
+    async with buying(market, budget=budget) as (_, client):
+        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        await asyncio.sleep(1)
+        with pytest.raises(TransportError):
+            await client.submit(priced(10), idempotency_key="order-number-1", timeout=1.0)
+        assert budget.spent == 0
+        third = client.submit(priced(10), idempotency_key="order-number-1")
+        assert (await first).id == (await third).id
+        assert (budget.spent, budget.reserved) == (10, 0)
+
+
+async def test_following_up_a_lost_submit_reserves_nothing_more() -> None:
+    """The same key again: it is the same purchase."""
+    market = Market(Lost(acted=True))
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown):
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        market.override = lambda _: None
+        for _ in range(3):
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+async def test_a_replay_costs_nothing() -> None:
+    """Another process has bought it: its budget has paid."""
+    market = Market()
+    budget = Budget(10)
+    async with buying(market) as (service, client):
+        market.faults = [Reply(body={**submitted("ck9").body, "creditsCharged": 10, "idempotentReplay": True})]  # type: ignore[dict-item]
+        await client.submit(priced(10), idempotency_key="order-number-2", budget=budget)
+        assert (budget.spent, budget.remaining) == (0, 10)
+        assert service.arrivals[-1].headers["idempotency-key"] == "order-number-2"
+
+
+async def test_a_replay_of_one_s_own_lost_submit_is_paid() -> None:
+    """The first answer was lost, the second tells that nothing is charged again."""
+    market = Market(Lost(acted=False))
+    told: dict[str, Any] = {**submitted("ck1").body, "creditsCharged": 0, "idempotentReplay": True}  # type: ignore[dict-item]
+    market.faults.append(Reply(body=told))
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        await client.submit(priced(10), budget=budget)
+    assert budget.spent == 10
+
+
+@pytest.mark.parametrize("quotes", [True, False])
+async def test_a_follow_up_that_may_be_sent_again_is_priced_again(quotes: bool) -> None:
+    """The price has risen since, or this caller wants to pay less."""
+    market = Market(Lost(acted=False), quotes=quotes)
+    market.price = 10 if quotes else 5
+    budget = Budget(20)
+    async with buying(market) as (service, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(spec(), idempotency_key="order-number-1", budget=budget)
+        with pytest.raises(BudgetExceeded, match="more than max_credits=1"):
+            await client.submit(spec(), idempotency_key="order-number-1", max_credits=1)
+        market.price = 150
+        market.override = lambda _: None
+        if quotes:
+            with pytest.raises(BudgetExceeded, match="it costs 150 credits by the service's quote, and 10 are left"):
+                await client.submit(spec(), idempotency_key="order-number-1")
+            market.price = 15
+        assert budget.reserved == (10 if quotes else 5)
+        await client.submit(spec(), idempotency_key="order-number-1")
+        limits = [item.headers.get("x-max-credits") for item in service.arrivals if "/generate/" in item.path]
+        assert limits == (["10", "15"] if quotes else ["5", "5"])
+        assert await client.reconcile(caught.value) is not None
+        assert (budget.spent, budget.reserved) == (15 if quotes else 150, 0)
+
+
+async def test_a_reconciliation_beside_a_follow_up_is_one_purchase() -> None:
+    """Whichever is first."""
+    market = Market(Lost(acted=True))
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        market.override = lambda _: None
+        again = client.submit(priced(10), idempotency_key="order-number-1")
+        found = await asyncio.gather(client.reconcile(caught.value), again)
+        assert {task and task.id for task in found} == {"ck1"}
+        assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+        with pytest.raises(BudgetExceeded):
+            await client.submit(priced(10))
+
+
+async def test_a_key_that_comes_twice_at_once_is_reserved_once() -> None:
+    """It is the same task."""
+    market = Market()
+    market.answer_after = 1.0
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (service, client):
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(), budget=budget) as other:
+            buy = [one.submit(priced(10), idempotency_key="order-number-1") for one in (client, client, other)]
+            assert {task.id for task in await asyncio.gather(*buy)} == {"ck1"}
+    assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+async def test_a_follow_up_without_a_budget_that_is_refused_releases_what_was_reserved() -> None:
+    market = Market(Lost(acted=False), Reply(402))
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown):
+            await client.submit(priced(10), idempotency_key="order-number-1", budget=budget)
+        market.override = lambda _: None
+        with pytest.raises(APIError):
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        assert (budget.reserved, client.unsettled()) == (0, [])
+
+
+@pytest.mark.parametrize("task_id", [None, "ck9"])
+async def test_a_submit_that_is_sent_again_is_settled_by_nobody_else(task_id: str | None) -> None:
+    """Whoever was told before that there is none would buy a second one."""
+    market = Market(Lost(acted=False))
+    budget = Budget(15)
+    async with buying(market, budget=budget) as (_, client):
+        never_listed(market)
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(priced(10), idempotency_key="order-number-1")
+        market.override, market.answer_after = lambda _: None, 5.0
+        again = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        await asyncio.sleep(2)
+        with pytest.raises(ConfigurationError, match="is under way again, or being looked for"):
+            client.settle(caught.value, task_id)
+        assert (await again).id == "ck1"
+        assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
+
+
+@pytest.mark.parametrize("gives_up", ["cancelled", "timed out"])
+@pytest.mark.parametrize("of", ["the client", "one of the calls"])
+async def test_a_call_that_gives_up_beside_one_that_is_refused_leaves_nothing_reserved(of: str, gives_up: str) -> None:
+    """Whoever of them has the budget."""
+    market = Market(Reply(402, delay=5.0))
+    budget = Budget(100)
+    async with buying(market, budget=budget if of == "the client" else None) as (_, client):
+        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        await asyncio.sleep(1)
+        timeout = 1.0 if gives_up == "timed out" else 60.0
+        second = client.submit(priced(10), idempotency_key="order-number-1", timeout=timeout, budget=budget)
+        task = asyncio.ensure_future(second)
+        await asyncio.sleep(0.5)
+        if gives_up == "cancelled":
+            task.cancel()
+        await asyncio.wait([first, task])
+        assert isinstance(first.exception(), APIError)
+        assert (budget.spent, budget.reserved) == (0, 0)
+
+
+async def test_budgets_are_heard_of_after_many_other_accounts() -> None:
+    """A process may have a key for each of its users."""
+    market = Market()
+    budget = Budget(10)
+    async with scripted(market) as service:
+
+        async def with_key(key: str, use: Callable[[AIVideoMaker], Awaitable[object]]) -> None:
+            async with AIVideoMaker(key, base_url=service.url, limiter=RateLimiter()) as client:
+                await use(client)
+
+        await with_key("ak_first", lambda client: client.submit(priced(10, "[fail]"), budget=budget))
+        for number in range(ACCOUNTS_KNOWN + 5):
+            await with_key(f"ak_{number}", lambda client: client.get_status("ck1"))
+        await asyncio.sleep(100)
+        await with_key("ak_first", lambda client: client.list_tasks())
+    assert budget.spent == 0
+
+
+async def test_a_row_that_says_completed_takes_a_mistaken_refund_back() -> None:
+    """A bare FAILED may be an error of the service."""
+    market = Market()
+    market.lasts = 5.0
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (_, client):
+        task = await client.submit(priced(10))
+        market.override = lambda item: Reply(body={"status": "FAILED"}) if item.path.endswith("/status") else None
+        await task.status()
+        market.override = lambda _: None
+        await asyncio.sleep(10)
+        assert (await task.details()).status == "COMPLETED"
+        assert budget.spent == 10
+
+
+Hear = Callable[[AIVideoMaker, str], Awaitable[object]]
+
+
+async def _result(client: AIVideoMaker, task_id: str) -> None:
+    with pytest.raises(TaskFailed):
+        await client.task(task_id).result()
+
+
+HEARINGS: dict[str, Hear] = {
+    "status": lambda client, task_id: client.get_status(task_id),
+    "task": lambda client, task_id: client.get_task(task_id),
+    "list": lambda client, task_id: client.list_tasks(),
+    "result": _result,
+}
+
+
+@pytest.mark.parametrize("tells", [True, False])
+@pytest.mark.parametrize("how", HEARINGS)
+@pytest.mark.parametrize("by_other", [True, False])
+async def test_credits_come_back_however_it_is_heard_of(how: str, by_other: bool, tells: bool) -> None:
+    """By the id alone, when the handle has gone long ago; by another client of the process, too."""
+    market = Market(tells=tells)
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (service, client):
+        task_id = (await client.submit(priced(10, "[fail]"))).id
+        gc.collect()
+        await asyncio.sleep(100)
+        assert budget.remaining == 0
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as other:
+            await HEARINGS[how](other if by_other else client, task_id)
+        assert budget.remaining == 10
+
+
+async def test_of_what_has_ended_nothing_is_kept() -> None:
+    """Of thousands that are waited for, and never asked about otherwise."""
+    market = Market()
+    async with buying(market, budget=Budget(100)) as (_, client):
+        await asyncio.gather(*(client.generate(priced(1, f"fox {number}")) for number in range(10)))
+        kept = client._buyer.cashier._reservations
+        assert (kept._bought, kept._pending) == ({}, {})
+
+
+async def test_a_task_that_is_cancelled_by_its_id_gives_its_credits_back() -> None:
+    market = Market()
+    budget = Budget(10)
+    async with buying(market, budget=budget) as (_, client):
+        task_id = (await client.submit(priced(10))).id
+        gc.collect()
+        assert (await client.cancel(task_id)).cancelled
+        assert budget.remaining == 10
+
+
+async def test_a_replay_stays_free_when_its_row_is_read() -> None:
+    market = Market()
+    budget = Budget(10)
+    async with buying(market) as (_, client):
+        await client.submit(priced(10))
+        market.faults = [Reply(body={**submitted("ck1").body, "creditsCharged": 10, "idempotentReplay": True})]  # type: ignore[dict-item]
+        task = await client.submit(priced(10), idempotency_key="order-number-2", budget=budget)
+        await task.result()
+        assert (budget.spent, budget.reserved) == (0, 0)
+
+
+async def test_a_submit_that_is_cancelled_anywhere_holds_only_what_it_may_have_bought() -> None:
+    """A reservation stays exactly while it is not known whether there is a task."""
+    market = Market()
+    market.answer_after = 0.3
+    budget = Budget(10**6)
+    unknown = 0
+    async with buying(market, retries=RetryPolicy(grace=1.0)) as (_, client):
+
+        async def check() -> None:
+            nonlocal unknown
+            unknown += len(client.unsettled())
+            assert budget.reserved == 10 * len(client.unsettled())
+            for error in client.unsettled():
+                await client.reconcile(error)
+            assert (budget.reserved, budget.spent) == (0, 10 * len(market.sold))
+
+        await cancel_everywhere(lambda: client.submit(priced(10), budget=budget), check, at_least=20)
+    assert unknown
+
+
+async def test_too_little_time_after_the_question_sends_nothing() -> None:
+    """It would only become an unknown outcome."""
+    market = Market()
+    market.override = lambda item: Reply(body={"credits": 10}, delay=9.5) if "/quote/" in item.path else None
+    budget = Budget(100)
+    async with buying(market) as (_, client):
+        with pytest.raises(TransportError) as caught:
+            await client.submit(spec(), budget=budget, timeout=10)
+        assert caught.value.sent is False
+    assert (market.sold, budget.reserved) == ([], 0)
+
+
+async def test_the_call_s_time_is_that_of_the_question_too() -> None:
+    """A quote that takes all of it leaves none for the submit."""
+    market = Market()
+
+    def slow(arrival: Arrival) -> Action | None:
+        return Reply(503, delay=2.0) if "/quote/" in arrival.path else None
+
+    market.override = slow
+    async with buying(market) as (_, client):
+        began = asyncio.get_running_loop().time()
+        with pytest.raises((ServerError, TransportError)):
+            await client.submit(spec(), max_credits=100, timeout=5.0)
+        assert asyncio.get_running_loop().time() - began <= 5.5
+    assert market.sold == []

@@ -1,0 +1,575 @@
+"""Submits are made exactly once, whatever becomes of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aivideomaker_async import (
+    AIVideoMaker,
+    ConfigurationError,
+    IdempotencyConflict,
+    ImageToVideo,
+    InsufficientCredits,
+    LongVideo,
+    RateLimiter,
+    RetryPolicy,
+    ServerError,
+    SubmitOutcomeUnknown,
+    TextToVideo,
+    TransportError,
+    VideoTask,
+)
+from aivideomaker_async._submits import submitting
+from tests.support.cancelling import cancel_everywhere
+from tests.support.leaks import assert_nothing_held
+from tests.support.scripted import LOST_ANSWERS, Action, Drop, Hang, Reply, scripted
+from tests.support.shop import START, Lost, Shop, buying, ids, posts
+
+pytestmark = pytest.mark.anyio
+
+SPEC = TextToVideo(prompt="a red fox in the snow", aspect_ratio="16:9", duration=5)
+OTHER = TextToVideo(prompt="a blue whale", aspect_ratio="16:9", duration=5)
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+def picture(color: str = "teal") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 36), color).save(file, "PNG")
+    return file.getvalue()
+
+
+SPECS = {
+    "text": SPEC,
+    "image": ImageToVideo(image=picture(), prompt="it moves", duration=5),
+    "image without words": ImageToVideo(image=picture(), duration=8),
+    "image at a URL": ImageToVideo(image="https://pictures.example/a.png", duration=8),
+    "long": LongVideo(image=picture(), prompts=["one", "two"]),
+}
+
+
+@pytest.mark.parametrize("keeps_keys", [True, False])
+@pytest.mark.parametrize("acted", [True, False])
+@pytest.mark.parametrize("action", LOST_ANSWERS, ids=repr)
+async def test_a_lost_answer_is_looked_up(action: Action, acted: bool, keeps_keys: bool) -> None:
+    """One task is created, and its handle returned."""
+    shop = Shop(Lost(acted, action), keeps_keys=keeps_keys)
+    async with buying(shop) as (service, client):
+        task = await client.submit(SPEC)
+        assert [sold.id for sold in shop.sold] == [task.id]
+        assert client.unsettled() == []
+        assert (await task.result()).url == f"https://cdn.example/{task.id}.mp4"
+    assert len(posts(service)) == (1 if acted else 2)
+    assert len({arrival.headers["idempotency-key"] for arrival in posts(service)}) == 1
+
+
+@pytest.mark.parametrize("keeps_keys", [True, False])
+@pytest.mark.parametrize("kind", SPECS)
+async def test_whatever_was_ordered_is_recognised(kind: str, keeps_keys: bool) -> None:
+    """Also where the service shows an image under a URL of its own."""
+    shop = Shop(Lost(acted=True), Lost(acted=False), keeps_keys=keeps_keys)
+    async with buying(shop) as (service, client):
+        first = await client.submit(SPECS[kind])
+        second = await client.submit(SPECS[kind])
+    assert ids([first, second]) == ["ck1", "ck2"]
+    assert len(shop.sold) == 2
+    assert len(posts(service)) == 3
+
+
+@pytest.mark.parametrize("keeps_keys", [True, False])
+async def test_many_lost_answers_share_the_looks(keeps_keys: bool) -> None:
+    """A restart of the service loses many at once, and the query limit is small."""
+    shop = Shop(*[Lost(acted=number % 2 == 0) for number in range(30)], keeps_keys=keeps_keys)
+    specs = [TextToVideo(prompt=f"fox number {number}", aspect_ratio="1:1", duration=5) for number in range(30)]
+    async with buying(shop) as (service, client):
+        tasks = await asyncio.gather(*map(client.submit, specs))
+    assert ids(tasks) == ids(shop.sold)
+    assert len(shop.sold) == 30
+    for spec, task in zip(specs, tasks, strict=True):
+        assert next(sold for sold in shop.sold if sold.id == task.id).body["prompt"] == spec.prompt
+    assert len([arrival for arrival in service.arrivals if arrival.method == "GET"]) <= 12
+
+
+@pytest.mark.parametrize("keeps_keys", [True, False])
+@pytest.mark.parametrize("lost", [[True, True, False], [False, False, False], [True, True, True], [True, None, False]])
+async def test_identical_orders_at_once_get_a_task_each(lost: list[bool | None], keeps_keys: bool) -> None:
+    shop = Shop(*[None if acted is None else Lost(acted) for acted in lost], keeps_keys=keeps_keys)
+    async with buying(shop) as (_, client):
+        tasks = await asyncio.gather(*[client.submit(SPEC) for _ in lost])
+    assert ids(tasks) == ids(shop.sold)
+    assert len(shop.sold) == len(lost)
+
+
+async def test_an_order_under_way_is_not_robbed() -> None:
+    """The only task in the list may be that of an identical submit whose answer is still to come."""
+    shop = Shop(Lost(acted=False))
+    async with buying(shop) as (_, client):
+        first = asyncio.ensure_future(client.submit(SPEC))
+        await asyncio.sleep(0.5)
+        shop.answer_after = 4.0
+        second = asyncio.ensure_future(client.submit(SPEC))
+        tasks = await asyncio.gather(first, second)
+    assert ids(tasks) == ids(shop.sold) == ["ck1", "ck2"]
+
+
+async def test_different_images_with_the_same_words_are_not_swapped() -> None:
+    """Which is which cannot be known, so nobody guesses: both are told, with both candidates."""
+    shop = Shop(Lost(acted=True), Lost(acted=True))
+    specs = [ImageToVideo(image=picture(color), prompt="it moves", duration=5) for color in ("red", "blue")]
+    async with buying(shop) as (service, client):
+        outcomes = await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
+        assert len(posts(service)) == 2
+        for outcome in outcomes:
+            assert isinstance(outcome, SubmitOutcomeUnknown)
+            assert ids(outcome.candidates) == ["ck1", "ck2"]
+        assert client.unsettled() == outcomes
+
+
+async def test_a_list_that_lags_is_waited_for() -> None:
+    shop = Shop(Lost(acted=True))
+    shop.list_lag = 10.0
+    async with buying(shop) as (service, client):
+        task = await client.submit(SPEC)
+    assert task.id == "ck1"
+    assert len(posts(service)) == 1
+
+
+async def test_a_task_that_is_created_late_is_waited_for() -> None:
+    shop = Shop(Lost(acted=True, late=9.0))
+    async with buying(shop) as (service, client):
+        task = await client.submit(SPEC)
+    assert task.id == "ck1"
+    assert len(posts(service)) == 1
+
+
+async def test_the_grace_time_is_the_callers() -> None:
+    shop = Shop(Lost(acted=True, late=50.0))
+    async with buying(shop, retries=RetryPolicy(grace=60.0)) as (service, client):
+        assert (await client.submit(SPEC)).id == "ck1"
+    assert len(posts(service)) == 1
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=-5), timedelta(days=900), timedelta(days=-900)])
+async def test_the_clock_of_the_service_may_be_off(skew: timedelta) -> None:
+    shop = Shop(Lost(acted=True), Lost(acted=False), None, Lost(acted=True))
+    shop.skew = skew
+    async with buying(shop) as (_, client):
+        tasks = [await client.submit(SPEC) for _ in range(4)]
+    assert ids(tasks) == ids(shop.sold)
+    assert len(shop.sold) == 4
+
+
+@pytest.mark.parametrize("age", [timedelta(minutes=2), timedelta(hours=3), timedelta(days=2)])
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])
+async def test_an_older_identical_task_is_not_adopted(age: timedelta, status: str) -> None:
+    """A job that runs every day orders the same every day."""
+    shop = Shop(Lost(acted=False), Lost(acted=True))
+    async with buying(shop) as (_, client):
+        old = shop.clock(asyncio.get_running_loop().time()) - age
+        order = {"prompt": SPEC.prompt, "aspectRatio": "16:9", "duration": "5"}
+        shop.old_rows = [
+            {
+                "id": "old",
+                "model": "t2v",
+                "input": order,
+                "createdAt": old.isoformat(),
+                "completedAt": (old + timedelta(seconds=90)).isoformat(),
+                "status": status,
+                "output": {},
+            }
+        ]
+        first, second = await client.submit(SPEC), await client.submit(SPEC)
+    assert ids([first, second]) == ["ck1", "ck2"]
+    assert len(shop.sold) == 2
+
+
+async def test_an_older_task_that_still_runs_may_be_ours() -> None:
+    """By a clock that was never compared with the other: nobody guesses."""
+    shop = Shop(Lost(acted=False))
+    shop.date_is_skewed = False
+    behind = timedelta(seconds=asyncio.get_running_loop().time() + 600)
+    shop.skew = datetime.now(UTC) - START - behind
+    async with buying(shop) as (service, client):
+        shop.sold.append(_sold_before(shop))
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(SPEC)
+    assert ids(caught.value.candidates) == ["ck1"]
+    assert len(posts(service)) == 1
+
+
+def _sold_before(shop: Shop) -> Any:
+    from tests.support.shop import Sold
+
+    now = asyncio.get_running_loop().time()
+    return Sold("ck1", "t2v", {"prompt": SPEC.prompt, "aspectRatio": "16:9", "duration": "5"}, "other-key", now - 20)
+
+
+async def test_the_key_decides_where_the_service_keeps_it() -> None:
+    """Another's task of the same order is not taken, however new it is."""
+    shop = Shop(Lost(acted=False), keeps_keys=True)
+    async with buying(shop) as (_, client):
+        shop.sold.append(_sold_before(shop))
+        task = await client.submit(SPEC)
+    assert task.id == "ck2"
+
+
+async def test_also_a_service_that_keeps_keys_may_create_late() -> None:
+    """And show keys without looking at them."""
+    shop = Shop(None, Lost(acted=True, late=9.0), keeps_keys=True)
+    async with buying(shop) as (service, client):
+        tasks = [await client.submit(SPEC) for _ in range(2)]
+    assert ids(tasks) == ["ck1", "ck2"]
+    assert len(posts(service)) == 2
+
+
+@pytest.mark.parametrize(("fault", "kind"), [(Lost(False, Reply(500)), ServerError), (Lost(False), TransportError)])
+async def test_what_is_never_created_is_an_error_in_the_end(fault: Lost, kind: type[Exception]) -> None:
+    shop = Shop(*[fault] * 4)
+    async with buying(shop) as (service, client):
+        with pytest.raises(kind):
+            await client.submit(SPEC)
+        assert client.unsettled() == []
+    assert shop.sold == []
+    assert len(posts(service)) == 4
+
+
+async def test_a_refusal_after_a_loss_may_be_the_echo_of_a_task() -> None:
+    """The first attempt came through late, and has spent the credits that the second one lacks."""
+    shop = Shop(Lost(acted=True, late=18.0), Reply(402, {"status": "FAILED", "message": "Insufficient credits"}))
+    async with buying(shop) as (_, client):
+        assert (await client.submit(SPEC)).id == "ck1"
+    assert len(shop.sold) == 1
+
+
+async def test_a_refusal_after_a_loss_is_told() -> None:
+    shop = Shop(Lost(acted=False), Reply(402, {"status": "FAILED", "message": "Insufficient credits"}))
+    async with buying(shop) as (_, client):
+        with pytest.raises(InsufficientCredits):
+            await client.submit(SPEC)
+        assert client.unsettled() == []
+
+
+@pytest.mark.parametrize("action", [Reply(500), Drop(), Reply(401, {"message": "no"}), Reply(404), Reply(200, b"{}")])
+async def test_without_a_list_nothing_is_known(action: Action) -> None:
+    shop = Shop(Lost(acted=True))
+    shop.override = lambda arrival: action if arrival.method == "GET" else None
+    async with buying(shop) as (service, client):
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(SPEC, timeout=120)
+        assert len(posts(service)) == 1
+        assert len(service.arrivals) < 60
+        assert client.unsettled() == [caught.value]
+        assert caught.value.idempotency_key in str(caught.value)
+        shop.override = lambda _: None
+        found = await client.reconcile(caught.value)
+        assert found is not None
+        assert found.id == "ck1"
+        assert client.unsettled() == []
+        assert (await found.result()).id == "ck1"
+        # Asked again, it says the same.
+        again = await client.reconcile(caught.value)
+        assert again is not None
+        assert again.id == "ck1"
+
+
+async def test_of_too_many_that_are_unsettled_the_oldest_is_forgotten_and_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(submitting, "MOST_UNSETTLED", 2)
+    shop = Shop(*[Lost(acted=True)] * 3)
+    shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
+    async with buying(shop) as (_, client):
+        for number in range(3):
+            with pytest.raises(SubmitOutcomeUnknown):
+                await client.submit(SPEC, idempotency_key=f"order-no-{number}", timeout=30)
+        assert [error.idempotency_key for error in client.unsettled()] == ["order-no-1", "order-no-2"]
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "order-no-0" in told.getMessage()
+
+
+async def test_reconcile_says_that_nothing_was_created() -> None:
+    shop = Shop(Lost(acted=False))
+    shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
+    async with buying(shop) as (_, client):
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(SPEC, timeout=60)
+        shop.override = lambda _: None
+        assert await client.reconcile(caught.value) is None
+        assert client.unsettled() == []
+
+
+async def test_reconcile_in_another_process() -> None:
+    """The error is pickled, and settled by a client that never heard of it."""
+    shop = Shop(Lost(acted=True), None)
+    async with scripted(shop) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+            shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
+            with pytest.raises(SubmitOutcomeUnknown) as caught:
+                await client.submit(ImageToVideo(image=picture(), prompt="it moves", duration=5), timeout=30)
+            shop.override = lambda _: None
+            stored = pickle.dumps(caught.value)
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as other:
+            found = await other.reconcile(pickle.loads(stored))  # noqa: S301
+            assert found is not None
+            assert found.id == "ck1"
+
+
+async def test_two_clients_with_one_key_do_not_share_a_task() -> None:
+    shop = Shop(Lost(acted=True), Lost(acted=False))
+    async with scripted(shop) as service:
+        options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
+        async with AIVideoMaker("ak_test", **options) as one, AIVideoMaker("ak_test", **options) as two:
+            tasks = await asyncio.gather(one.submit(SPEC), two.submit(SPEC))
+    assert ids(tasks) == ids(shop.sold) == ["ck1", "ck2"]
+
+
+# --- keys of the caller ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keeps_keys", [True, False])
+async def test_the_same_key_gives_the_same_task(keeps_keys: bool) -> None:
+    """One after the other and at once; the service may ignore keys."""
+    shop = Shop(keeps_keys=keeps_keys)
+    async with buying(shop) as (_, client):
+        tasks = await asyncio.gather(*[client.submit(SPEC, idempotency_key="order-42") for _ in range(3)])
+        tasks.append(await client.submit(SPEC, idempotency_key="order-42"))
+    assert ids(tasks) == ["ck1"] * 4
+    assert len(shop.sold) == 1
+
+
+async def test_the_same_key_for_another_order_is_a_conflict() -> None:
+    shop = Shop()
+    async with buying(shop) as (service, client):
+        await client.submit(SPEC, idempotency_key="order-42")
+        with pytest.raises(IdempotencyConflict, match="nothing was sent"):
+            await client.submit(OTHER, idempotency_key="order-42")
+    assert len(posts(service)) == 1
+
+
+async def test_a_key_whose_submit_was_cancelled_is_settled_first() -> None:
+    """An agent gives up after a minute, and asks again later."""
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with buying(shop) as (service, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(10):
+                await client.submit(SPEC, idempotency_key="order-42")
+        assert [error.idempotency_key for error in client.unsettled()] == ["order-42"]
+        task = await client.submit(SPEC, idempotency_key="order-42")
+        assert task.id == "ck1"
+        assert client.unsettled() == []
+    assert len(posts(service)) == 1
+
+
+async def test_a_key_whose_submit_failed_can_be_used_again() -> None:
+    shop = Shop(Reply(402, {"status": "FAILED", "message": "Insufficient credits"}))
+    async with buying(shop) as (_, client):
+        with pytest.raises(InsufficientCredits):
+            await client.submit(SPEC, idempotency_key="order-42")
+        assert (await client.submit(SPEC, idempotency_key="order-42")).id == "ck1"
+
+
+# --- cancellation ----------------------------------------------------------------------------------
+
+
+async def test_a_submit_cancelled_anywhere_is_neither_lost_nor_repeated() -> None:
+    """What was created is either a handle, or can be reconciled; and nothing is held."""
+    told: list[SubmitOutcomeUnknown] = []
+    shop = Shop()
+    shop.answer_after = 0.05
+    handles: list[VideoTask] = []
+
+    async def submit() -> None:
+        handles.append(await client.submit(SPEC))
+
+    async with buying(shop, on_unsettled=told.append) as (_, client):
+
+        async def check() -> None:
+            await assert_nothing_held(client)
+            sold = len(shop.sold)
+            await asyncio.sleep(1.0)
+            unsettled = client.unsettled()
+            assert told == unsettled
+            assert len(unsettled) <= 1
+            for error in unsettled:
+                found = await client.reconcile(error)
+                handles.extend([] if found is None else [found])
+            told.clear()
+            # What arrived after the cancellation is created all the same.
+            assert sold <= len(shop.sold)
+            assert ids(handles) == ids(shop.sold)
+
+        await cancel_everywhere(submit, check, at_least=8)
+    assert handles
+
+
+@pytest.mark.parametrize("acted", [True, False])
+async def test_a_search_cancelled_anywhere_is_neither_lost_nor_repeated(acted: bool) -> None:
+    shop = Shop()
+    handles: list[VideoTask] = []
+
+    async def submit() -> None:
+        shop.faults = [Lost(acted=acted)]
+        handles.append(await client.submit(SPEC))
+
+    retries = RetryPolicy(grace=0.5)
+    async with buying(shop, limiter=RateLimiter(100_000), retries=retries) as (_, client):
+
+        async def check() -> None:
+            await assert_nothing_held(client)
+            for error in client.unsettled():
+                found = await client.reconcile(error)
+                handles.extend([] if found is None else [found])
+            assert client.unsettled() == []
+            assert ids(handles) == ids(shop.sold)
+
+        await cancel_everywhere(submit, check, at_least=10 if acted else 20)
+
+
+async def test_a_submit_that_is_cancelled_before_it_is_sent_is_forgotten() -> None:
+    shop = Shop(Reply(429, {"message": "later"}, {"Retry-After": "30"}))
+    async with buying(shop) as (service, client):
+        submit = asyncio.ensure_future(client.submit(SPEC))
+        await asyncio.sleep(10)
+        submit.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await submit
+        assert client.unsettled() == []
+    assert len(posts(service)) == 1
+
+
+async def test_closing_the_client_tells_of_submits_under_way() -> None:
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with scripted(shop) as service:
+        client = AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter())
+        submit = asyncio.ensure_future(client.submit(SPEC))
+        await service.arrival()
+        await client.aclose()
+        with pytest.raises(SubmitOutcomeUnknown):
+            await submit
+        assert len(client.unsettled()) == 1
+        with pytest.raises(ConfigurationError):
+            await client.reconcile(client.unsettled()[0])
+        assert len(client.unsettled()) == 1
+
+
+async def test_a_callback_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("the callback's own")
+
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with buying(shop, on_unsettled=fail) as (_, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await client.submit(SPEC)
+        assert len(client.unsettled()) == 1
+    assert "on_unsettled failed" in caplog.text
+
+
+# --- several clients, several days -------------------------------------------------------------------
+
+
+async def test_the_same_key_in_two_clients_of_a_process() -> None:
+    """One is cut off, the other one finds what became of it."""
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with scripted(shop) as service:
+        options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
+        async with AIVideoMaker("ak_test", **options) as one, AIVideoMaker("ak_test", **options) as two:
+            first = asyncio.ensure_future(one.submit(SPEC, idempotency_key="order-42"))
+            await service.arrival()
+            second = asyncio.ensure_future(two.submit(SPEC, idempotency_key="order-42"))
+            await asyncio.sleep(1.0)
+            first.cancel()
+            await asyncio.wait([first])
+            (error,) = one.unsettled()
+            assert (await second).id == "ck1"
+            assert one.unsettled() == []
+            found = await one.reconcile(error)
+            assert found is not None
+            assert found.id == "ck1"
+            assert one.unsettled() == []
+    assert len(posts(service)) == 1
+
+
+async def test_two_clients_settle_one_submit_at_once() -> None:
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with scripted(shop) as service:
+        options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
+        async with AIVideoMaker("ak_test", **options) as one, AIVideoMaker("ak_test", **options) as two:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(5):
+                    await one.submit(SPEC)
+            (error,) = one.unsettled()
+            found = await asyncio.gather(one.reconcile(error), two.reconcile(error))
+            assert ids(task for task in found if task is not None) == ["ck1", "ck1"]
+            assert one.unsettled() == two.unsettled() == []
+
+
+async def test_a_key_that_was_reconciled_is_the_same_task() -> None:
+    shop = Shop(Lost(acted=True, action=Hang()))
+    async with buying(shop) as (service, client):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await client.submit(SPEC, idempotency_key="order-42")
+        assert await client.reconcile(client.unsettled()[0]) is not None
+        assert (await client.submit(SPEC, idempotency_key="order-42")).id == "ck1"
+    assert len(posts(service)) == 1
+
+
+async def test_a_client_that_is_gone_has_bought_what_it_has_bought() -> None:
+    """A program may open a client for each job."""
+    shop = Shop(None, Lost(acted=False))
+    async with scripted(shop) as service:
+        for number in ("ck1", "ck2"):
+            async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+                assert (await client.submit(SPEC)).id == number
+            del client
+
+
+async def test_one_who_knows_can_settle() -> None:
+    """Two that cannot be told apart, and somebody who has looked at the videos."""
+    shop = Shop(Lost(acted=True), Lost(acted=True))
+    specs = [ImageToVideo(image=picture(color), prompt="it moves", duration=5) for color in ("red", "blue")]
+    async with buying(shop) as (_, client):
+        await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
+        one, other = client.unsettled()
+        task = client.settle(one, "ck2")
+        assert task is not None
+        assert task.id == "ck2"
+        found = await client.reconcile(other)
+        assert found is not None
+        assert found.id == "ck1"
+        assert client.unsettled() == []
+    shop = Shop(Lost(acted=True), Lost(acted=True))
+    async with buying(shop) as (_, client):
+        await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
+        assert [client.settle(error, None) for error in client.unsettled()] == [None, None]
+        assert client.unsettled() == []
+
+
+async def test_the_answer_of_a_proxy_is_none_of_the_service() -> None:
+    shop = Shop(Lost(acted=True, action=Reply(499, "<html>client closed request</html>")))
+    async with buying(shop) as (service, client):
+        assert (await client.submit(SPEC)).id == "ck1"
+    assert len(posts(service)) == 1
+
+
+async def test_looks_that_fail_are_shared_as_well() -> None:
+    """The query limit is small, and others need it."""
+    shop = Shop(*[Lost(acted=True)] * 20)
+    shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
+    specs = [TextToVideo(prompt=f"fox number {number}", aspect_ratio="1:1", duration=5) for number in range(20)]
+    async with buying(shop) as (service, client):
+        submits = [client.submit(spec, timeout=120) for spec in specs]
+        outcomes = await asyncio.gather(*submits, return_exceptions=True)
+        assert all(isinstance(outcome, SubmitOutcomeUnknown) for outcome in outcomes)
+    assert len(service.arrivals) - 20 <= 60

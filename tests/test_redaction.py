@@ -1,0 +1,342 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import traceback
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aivideomaker_async._redaction import (
+    Secret,
+    hide_base64,
+    hide_data_uris,
+    hide_private,
+    hide_urls,
+    one_line,
+    printable,
+    redact,
+    redact_url,
+    shorten,
+    told,
+)
+from tests.support.pictures import PNG, data_uri
+
+URI = data_uri(PNG)
+
+
+def test_a_secret_tells_itself_only_when_it_is_asked() -> None:
+    """Not in a repr, a text, a format or the attributes that a dumper walks."""
+    secret = Secret("ak_topsecret")
+    assert secret.reveal() == "ak_topsecret"
+    shown = [repr(secret), str(secret), f"{secret}", f"{[secret]}", "%s" % secret]  # noqa: UP031
+    attributes = [repr(getattr(secret, name)) for name in dir(secret) if name != "__doc__"]
+    assert "topsecret" not in "".join([*shown, *attributes])
+
+
+def test_a_secret_is_not_in_a_traceback_with_local_variables() -> None:
+    """As crash reporters take them."""
+    secret = Secret("ak_topsecret")
+
+    def fail(held: Secret) -> None:
+        raise RuntimeError(held)
+
+    try:
+        fail(secret)
+    except RuntimeError as error:
+        report = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    assert "held = <secret>" in report
+    assert "'ak_topsecret'" not in report.replace('Secret("ak_topsecret")', "")
+
+
+@pytest.mark.parametrize(
+    ("secret", "text", "shown"),
+    [
+        ("ak_0123456789", "no ak_0123456789 here", "no <secret> here"),
+        ("ak_0123456789", "ak_0123456789ak_0123456789", "<secret><secret>"),
+        ("ak_0123456789", "it begins ak_012345… and ends …23456789", "it begins <secret>… and ends …<secret>"),
+        ("ak_0123456789", "masked: ak_0123****6789", "masked: ak_0123****6789"),
+        ("ak_0123456789", "AK_0123456789", "<secret>"),
+        ("Ak_0123456789", "https://ak_0123456789.example", "https://<secret>.example"),
+        ("short", "a short one, shortened, sho rt", "a <secret> one, <secret>ened, sho rt"),
+        ("x" * 20, "x" * 100, "<secret>"),
+        ("x" * 20, "x" * 7, "x" * 7),
+        ("", "nothing is hidden", "nothing is hidden"),
+        ("ak_0123456789", "", ""),
+    ],
+)
+def test_a_secret_that_somebody_tells_is_hidden_whole_and_in_pieces(secret: str, text: str, shown: str) -> None:
+    """What services show to name a key is shorter than a piece."""
+    assert Secret(secret).hide_in(text) == shown
+
+
+@given(st.text("abk_01", min_size=8, max_size=20), st.text("abk_01", max_size=60))
+def test_no_piece_of_a_secret_is_left(secret: str, text: str) -> None:
+    """Whatever stands around it."""
+    left = Secret(secret).hide_in(f"{text}{secret}{text[::-1]}")
+    assert not any(secret[start : start + 8] in left for start in range(len(secret) - 7))
+
+
+def test_a_secret_is_not_written_down() -> None:
+    """It can be neither pickled nor copied."""
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(Secret("x"))
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        copy.deepcopy(Secret("x"))
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "short"),
+    [
+        ("abc", 3, "abc"),
+        ("abcd", 3, "abc… (1 more characters)"),
+        ("", 0, ""),
+        ("x" * 1000, 1, "x… (999 more characters)"),
+    ],
+)
+def test_a_long_text_is_cut_with_a_note(text: str, limit: int, short: str) -> None:
+    """Of how much is left out."""
+    assert shorten(text, limit) == short
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://example.com/a/b.mp4", "https://example.com/a/b.mp4"),
+        ("https://example.com/a?sig=SECRET", "https://example.com/a?…"),
+        ("https://example.com/a#SECRET", "https://example.com/a?…"),
+        ("https://example.com/a?x#SECRET", "https://example.com/a?…"),
+        ("https://example.com/a#SECRET?x", "https://example.com/a?…"),
+        ("https://me:SECRET@example.com/a", "https://example.com/a"),
+        ("https://me:SECRET@x@example.com/a", "https://example.com/a"),
+        ("https://example.com/@handle", "https://example.com/@handle"),
+        ("https://SECRET@example.com", "https://example.com"),
+        ("no url at all", "no url at all"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_a_secret(url: str, shown: str) -> None:
+    """User info, query and fragment."""
+    assert redact_url(url) == shown
+
+
+def test_a_long_url_is_cut() -> None:
+    """A path can be long, too."""
+    assert len(redact_url("https://example.com/" + "x" * 10_000)) < 300
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, None),
+        (5, 5),
+        (True, True),
+        ("a prompt", "a prompt"),
+        (URI, f"<data URI, {len(URI)} characters>"),
+        ("\n " * 50 + URI.upper(), f"<data URI, {len(URI) + 100} characters>"),
+        (f"see {URI} there", "see <data URI> there"),
+        ("HTTPS://me:pw@example.com/a?SECRET", "HTTPS://example.com/a?…"),
+        (" https://example.com/a?SECRET", "https://example.com/a?…"),
+        (b"SECRET", "<6 bytes>"),
+        (bytearray(3), "<3 bytes>"),
+        (memoryview(b"abc"), "<3 bytes>"),
+        ((1, [URI]), [1, [f"<data URI, {len(URI)} characters>"]]),
+        (frozenset({b"x"}), ["<1 bytes>"]),
+        (
+            {"image": URI, URI: 1},
+            {"image": f"<data URI, {len(URI)} characters>", f"<data URI, {len(URI)} characters>": 1},
+        ),
+        ([], []),
+        ({}, {}),
+    ],
+)
+def test_what_must_not_be_seen_is_named_instead(value: object, shown: object) -> None:
+    """At any depth of a value; the rest is as it was."""
+    assert redact(value) == shown
+
+
+def test_a_value_without_end_has_an_end() -> None:
+    """Also one that holds itself."""
+    endless: list[object] = []
+    endless.append({"again": endless})
+    assert len(repr(redact(endless))) < 500
+
+
+@given(st.text(max_size=50), st.text(max_size=50))
+def test_an_image_in_a_text_is_hidden_wherever_it_stands(before: str, after: str) -> None:
+    """With whatever stands around it."""
+    assert "iVBORw0KGgo" not in hide_data_uris(before + URI + after)
+    assert "iVBORw0KGgo" not in str(redact(before + URI + after))
+
+
+def test_a_text_without_secrets_is_as_it_was() -> None:
+    """Words that only sound like one are left alone."""
+    for text in ("data: the new oil", "data:image", "metadata:a/b and more"):
+        assert hide_data_uris(text) == text
+
+
+# --- texts of others ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("tv_1", "tv_1"),
+        ("ключ ⚡", "ключ ⚡"),
+        ("a\nERROR root: all is lost", "a\\nERROR root: all is lost"),
+        ("a\r\n\tb", "a\\r\\n\\tb"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("\u2028\u202e\u0085", "\\u2028\\u202e\\x85"),
+        ("\ud800\U000e0001", "\\ud800\\U000e0001"),
+        ("", ""),
+    ],
+)
+def test_a_text_of_somebody_else_is_one_line(text: str, shown: str) -> None:
+    """It adds no line to a log, and tells a terminal nothing."""
+    assert printable(text) == one_line(text) == shown
+
+
+@given(st.text(st.characters(), max_size=300), st.integers(0, 250))
+def test_any_text_of_somebody_else_can_be_printed(text: str, limit: int) -> None:
+    """In any log and on any terminal that knows UTF-8; it is cut before it is escaped."""
+    for shown in (printable(text), one_line(text, limit), told(text, limit)):
+        assert shown.isprintable()
+        shown.encode()
+    assert len(one_line(text, limit)) <= 10 * limit + 40
+
+
+def test_what_a_service_says_is_cut_and_shows_no_image() -> None:
+    """However long it is."""
+    assert told("  two\n  lines ") == "two lines"
+    assert told(f"bad: {data_uri(PNG * 1000)}, and more") == "bad: <data URI>"
+    assert len(told("word " * 10**6)) < 550
+    assert told(" \n ") == ""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [[]] * 10**5,
+        {str(number): number for number in range(10**5)},
+        {"x" * 1000 + str(number): number for number in range(10**5)},
+        [["x" * 10**6] * 100] * 100,
+        [{"a": [{"b": ["c"] * 50}] * 50}] * 50,
+        {frozenset({1}): 5, (1, 2): 6},
+        set(range(10**5)),
+        [10**4000, -(10**4000)] * 1000,
+    ],
+    ids=range(8),
+)
+def test_a_copy_of_anything_is_small(value: object) -> None:
+    """And made at once: not all of what is shown in part is looked at."""
+    assert len(repr(redact(value))) < 60_000
+
+
+def test_what_is_left_out_is_counted() -> None:
+    """A reader knows that there was more."""
+    assert redact(list(range(1000))) == [*range(200), "… (800 more)"]
+    shown = redact({number: number for number in range(1000)})
+    assert isinstance(shown, dict)
+    assert len(shown) == 201
+    assert shown["…"] == "(800 more)"
+    assert redact([10**40, 10**39, -(10**40)]) == ["<a number of 133 bits>", 10**39, "<a number of 133 bits>"]
+
+
+# --- where nobody knows the secret -------------------------------------------------------------------
+
+KEY = "ak_Zq7Lw0Xv3Rt9Mb5Kd1Hs"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot load https://b.example/a.png?sig=SECRET now", "cannot load https://b.example/… now"),
+        ("to https://me.example:8080/hooks/SECRET, twice", "to https://me.example:8080/… twice"),
+        ('{"url":"https://me:SECRET@b.example/SECRET"}', '{"url":"https://b.example/…"}'),
+        ("<a href='HTTP://b.example?SECRET'>", "<a href='HTTP://b.example/…'>"),
+        ("https://b.example#SECRET", "https://b.example/…"),
+        ("s3://bucket/key?sig=SECRET gs://b/SECRET", "s3://bucket/… gs://b/…"),
+        ("GET /a.png?x=1&sig=SECRET failed", "GET /a.png?… failed"),
+        ("b.example/a.png?a?sig=SECRET", "b.example/a.png?a?…"),
+        ("see https://aivideomaker.ai and https://b.example/", "see https://aivideomaker.ai and https://b.example/"),
+        ("why? a=b, c://, 1:1, C:/x", "why? a=b, c://, 1:1, C:/x"),
+    ],
+)
+def test_an_address_in_a_text_is_shown_as_its_host(text: str, shown: str) -> None:
+    """The path may be a token of a webhook, the query a signature."""
+    assert hide_urls(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"the key {KEY} is wrong", "the key <secret> is wrong"),
+        (f"key={KEY},", "key=<secret>,"),
+        (f"{KEY.upper()}_{KEY}", "<secret>"),
+        ("ak_0123… and ak_ and peak_performance", "ak_0123… and ak_ and peak_performance"),
+        (f"{URI} of https://b.example/a?b", "<data URI> of https://b.example/…"),
+    ],
+)
+def test_what_looks_private_is_hidden(text: str, shown: str) -> None:
+    """Keys have a form of their own."""
+    assert hide_private(text) == told(text) == shown
+
+
+def test_an_image_in_lines_or_without_a_type_is_hidden() -> None:
+    """Many encoders break base64 into lines."""
+    lines = "\n".join(URI[start : start + 76] for start in range(0, len(URI), 76))
+    assert len(lines.splitlines()) > 1
+    assert hide_data_uris(f"see {lines.rstrip()} there").startswith("see <data URI>")
+    assert len(hide_data_uris(lines)) < 60
+    assert hide_data_uris("data:;base64,iVBORw0KGgo") == "<data URI>"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_shown"),
+    [
+        ("webhookUrl", False),
+        ("WEBHOOK_URL", False),
+        ("callback", False),
+        ("key", False),
+        ("apiKey", False),
+        ("x-api-key", False),
+        ("accessToken", False),
+        ("client_secret", False),
+        ("Authorization", False),
+        ("idempotencyKey", True),
+        ("keyframes", True),
+        ("prompt", True),
+    ],
+)
+def test_what_goes_by_the_name_of_a_secret_is_not_shown(name: str, is_shown: bool) -> None:
+    """Texts and what is made of them, at any depth; numbers are no secrets."""
+    for value in ("opensesame", ["opensesame"], {"a": "opensesame"}, b"opensesame"):
+        for shown in (redact({name: value}), redact([{"deep": {name: value}}])):
+            assert ("<secret>" in repr(shown)) is not is_shown
+            assert ("opensesame" in repr(shown)) is (is_shown and value != b"opensesame")
+    assert redact({name: 5, "x": {name: None}}) == {name: 5, "x": {name: None}}
+    assert redact({name: ""}) == {name: ""}
+
+
+def test_a_text_that_is_more_than_an_address_is_shown_without_it() -> None:
+    """A text that is one keeps its path, which tells which file is meant."""
+    assert redact("https://b.example/a.png?sig=SECRET") == "https://b.example/a.png?…"
+    assert redact("s3://b/a.png?sig=SECRET") == "s3://b/a.png?…"
+    assert redact("https://b.example/a?SECRET is gone") == "https://b.example/… is gone"
+    assert redact(f"https://b.example/{KEY}/a") == "https://b.example/<secret>/a"
+
+
+def test_what_looks_like_a_file_in_base64_is_named() -> None:
+    """It has letters of both cases and digits, and is long."""
+    encoded = URI.partition(",")[2]
+    assert hide_base64(f"not {encoded} here") == f"not <{len(encoded)} characters> here"
+    paths = ("/home/somebody/videos/of/last/summer/holidays", "/Users/Anna/Pictures/2026/Holidays/Summer/IMG1234.png")
+    for text in (*paths, "A" * 50, "0123456789abcdef" * 4, "aB1" * 9):
+        assert hide_base64(text) == text
+
+
+@pytest.mark.parametrize("text", ["a1" * 10**5, "?" * 10**5, "data:" * 10**5, "x://" * 10**5, "data:," + "a " * 10**5])
+def test_no_text_takes_long(text: str) -> None:
+    """Each is gone through once; twice as long a text would take four times as long otherwise: minutes."""
+    hide_base64(hide_private(text))

@@ -1,0 +1,347 @@
+"""One process polls for all: the logic beside a board in memory, on a virtual clock; and once over a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+
+from aivideomaker_async import (
+    AIVideoMaker,
+    RateLimiter,
+    StatusBoard,
+    TaskDetails,
+    TaskNotFound,
+    TaskStatus,
+    TextToVideo,
+)
+from aivideomaker_async._watch.board.status_board import BoardPort, Want
+from aivideomaker_async.simulator import Simulator
+from tests.support.leaks import assert_nothing_held, settle
+from tests.support.scripted import Action, Drop, Hang, Reply, ScriptedService, scripted
+from tests.support.service import Service
+
+pytestmark = pytest.mark.anyio
+
+SPEC = TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=8)
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+class Link:
+    """One process, as a board in memory sees it."""
+
+    def __init__(self, board: Board, port: BoardPort) -> None:
+        self.board, self.port = board, port
+        self.wants: dict[str, Want] = {}
+        self.stepped_down = False
+
+    @property
+    def leads(self) -> bool:
+        return self.board.leader is self
+
+    @property
+    def follows(self) -> bool:
+        return self.board.leader is not None and not self.leads and bool(self.wants)
+
+    def want(self, task_id: str, want: Want) -> None:
+        self.wants[task_id] = want
+        self.board.changed(self, task_id)
+
+    def unwant(self, task_id: str) -> None:
+        if self.wants.pop(task_id, None) is not None:
+            self.board.changed(self, task_id)
+
+    def tell(self, task_id: str, news: TaskDetails | TaskStatus) -> None:
+        if self.leads:
+            self.board.tell(self, "told", task_id, news)
+
+    def tell_gone(self, task_id: str) -> None:
+        if self.leads:
+            self.board.tell(self, "told_gone", task_id)
+
+    def step_down(self) -> None:
+        if self.leads:
+            self.stepped_down = True
+            self.board.appoint(next(link for link in self.board.links if link is not self))
+
+    def hint(self, reference: str) -> None:
+        for link in self.board.links:
+            if link is not self:
+                asyncio.get_running_loop().call_soon(link.port.told_hint, reference)
+
+    async def aclose(self) -> None:
+        for task_id in tuple(self.wants):
+            self.unwant(task_id)
+
+
+class Board:
+    """A board without a Redis: who wants something first leads, until it wants nothing."""
+
+    def __init__(self) -> None:
+        self.links: list[Link] = []
+        self.leader: Link | None = None
+
+    def link(self, *, origin: str, key: object, port: BoardPort) -> Any:
+        del origin, key
+        self.links.append(Link(self, port))
+        return self.links[-1]
+
+    def changed(self, link: Link, task_id: str) -> None:
+        if self.leader is None or not self.leader.wants:
+            self.appoint(next((other for other in self.links if other.wants), None))
+        elif not link.leads:
+            self.pass_on(task_id)
+
+    def appoint(self, leader: Link | None) -> None:
+        self.leader = leader
+        for link in self.links:
+            link.port.lead_changed()
+        for task_id in {task_id for link in self.links if link is not leader for task_id in link.wants}:
+            self.pass_on(task_id)
+
+    def pass_on(self, task_id: str) -> None:
+        if self.leader is None:
+            return
+        wants = [link.wants[task_id] for link in self.links if task_id in link.wants and link is not self.leader]
+        if wants:
+            self.leader.port.others_want(task_id, wants[0])
+        else:
+            self.leader.port.others_unwant(task_id)
+
+    def tell(self, sender: Link, what: str, *arguments: Any) -> None:
+        for link in self.links:
+            if link is not sender and arguments[0] in link.wants:
+                asyncio.get_running_loop().call_soon(getattr(link.port, what), *arguments)
+
+
+@asynccontextmanager
+async def processes(service: Service, count: int) -> AsyncIterator[tuple[ScriptedService, list[AIVideoMaker], Board]]:
+    """So many clients that share a board and nothing else, as processes would, each with a limiter of its own."""
+    board = Board()
+    async with scripted(service) as server, AsyncExitStack() as stack:
+        clients = [
+            AIVideoMaker("ak_test", base_url=server.url, limiter=RateLimiter(), status_board=board)  # type: ignore[arg-type]
+            for _ in range(count)
+        ]
+        for client in clients:
+            await stack.enter_async_context(client)
+        yield server, clients, board
+        for client in clients:
+            await assert_nothing_held(client)
+        assert not any(link.wants for link in board.links)
+
+
+def polls(clients: list[AIVideoMaker]) -> list[int]:
+    return [client.statistics().polls for client in clients]
+
+
+async def test_one_process_polls_for_all() -> None:
+    """Six processes with five tasks each cost what one with all of them would."""
+    service = Service()
+    async with processes(service, 6) as (_, clients, _):
+        tasks = [await client.submit(SPEC) for client in clients for _ in range(5)]
+        began = asyncio.get_running_loop().time()
+        videos = await asyncio.gather(*(task.result() for task in tasks))
+        assert len({video.url for video in videos}) == 30
+        assert asyncio.get_running_loop().time() - began < 121.5
+        leader, *others = polls(clients)
+    assert leader <= 125 and max(others) <= 2
+
+
+async def test_changes_are_told_to_those_who_watch_elsewhere() -> None:
+    """Every change, in order, as if they had polled for themselves."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), _):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await settle()
+        task = await second.submit(SPEC)
+        assert [str(change.status) async for change in task] == ["SUBMITTED", "PROGRESS", "COMPLETED"]
+        assert second.statistics().polls <= 1
+        await leading
+
+
+async def test_a_leader_without_waiters_hands_over() -> None:
+    """Its own tasks end first: the others go on, with another leader, and nobody is late."""
+    service = Service()
+    service.steps = lambda number: ((0, "SUBMITTED"), (10, "PROGRESS"), (60.0 * number, "COMPLETED"))
+    async with processes(service, 3) as (_, clients, board):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        waits = [asyncio.ensure_future((await client.submit(SPEC)).result()) for client in clients]
+        for number, wait in enumerate(waits, 1):
+            assert board.leader is None or board.leader is board.links[0] or number > 1
+            await wait
+            assert loop.time() - began < 60 * number + 5
+        assert polls(clients)[2] > 10, "the last one had to poll for itself"
+
+
+async def test_a_task_that_does_not_exist_is_told_to_who_waits_for_it() -> None:
+    """The leader hears 404, and the process that waits hears it for itself."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), _):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await asyncio.sleep(5)
+        with pytest.raises(TaskNotFound):
+            await asyncio.wait_for(second.task("ck404").result(), 10)
+        leading.cancel()
+        await settle()
+
+
+async def test_what_the_leader_knows_already_is_told_at_once() -> None:
+    """A task that ended before another process asks for it costs no query."""
+    service = Service()
+    async with processes(service, 2) as (server, (first, second), _):
+        done = await first.submit(SPEC)
+        await done.result()
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await asyncio.sleep(1)
+        before = len(server.arrivals)
+        video = await asyncio.wait_for(second.task(done.id).result(), 0.5)
+        assert video.id == done.id and len(server.arrivals) == before
+        leading.cancel()
+        await settle()
+
+
+async def test_a_leader_that_tells_nothing_is_not_relied_on_for_ever() -> None:
+    """It says that it lives, and hears nothing: after a minute and a half who waits asks for itself."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), board):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await settle()
+        board.tell = lambda *_: None  # type: ignore[method-assign]
+        began = asyncio.get_running_loop().time()
+        await (await second.submit(SPEC)).result()
+        assert asyncio.get_running_loop().time() - began < 121 + 91
+        await leading
+
+
+async def test_an_end_without_its_output_is_asked_for_after_a_while() -> None:
+    """The leader tells that a task has ended, and dies before it tells the output."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), board):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        task = await second.submit(SPEC)
+        waiting = asyncio.ensure_future(task.result())
+        await asyncio.sleep(119)
+        board.tell = lambda *_: None  # type: ignore[method-assign]
+        await asyncio.sleep(2)
+        board.links[1].port.told(task.id, TaskStatus.COMPLETED)
+        await asyncio.wait_for(waiting, 8)
+        await leading
+
+
+async def test_a_hint_travels_to_the_process_that_waits() -> None:
+    """The receiver of the webhook is another process than the one that waits."""
+    resolved: list[str] = []
+
+    class Receiver:
+        def __init__(self, client: AIVideoMaker) -> None:
+            self.client, self.tasks = client, dict[str, str]()
+
+        def bind(self, url: str, task_id: str) -> bool:
+            self.tasks[url[-4:]] = task_id
+            return True
+
+        def release(self, task_id: str) -> None: ...
+
+        def resolve(self, reference: str) -> None:
+            resolved.append(reference)
+            self.client._hint(self.tasks[reference], urgent=True)
+
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), _):
+        first._add_receiver(Receiver(first))
+        task = await first.submit(SPEC, webhook_url="https://example.com/1234")
+        waiting = asyncio.ensure_future(task.result())
+        await asyncio.sleep(120)
+        for _ in range(100):
+            second._share_hint("1234")
+        await asyncio.wait_for(waiting, 0.3)
+    assert resolved == ["1234"], "said once"
+
+
+async def test_a_refused_key_ends_the_waits_of_all_processes() -> None:
+    """The leader's waits end and it resigns; the next one hears the same."""
+    service = Service()
+    async with processes(service, 2) as (_, clients, _):
+        waits = [asyncio.ensure_future((await client.submit(SPEC)).result()) for client in clients]
+        await asyncio.sleep(5)
+        service.override = lambda _: Reply(401, {"status": "FAILED", "message": "Invalid API key"})
+        results = await asyncio.wait_for(asyncio.gather(*waits, return_exceptions=True), 30)
+        assert [type(result).__name__ for result in results] == ["AuthenticationFailed"] * 2
+
+
+async def test_a_fresh_task_of_another_process_is_forgiven_a_404() -> None:
+    """The service may not know it yet when the leader asks."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), _):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        task = await second.submit(SPEC)
+        timeline = service.timelines.pop(task.id)
+        waiting = asyncio.ensure_future(task.result())
+        await asyncio.sleep(10)
+        service.timelines[task.id] = timeline
+        await asyncio.gather(leading, waiting)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=False)
+async def test_three_clients_over_a_real_redis_cost_what_one_does(redis_url: str) -> None:
+    """The whole way: submits, one poller, news by pub/sub."""
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(
+            Simulator(limit=None, durations=lambda *_: (0.5, 2.0), render=False, seed=5)
+        )
+        clients = []
+        for _ in range(3):
+            board = StatusBoard(redis_url, lease=0.5)
+            client = AIVideoMaker(service.api_key, base_url=service.url, limiter=RateLimiter(600), status_board=board)
+            clients.append(await stack.enter_async_context(client))
+        tasks = [await client.submit(SPEC) for client in clients for _ in range(4)]
+        videos = await asyncio.wait_for(asyncio.gather(*(task.result() for task in tasks)), 30)
+        assert len({video.id for video in videos}) == 12
+        counts = sorted(polls(clients))
+        assert counts[0] + counts[1] < counts[2]
+
+
+@pytest.mark.parametrize("how", [Drop(), Hang(), Reply(503)], ids=repr)
+async def test_a_leader_that_the_service_does_not_answer_steps_down(how: Action) -> None:
+    """Another process, on another host, may reach it: nobody waits for one host's network."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), board):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await settle()
+        task = await second.submit(SPEC)
+        waiting = asyncio.ensure_future(task.result())
+        await asyncio.sleep(60)
+        service.override = lambda item: how if board.leader is board.links[0] and item.method == "GET" else None
+        await asyncio.wait_for(waiting, 60 + 35)
+        assert board.links[0].stepped_down
+        await leading
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("lists_work", [True, False])
+async def test_a_follower_asks_rarely_and_never_stops(listed: bool, lists_work: bool) -> None:
+    """Whether the list shows its tasks or not, and also where there is none."""
+    service = Service()
+    service.steps = lambda _: ((0, "SUBMITTED"), (10, "PROGRESS"), (400, "COMPLETED"))
+    service.unlisted = set() if listed else {"ck2", "ck3"}
+    if not lists_work:
+        service.override = lambda item: Reply(404) if item.path == "/api/v1/tasks" else None
+    async with processes(service, 2) as (_, (first, second), board):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await settle()
+        board.tell = lambda *_: None  # type: ignore[method-assign]
+        tasks = [await second.submit(SPEC) for _ in range(2)]
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(task.result() for task in tasks))
+        assert asyncio.get_running_loop().time() - began < 500
+        assert second.statistics().polls <= 16
+        await leading

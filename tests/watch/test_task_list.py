@@ -1,0 +1,328 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aivideomaker_async import TaskDetails, TaskStatus
+from aivideomaker_async._http import all_tasks
+from aivideomaker_async._http.all_tasks import AllTasks
+from aivideomaker_async._http.decoding import MalformedAnswer
+from aivideomaker_async._http.sizes import Size, marks
+from aivideomaker_async._submits.reconcile import Wanted
+from aivideomaker_async._submits.submit_rows import TasksOfSubmits
+from aivideomaker_async._watch.task_list import FinishedRow, NewsOfTasks, told_seconds
+from tests.support.lists import all_of, body_of, cuts, read, row, sliced, values
+from tests.support.pictures import PNG, data_uri
+
+NONE: Mapping[str, str | None] = {}
+
+
+class News(NewsOfTasks):
+    """Keeps what it tells."""
+
+    def __init__(self, wanted: Mapping[str, str | None], **options: Any) -> None:
+        super().__init__(wanted, self.keep, **options)
+        self.news: dict[str, TaskDetails] = {}
+
+    def keep(self, task_id: str, details: TaskDetails) -> None:
+        assert task_id == details.id
+        assert task_id not in self.news
+        self.news[task_id] = details
+
+
+def news_of(wanted: Mapping[str, str | None], *rows: object, **options: Any) -> News:
+    reader = News(wanted, **options)
+    read(reader, body_of(*rows))
+    return reader
+
+
+# --- every task --------------------------------------------------------------------------------------
+
+
+def test_the_list_is_read_in_its_order() -> None:
+    """Newest first, as it comes."""
+    rows = [row(str(number)) for number in range(3)]
+    assert [task.id for task in all_of(body_of(*rows))] == ["0", "1", "2"]
+    assert all_of(b'{"tasks": []}') == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        ([row(), 5], r"expected an object @ \$\.tasks\[1\]: 5"),
+        ([row(), row(), row(), {"status": "X"}], r"required field missing @ \$\.tasks\[3\]\.id"),
+        ([{"id": "a"}], r"required field missing @ \$\.tasks\[0\]\.status"),
+        ([row(), row("b", status=7)], r"expected a status @ \$\.tasks\[1\]\.status: 7"),
+        ([row(None)], r"expected an id @ \$\.tasks\[0\]\.id: None"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_refused_with_its_path(rows: list[object], place: str) -> None:
+    """A list with holes is not what was asked for."""
+    reader = AllTasks()
+    reader.feed(body_of(*rows, row("z")))
+    assert reader.enough
+    with pytest.raises(MalformedAnswer, match=place):
+        reader.finish()
+
+
+@pytest.mark.parametrize("rows", [[data_uri(PNG * 20)], [{"status": data_uri(PNG * 20)}], [row([data_uri(PNG * 20)])]])
+def test_no_error_shows_an_image(rows: list[object]) -> None:
+    """A data URI in a wrong place is named, not shown; nor is one that the answer breaks off in."""
+    whole = body_of(*rows)
+    for body in (whole, whole[:-3], whole[:100]):
+        with pytest.raises(MalformedAnswer) as caught:
+            all_of(body)
+        assert "iVBOR" not in str(caught.value)
+        assert len(str(caught.value)) < 200
+
+
+def test_all_that_is_kept_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of more values than the largest account has would fill the memory; who drops rows need not count."""
+    body = body_of(*(row(str(number), input={"a": [[]] * 50}) for number in range(100)))
+    monkeypatch.setattr(all_tasks, "LIST", Size(1 << 20, marks(body)))
+    assert len(all_of(body)) == 100
+    monkeypatch.setattr(all_tasks, "LIST", Size(1 << 20, marks(body) - 1))
+    with pytest.raises(MalformedAnswer, match="the list has more than"):
+        all_of(body)
+    reader = AllTasks()
+    for start in range(0, len(body), 1000):
+        reader.feed(body[start : start + 1000])
+    assert reader.enough
+    assert len(reader.tasks) < 100
+    assert news_of({"99": None}, *(row(str(number), input={"a": [[]] * 50}) for number in range(100))).news
+
+
+odd_rows = values | st.fixed_dictionaries(
+    {"id": st.sampled_from(["a", "b", 7]) | values, "status": st.sampled_from(["PROGRESS", "COMPLETED"]) | values},
+    optional={"model": values, "input": values, "output": values, "createdAt": values},
+)
+
+
+@given(st.lists(odd_rows, max_size=6), cuts)
+@settings(max_examples=80, deadline=None)
+def test_any_rows_are_tasks_or_malformed(rows: list[object], places: list[int]) -> None:
+    """Never another error; and whoever looks for single tasks is not disturbed by the others."""
+    body = body_of(*rows)
+    with suppress(MalformedAnswer):
+        reader = AllTasks()
+        read(reader, *sliced(body, places))
+        assert len(reader.tasks) == len(rows)
+        assert "iVBOR" not in repr(reader.tasks)
+    whole, pieces = (News({"a": None, "7": "PROGRESS", "gone": None}, lesson=3) for _ in range(2))
+    read(whole, body)
+    read(pieces, *sliced(body, places))
+    assert repr((whole.news, whole.seen, whole.finished)) == repr((pieces.news, pieces.seen, pieces.finished))
+
+
+# --- what somebody waits for -------------------------------------------------------------------------
+
+
+def test_only_what_is_wanted_is_read() -> None:
+    """Rows that cannot be read are passed over, and of two with the same id the newest counts."""
+    deep: object = "x"
+    for _ in range(200):
+        deep = [deep]
+    found = news_of(
+        {"a": None, "b": None, "7": None, "gone": None},
+        row("a", "COMPLETED", model="new"),
+        None,
+        "row",
+        [],
+        {},
+        row(None),
+        {"id": "b"},
+        row("b", status=5),
+        row("b", status=deep),
+        row("c"),
+        row("a", model="old"),
+        row(7, "FAILED"),
+        row(True),
+        row("b"),
+    )
+    assert set(found.news) == {"a", "b", "7"}
+    assert found.news["a"].model == "new"
+    assert found.news["b"].status == TaskStatus.PROGRESS
+    assert found.seen == {"a": "COMPLETED", "7": "FAILED", "b": "PROGRESS"}
+
+
+def test_a_row_that_tells_what_is_known_is_seen_and_no_news() -> None:
+    """Most rows are of this kind, and are looked at no further."""
+    found = news_of({"a": "PROGRESS", "b": "PROGRESS", "c": None}, row("a"), row("b", "COMPLETED"), row("c"))
+    assert found.seen == {"a": "PROGRESS", "b": "COMPLETED", "c": "PROGRESS"}
+    assert set(found.news) == {"b", "c"}
+    assert found.news["b"].status == TaskStatus.COMPLETED
+
+
+def test_a_task_that_the_list_does_not_show_is_not_seen() -> None:
+    """The list is read to its end, and whoever asked knows that it is missing."""
+    found = news_of({"a": None, "gone": None}, row("b"), row("a"), row("c"))
+    assert (set(found.seen), found.rows_read, found.enough) == ({"a"}, 3, False)
+
+
+def test_nothing_is_read_after_all_that_are_wanted() -> None:
+    """The rest of the answer, many megabytes for an old account, need not come."""
+    reader = News({"a": None, "b": "PROGRESS"})
+    reader.feed(body_of(*(row(name) for name in "xayz"))[:-2])
+    assert not reader.enough
+    reader.feed(b", " + body_of(*(row(name) for name in "bcdef"))[11:])
+    assert reader.enough
+    assert (set(reader.seen), reader.rows_read) == ({"a", "b"}, 5)
+    # What comes all the same is not looked at.
+    reader.feed(b"<html>")
+    reader.finish()
+    assert reader.rows_read == 5
+
+
+def test_who_waits_for_nothing_has_read_enough_at_once() -> None:
+    """There is nothing in the list that could be wrong."""
+    reader = News(NONE)
+    assert reader.enough
+    read(reader, b"<html>")
+
+
+def test_a_wanted_row_that_cannot_be_read_counts_once() -> None:
+    """It keeps nobody reading, and ends the reading for nobody else."""
+    unreadable = {"id": "a", "status": 5}
+    found = news_of({"a": None, "b": None}, unreadable, unreadable, row("b"), row("c"))
+    assert (set(found.seen), found.rows_read, found.enough) == ({"b"}, 3, True)
+
+
+def test_optional_tasks_are_taken_when_they_are_met() -> None:
+    """They are not waited for."""
+    found = news_of({"a": None}, row("x"), row("y"), row("a"), row("z"), optional=frozenset("xz"))
+    assert (set(found.news), found.rows_read) == ({"x", "a"}, 3)
+    assert news_of(NONE, row("x"), optional=frozenset("x")).rows_read == 0
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["PROGRESS", "COMPLETED"])), max_size=12),
+    st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, "PROGRESS", "COMPLETED"]), max_size=5),
+    st.integers(0, 6),
+    cuts,
+)
+@settings(max_examples=100, deadline=None)
+def test_news_are_the_rows_whose_status_differs(
+    listed: list[tuple[str, str]], wanted: dict[str, str | None], lesson: int, places: list[int]
+) -> None:
+    """And the list is read exactly as far as it has to be."""
+    reader = News(wanted, lesson=lesson)
+    read(reader, *sliced(body_of(*(row(*item) for item in listed)), places))
+    first = dict(reversed(listed))
+    assert reader.seen == {name: first[name] for name in wanted if name in first}
+    assert {name: str(task.status) for name, task in reader.news.items()} == {
+        name: status for name, status in reader.seen.items() if status != wanted[name]
+    }
+    order = [name for name, _ in listed]
+    needed = max([lesson, *(order.index(name) + 1 if name in order else len(order) for name in wanted)])
+    assert reader.rows_read == min(needed, len(order))
+    assert reader.enough is (wanted.keys() <= first.keys() and len(order) >= lesson)
+
+
+def test_news_are_told_as_soon_as_they_are_read() -> None:
+    """Also of a list that breaks off later: what it has told is true."""
+    reader = News({"a": None, "b": None, "c": None})
+    reader.feed(body_of(row("a"), row("b"), row("c"))[:-10])
+    assert set(reader.news) == {"a", "b"}
+    with pytest.raises(MalformedAnswer, match="ends too early"):
+        reader.finish()
+
+
+def test_a_mistake_of_whoever_hears_the_news_is_no_mistake_of_the_list() -> None:
+    """It is raised as it is, and not taken for a broken answer."""
+
+    def stumble(task_id: str, details: TaskDetails) -> None:
+        raise ValueError(f"{task_id} is {details.status}")
+
+    with pytest.raises(ValueError, match="a is PROGRESS"):
+        NewsOfTasks({"a": None}, stumble).feed(body_of(row("a")))
+
+
+# --- the lesson --------------------------------------------------------------------------------------
+
+T0, T90 = "2026-09-01T12:00:00Z", "2026-09-01T12:01:30Z"
+
+
+def ended(task_id: str = "x", **more: object) -> dict[str, object]:
+    usual = {"model": "t2v", "input": {"duration": "5"}, "createdAt": T0, "completedAt": T90}
+    return {**row(task_id, "COMPLETED"), **usual, **more}
+
+
+def test_the_first_rows_teach_how_long_tasks_take() -> None:
+    """Also those that nobody waits for; the others are not looked at."""
+    found = news_of({"b": None}, ended("a"), ended("b", model="i2v", input={}), ended("c"), ended("d"), lesson=3)
+    assert found.finished == [FinishedRow("t2v", 5, 90), FinishedRow("i2v", None, 90), FinishedRow("t2v", 5, 90)]
+    assert (set(found.news), found.rows_read) == ({"b"}, 3)
+
+
+def test_a_lesson_is_no_longer_than_the_list() -> None:
+    """And where nobody learns, nothing is taught."""
+    assert len(news_of(NONE, ended("a"), ended("b"), lesson=200).finished) == 2
+    assert news_of({"b": None}, ended("a"), ended("b")).finished == []
+
+
+@pytest.mark.parametrize(
+    "taught",
+    [
+        ended(status="FAILED"),
+        ended(status="PROGRESS"),
+        ended(completedAt=None),
+        ended(createdAt="yesterday"),
+        ended(model=None),
+        ended(model=""),
+        ended(id=None),
+        {"status": "COMPLETED"},
+        5,
+    ],
+)
+def test_a_row_that_does_not_tell_how_long_it_took_teaches_nothing(taught: object) -> None:
+    """It is passed over."""
+    assert [item.model for item in news_of(NONE, taught, ended(model="lv"), lesson=5).finished] == ["lv"]
+
+
+def test_how_long_a_task_took_is_known_from_both_of_its_times() -> None:
+    """By the service's clock, whatever it tells."""
+    read_row: Callable[[dict[str, object]], TaskDetails] = lambda item: all_of(body_of(item))[0]  # noqa: E731
+    assert told_seconds(read_row(ended())) == 90
+    assert told_seconds(read_row(ended(createdAt=T90, completedAt=T0))) == -90
+    assert told_seconds(read_row(ended(createdAt=None))) is None
+    assert told_seconds(read_row(ended(completedAt=None))) is None
+
+
+def test_only_rows_that_can_tell_of_a_submit_are_deciphered() -> None:
+    wanted = Wanted(models=frozenset({"t2v"}), keys=frozenset(), task_ids=frozenset())
+    reader = TasksOfSubmits(wanted)
+    rows = [{"id": "ck1", "model": "t2v", "status": "SUBMITTED"}, {"id": "ck2", "model": "i2v", "status": "x"}]
+    strange = [{"model": "t2v"}, None, {"model": "i2v"}]
+    reader.feed(json.dumps({"tasks": [*rows, *strange]}).encode())
+    reader.finish()
+    assert [task.id for task in reader.tasks] == ["ck1"]
+    assert reader.unreadable == 2
+
+
+@pytest.mark.parametrize(
+    ("created", "oldest"),
+    [
+        ([T90, None, T0], T0),
+        ([T0, T90], T0),
+        ([T0], T0),
+        (["yesterday", T90], T90),
+        ([None, None], None),
+        ([], None),
+        (["0001-01-01T00:00:00+14:00", T0], T0),
+    ],
+)
+def test_how_far_back_a_list_reaches_is_told_by_its_ends(created: list[object], oldest: str | None) -> None:
+    """Also by rows that tell nothing else."""
+    reader = TasksOfSubmits(Wanted(models=frozenset(), keys=frozenset(), task_ids=frozenset()))
+    rows = [{"id": f"ck{number}", "model": "t2v", "createdAt": at} for number, at in enumerate(created)]
+    reader.feed(json.dumps({"tasks": rows}).encode())
+    reader.finish()
+    told = None if oldest is None else datetime.fromisoformat(oldest).timestamp()
+    assert (reader.tasks, reader.reaches_back) == ([], told)

@@ -1,0 +1,792 @@
+"""The shared poller: what it asks, who hears of it, and what ends a wait."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+from collections import Counter
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from aivideomaker_async import (
+    AIVideoMaker,
+    AIVideoMakerError,
+    AuthenticationFailed,
+    BadResponse,
+    ConfigurationError,
+    InvalidRequest,
+    RateLimiter,
+    TaskCancelled,
+    TaskFailed,
+    TaskNotFound,
+    TaskStatus,
+    TextToVideo,
+    VideoTask,
+    WaitTimeout,
+)
+from tests.support.cancelling import cancel_everywhere
+from tests.support.leaks import assert_nothing_held, our_tasks, settle
+from tests.support.scripted import (
+    Action,
+    Arrival,
+    Drop,
+    Hang,
+    Reply,
+    row,
+    scripted,
+)
+from tests.support.service import STEPS, Service, kinds, watching
+
+pytestmark = pytest.mark.anyio
+
+SPEC = TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=8)
+
+
+@pytest.fixture
+def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
+    return virtual_clock
+
+
+async def statuses(task: VideoTask) -> list[str]:
+    return [str(change.status) async for change in task]
+
+
+IN_ORDER = ["SUBMITTED", "PROGRESS", "COMPLETED"]
+
+
+# --- what is asked, and who hears -----------------------------------------------------------------
+
+
+async def test_one_waiter_polls_the_status_and_then_the_details_once() -> None:
+    """A task that waits alone costs small answers, one list to learn from, and one whole answer at the end."""
+    service = Service()
+    async with watching(service) as (server, client):
+        video = await client.generate(SPEC)
+    assert video.url == "https://cdn.example/ck1.mp4"
+    asked = kinds(server)
+    assert asked["details"] == 1 and asked["list"] == 1
+    assert 20 <= asked["status"] <= 80
+
+
+async def test_several_waiters_share_the_list_and_need_no_details() -> None:
+    """The rows of the list are whole: a finished task costs no second request."""
+    service = Service()
+    async with watching(service) as (server, client):
+        videos = await asyncio.gather(*(client.generate(SPEC) for _ in range(50)))
+    assert len({video.url for video in videos}) == 50
+    asked = kinds(server)
+    assert asked["list"] <= 125, "fifty cost what two would"
+    assert asked["status"] <= asked["list"] / 8, "only to check the list, now and then"
+    assert asked["details"] <= 1, "only for one that such a check has seen to end"
+
+
+async def test_every_consumer_hears_every_change_in_order() -> None:
+    """Several consumers of several handles of one task: the same story for each, at the cost of one."""
+    service = Service()
+    async with watching(service) as (server, client):
+        task = await client.submit(SPEC)
+        stories = await asyncio.gather(
+            statuses(task), statuses(task), statuses(client.task(task.id)), task.result(), task.result()
+        )
+        assert list(stories[:3]) == [IN_ORDER] * 3
+        assert stories[3] == stories[4]
+    assert kinds(server)["list"] <= 1 and kinds(server)["details"] == 1
+
+
+async def test_a_late_consumer_starts_with_the_current_status() -> None:
+    """Who comes in the middle is told where the task stands, at once, and then what is new."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    async with watching(service) as (_, client):
+        task = await client.submit(SPEC)
+        early = asyncio.ensure_future(statuses(task))
+        await asyncio.sleep(60)
+        began = loop.time()
+        late = task.watch()
+        first = await anext(late)
+        assert (first.status, first.previous) == ("PROGRESS", "SUBMITTED")
+        assert loop.time() == began, "known things need no request"
+        assert [str(change.status) async for change in late] == ["COMPLETED"]
+        assert await early == IN_ORDER
+
+
+async def test_what_was_heard_long_ago_is_not_the_current_status() -> None:
+    """A handle that nobody watched for a while starts with what the service says now."""
+    async with watching(Service()) as (_, client):
+        task = await client.submit(SPEC)
+        await asyncio.sleep(60)
+        assert await statuses(task) == IN_ORDER[1:]
+        other = await client.submit(SPEC)
+        await asyncio.sleep(10)
+        assert await statuses(other) == IN_ORDER, "the same status as before is told as well"
+        late = await client.submit(SPEC)
+        await asyncio.sleep(500)
+        assert await statuses(late) == ["COMPLETED"]
+
+
+async def test_a_finished_task_is_told_without_a_request() -> None:
+    """What is known to have ended is not asked for again, by anyone."""
+    async with watching(Service()) as (server, client):
+        task = await client.submit(SPEC)
+        video = await task.result()
+        before = len(server.arrivals)
+        assert await statuses(task) == ["COMPLETED"]
+        assert await task.result() == video
+        assert len(server.arrivals) == before
+
+
+async def test_a_change_tells_what_was_before_and_when() -> None:
+    """Each change is a value with aware times that do not run backwards."""
+    async with watching(Service()) as (_, client):
+        task = await client.submit(SPEC)
+        changes = [change async for change in task]
+    assert [change.previous for change in changes] == [None, *IN_ORDER[:2]]
+    assert all(change.task_id == "ck1" and change.at.utcoffset() is not None for change in changes)
+    assert sorted(change.at for change in changes) == [change.at for change in changes]
+
+
+async def test_a_slow_consumer_misses_nothing() -> None:
+    """Changes wait for the one who takes them late."""
+    async with watching(Service()) as (_, client):
+        task = await client.submit(SPEC)
+        heard = []
+        async for change in task:
+            heard.append(str(change.status))
+            await asyncio.sleep(500)
+    assert heard == IN_ORDER
+
+
+async def test_a_task_that_the_list_does_not_show_is_asked_for_by_itself() -> None:
+    """Lists may be short or late; no task is lost with them."""
+    service = Service()
+    service.unlisted = {"ck1"}
+    async with watching(service) as (server, client):
+        await asyncio.gather(*(client.generate(SPEC) for _ in range(3)))
+    assert kinds(server)["list"] > 10
+    asked = Counter(item.path for item in server.arrivals if item.path.endswith("/status"))
+    assert asked["/api/v1/tasks/ck1/status"] > 10
+    assert asked.total() - asked["/api/v1/tasks/ck1/status"] <= kinds(server)["list"] / 8, "only to check the list"
+
+
+async def test_a_service_without_a_list_is_asked_for_each_task() -> None:
+    """A revision that lacks the list serves its waiters all the same."""
+    service = Service()
+    service.override = lambda arrival: Reply(404) if arrival.path == "/api/v1/tasks" else None
+    async with watching(service) as (server, client):
+        await asyncio.gather(*(client.generate(SPEC) for _ in range(3)))
+    assert kinds(server)["list"] <= 2
+
+
+async def test_one_odd_answer_to_the_list_does_not_end_lists_for_good() -> None:
+    """A 404 of a deploy, or an empty list: a minute later everyone shares the list again."""
+    for odd in (Reply(404, "<html>"), Reply(body={"tasks": []})):
+        service = Service()
+        answers = iter([odd])
+        service.override = lambda item, a=answers: next(a, None) if item.path == "/api/v1/tasks" else None  # type: ignore[misc]
+        async with watching(service) as (server, client):
+            await asyncio.gather(*(client.generate(SPEC) for _ in range(12)))
+        assert kinds(server)["list"] > 30
+
+
+async def test_details_that_lag_behind_the_status_starve_nobody() -> None:
+    """One task ends by its status and not by its details: the others are heard all the same, and it is in the end."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service.add("lags", (0, "PROGRESS"))
+    done = Reply(body={"status": "COMPLETED"})
+
+    def lagging(item: Arrival) -> Action | None:
+        if item.path.endswith("/lags/status"):
+            return done
+        return Reply(body=row("lags", "COMPLETED")) if item.path.endswith("/lags") and item.at - began > 300 else None
+
+    service.override = lagging
+    service.unlisted = {"lags"}
+    async with watching(service) as (server, client):
+        lags = asyncio.ensure_future(client.task("lags").result())
+        await asyncio.sleep(10)
+        await asyncio.gather(*(client.generate(SPEC) for _ in range(3)))
+        assert loop.time() - began < 150
+        assert (await lags).id == "lags"
+    assert kinds(server)["details"] < 60
+
+
+async def test_where_status_and_details_disagree_on_the_end_the_details_count() -> None:
+    """They have the output."""
+    service = Service()
+    service.add("odd", (0, "COMPLETED"))
+    service.override = lambda item: Reply(body={"status": "FAILED"}) if item.path.endswith("/status") else None
+    async with watching(service) as (_, client):
+        assert (await client.task("odd").result()).url == "https://cdn.example/odd.mp4"
+
+
+async def test_a_failed_status_with_a_message_is_believed_when_the_details_say_so() -> None:
+    """It may be news of the task, against the documents; the details tell."""
+    service = Service()
+    service.add("bad", (0, "FAILED"))
+    told = Reply(body={"status": "FAILED", "message": "refused"})
+    service.override = lambda item: told if item.path.endswith("/status") else None
+    async with watching(service) as (server, client):
+        assert await statuses(client.task("bad")) == ["FAILED"]
+    assert len(server.arrivals) < 5
+
+
+async def test_an_error_that_looks_like_a_failed_status_is_a_blip() -> None:
+    """200 with FAILED and a message is how a 2026-03 service says that it is not well."""
+    service = Service()
+    odd = iter([Reply(200, {"status": "FAILED", "message": "Internal error, try again"})])
+    service.override = lambda item: next(odd, None) if item.path.endswith("/status") else None
+    async with watching(service) as (_, client):
+        task = await client.submit(SPEC)
+        assert await statuses(task) == IN_ORDER
+
+
+async def test_a_row_that_cannot_be_read_costs_only_its_own_task() -> None:
+    """One broken row: its task is asked for by itself, the others never notice."""
+    service = Service()
+    for task_id in ("one", "odd", "two"):
+        service.add(task_id, *STEPS)
+    service.fields["odd"] = {"status": 7}
+    service.override = lambda item: Reply(body=row("odd", "COMPLETED")) if item.path.endswith("/odd") else None
+    async with watching(service) as (server, client):
+        videos = await asyncio.gather(*(client.task(task_id).result() for task_id in ("one", "odd", "two")))
+        assert [video.id for video in videos] == ["one", "odd", "two"]
+        assert kinds(server)["list"] > 10
+
+
+@pytest.mark.parametrize(
+    ("steps", "heard"),
+    [
+        ([(0, "SUBMITTED"), (2, "COMPLETED")], ["SUBMITTED", "COMPLETED"]),
+        ([(0, "QUEUED"), (5, "SUBMITTED"), (9, "PROGRESS"), (20, "COMPLETED")], ["QUEUED", *IN_ORDER]),
+        ([(0, "PROGRESS"), (9, "UPSCALING"), (20, "COMPLETED")], ["PROGRESS", "UPSCALING", "COMPLETED"]),
+        ([(0, "PROGRESS"), (9, "SUBMITTED"), (20, "COMPLETED")], ["PROGRESS", "COMPLETED"]),
+        ([(0, "SUBMITTED"), (9, "CANCEL")], ["SUBMITTED", "CANCEL"]),
+    ],
+)
+async def test_odd_stories_end_well(steps: list[tuple[float, str]], heard: list[str]) -> None:
+    """Missed, unknown and backward statuses: the consumer hears a story that makes sense."""
+    service = Service()
+    service.add("odd", *steps)
+    async with watching(service) as (_, client):
+        assert await statuses(client.task("odd")) == heard
+
+
+async def test_an_unknown_status_is_told_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """A new status is worth a warning, not one a poll."""
+    service = Service()
+    service.add("odd", (0, "QUEUED"), (100, "COMPLETED"))
+    async with watching(service) as (_, client):
+        await asyncio.gather(statuses(client.task("odd")), statuses(client.task("odd")))
+    assert len([item for item in caplog.records if "QUEUED" in item.message and item.levelno == logging.WARNING]) == 1
+
+
+async def test_a_completed_task_without_a_url_is_asked_again() -> None:
+    """The status may be ahead of the output."""
+    service = Service()
+    service.add("ahead", (0, "PROGRESS"), (10, "COMPLETED"))
+    service.fields["ahead"] = {"output": None}
+    asyncio.get_running_loop().call_later(14, service.fields.clear)
+    async with watching(service) as (_, client):
+        assert (await client.task("ahead").result()).url == "https://cdn.example/ahead.mp4"
+
+
+async def test_a_completed_task_that_never_gets_a_url_is_an_error() -> None:
+    """A finished task without a video is told, after minutes; and is not held to be without one for ever."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    service.add("empty", (0, "COMPLETED"))
+    service.fields["empty"] = {"output": {"msg": "?"}}
+    async with watching(service) as (server, client):
+        task, began = client.task("empty"), loop.time()
+        errors = await asyncio.gather(*(task.result() for _ in range(3)), return_exceptions=True)
+        assert all(isinstance(error, BadResponse) and "no URL" in str(error) for error in errors)
+        assert 300 <= loop.time() - began < 320
+        assert len(server.arrivals) < 60
+        with pytest.raises(BadResponse, match="no URL"):
+            await task.result()
+        assert loop.time() - began < 320
+        service.fields.clear()
+        assert (await task.result()).url == "https://cdn.example/empty.mp4"
+
+
+async def test_an_output_that_comes_minutes_late_is_waited_for() -> None:
+    """The status tells the end to whoever watches; who waits for the video has until the deadline."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service.add("late", (0, "PROGRESS"), (10, "COMPLETED"))
+    service.fields["late"] = {"output": None}
+    loop.call_later(200, service.fields.clear)
+    async with watching(service) as (_, client):
+        task = client.task("late")
+        video = asyncio.ensure_future(task.result())
+        assert (await statuses(task))[-1] == "COMPLETED"
+        assert loop.time() - began < 20
+        assert (await task.details()).url is None
+        with pytest.raises(WaitTimeout):
+            await task.result(timeout=5)
+        assert (await video).url
+        assert 200 < loop.time() - began < 215
+
+
+async def test_a_list_without_the_output_keeps_nobody_from_the_details() -> None:
+    """It is read again and again for others, and never has the URL; the details have it after a minute."""
+    service = Service()
+    service.steps = lambda number: ((0, "PROGRESS"), (10 if number == 1 else 300, "COMPLETED"))
+    began = asyncio.get_running_loop().time()
+
+    def lagging(item: Arrival) -> Action | None:
+        if item.path.endswith("/ck1") and item.at - began < 60:
+            return Reply(body={**service.row("ck1", item.at), "output": None})
+        if item.path != "/api/v1/tasks":
+            return None
+        return Reply(body={"tasks": [{**service.row(key, item.at), "output": None} for key in service.timelines]})
+
+    service.override = lambda item: lagging(item) if item.method == "GET" else None
+    async with watching(service) as (_, client):
+        first = await client.submit(SPEC)
+        others = [await client.submit(SPEC) for _ in range(20)]
+        waits = [asyncio.ensure_future(task.result()) for task in others]
+        assert (await first.result()).url
+        assert asyncio.get_running_loop().time() - began < 75
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
+
+
+async def test_the_row_of_another_task_is_no_answer() -> None:
+    """A cache that mixes things up: it is a blip of a wait, and an error of a call."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    service.add("A", (0, "COMPLETED"))
+    other = Reply(body=row("B", "COMPLETED"))
+    service.override = lambda item: other if item.path.endswith("/A") and item.at - began < 100 else None
+    async with watching(service) as (_, client):
+        with pytest.raises(BadResponse, match="another task"):
+            await client.get_task("A")
+        video = await client.task("A").result()
+        assert (video.id, video.url) == ("A", "https://cdn.example/A.mp4")
+        assert 100 < loop.time() - began < 115
+
+
+async def test_an_id_may_be_written_as_a_number() -> None:
+    """It is the same task."""
+    service = Service()
+    service.add("7", (0, "COMPLETED"))
+    service.fields["7"] = {"id": 7}
+    async with watching(service) as (_, client):
+        assert (await client.get_task("7")).id == "7"
+        assert (await client.task("7").result()).id == "7"
+
+
+async def test_failed_and_cancelled_tasks_raise_with_their_details() -> None:
+    """The reason that the service gives is in the error."""
+    service = Service()
+    service.add("bad", (0, "SUBMITTED"), (30, "FAILED"))
+    service.add("gone", (0, "SUBMITTED"), (30, "CANCEL"))
+    service.fields["bad"] = {"output": {"error": "The prompt was refused"}}
+    async with watching(service) as (_, client):
+        with pytest.raises(TaskFailed, match="The prompt was refused") as failed:
+            await client.task("bad").result()
+        with pytest.raises(TaskCancelled) as cancelled:
+            await client.task("gone").result()
+    assert failed.value.details.status == TaskStatus.FAILED
+    assert cancelled.value.details.id == "gone"
+
+
+async def test_what_one_caller_hears_everyone_hears() -> None:
+    """A foreground query that sees the end wakes the waiters; no poll is needed for it."""
+    service = Service()
+    async with watching(service) as (_, client):
+        task = await client.submit(SPEC)
+        waiter = asyncio.ensure_future(statuses(task))
+        await asyncio.sleep(60)
+        service.add(task.id, (0, "COMPLETED"))
+        assert await task.status() == "COMPLETED"
+        await settle()
+        assert waiter.done()
+
+
+# --- blips ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Drop(),
+        Reply(500),
+        Reply(502, "<html>"),
+        Reply(408),
+        Reply(429, headers={"Retry-After": "3"}),
+        Reply(429, headers={"Retry-After": "soon"}),
+        Reply(429),
+        Reply(200, b"{"),
+        Reply(200, {"tasks": {}}),
+        Reply(200, {"tasks": [], "status": 4}, cut=3),
+        Hang(),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("waiters", [1, 3])
+async def test_a_blip_never_ends_a_wait(trouble: Action, waiters: int) -> None:
+    """Two minutes of trouble in the middle of a wait: it goes on, and is over soon after the trouble."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    def troubled(arrival: Arrival) -> Action | None:
+        return trouble if arrival.method == "GET" and 30 < arrival.at - began < 150 else None
+
+    service.override = troubled
+    async with watching(service) as (server, client):
+        await asyncio.gather(*(client.generate(SPEC) for _ in range(waiters)))
+        assert loop.time() - began < 150 + 40
+    assert 3 < len([item for item in server.arrivals if 30 < item.at - began < 150]) < 125
+
+
+async def test_a_refused_connection_never_ends_a_wait() -> None:
+    """The service is restarted: two minutes during which nobody listens."""
+    service = Service()
+    async with scripted(service) as first:
+        port = int(first.url.rpartition(":")[2])
+        async with AIVideoMaker("ak_test", base_url=first.url, limiter=RateLimiter()) as client:
+            task = await client.submit(SPEC)
+            waiter = asyncio.ensure_future(task.result())
+            await asyncio.sleep(30)
+            first.stop_listening()
+            await asyncio.sleep(120)
+            assert not waiter.done()
+            async with scripted(service, port=port):
+                assert (await waiter).id == task.id
+
+
+async def test_a_refused_key_ends_all_waits_at_once() -> None:
+    """401: each waiter gets an error of its own, and the service is left alone."""
+    service = Service()
+    loop = asyncio.get_running_loop()
+    async with watching(service) as (server, client):
+        waits = [asyncio.ensure_future(client.generate(SPEC)) for _ in range(5)]
+        await asyncio.sleep(30)
+        service.override = lambda _: Reply(401, {"status": "FAILED", "message": "Key disabled"})
+        errors = await asyncio.gather(*waits, return_exceptions=True)
+        assert all(isinstance(error, AuthenticationFailed) for error in errors)
+        assert len(set(map(id, errors))) == 5
+        asked = len(server.arrivals)
+        await asyncio.sleep(60)
+        assert len(server.arrivals) == asked
+        assert loop.time() > 0
+
+
+async def test_a_task_that_does_not_exist_ends_its_own_wait_only() -> None:
+    """404 for one: the others go on."""
+    service = Service()
+    async with watching(service) as (_, client):
+        good = asyncio.ensure_future(client.generate(SPEC))
+        with pytest.raises(TaskNotFound):
+            await client.task("nobody-knows-me").result()
+        with pytest.raises(TaskNotFound):
+            await statuses(client.task("../x?y"))
+        assert (await good).id == "ck1"
+
+
+async def test_a_task_just_submitted_may_be_unknown_for_a_while() -> None:
+    """The service may lag behind its own answer."""
+    service = Service()
+    began = asyncio.get_running_loop().time()
+    service.override = lambda item: Reply(404) if item.method == "GET" and item.at - began < 10 else None
+    async with watching(service) as (_, client):
+        assert (await client.generate(SPEC)).id == "ck1"
+
+
+async def test_a_query_that_is_refused_as_wrong_ends_the_wait() -> None:
+    """400 for an id will not get better."""
+    service = Service()
+    service.override = lambda _: Reply(400, {"status": "FAILED", "message": "bad id"})
+    async with watching(service) as (_, client):
+        with pytest.raises(InvalidRequest):
+            await client.task("x" * 10_000).result()
+
+
+async def test_a_mistake_in_the_watcher_reaches_every_waiter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the poller dies, nobody hangs; and the next wait starts a new one."""
+    service = Service()
+    async with watching(service) as (_, client):
+        waits = [asyncio.ensure_future(client.generate(SPEC)) for _ in range(3)]
+        await asyncio.sleep(10)
+        with monkeypatch.context() as patch:
+            patch.setattr("aivideomaker_async._watch.watcher.schedule.plan", lambda *_, **__: 1 / 0)
+            errors = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(error) for error in errors] == [AIVideoMakerError] * 3
+        assert isinstance(errors[0], AIVideoMakerError) and isinstance(errors[0].__cause__, ZeroDivisionError)
+        assert (await client.task("ck1").result()).id == "ck1"
+
+
+async def test_a_watcher_that_is_cancelled_by_a_stranger_leaves_nobody_hanging() -> None:
+    """Somebody cancels every asyncio task that they find."""
+    async with watching(Service()) as (_, client):
+        wait = asyncio.ensure_future(client.generate(SPEC))
+        await asyncio.sleep(10)
+        for task in asyncio.all_tasks():
+            if task.get_name() == "aivideomaker_async.TaskWatcher":
+                task.cancel()
+        with pytest.raises(AIVideoMakerError, match="cancelled from outside"):
+            await wait
+
+
+# --- the end of a wait ----------------------------------------------------------------------------
+
+
+async def test_a_wait_ends_at_its_deadline_with_the_handle() -> None:
+    """The error tells the status, says that the task is paid, and its handle goes on."""
+    async with watching(Service()) as (_, client):
+        with pytest.raises(WaitTimeout, match="do not submit it again") as caught:
+            await client.generate(SPEC, timeout=60)
+        assert (caught.value.last_status, round(caught.value.elapsed)) == ("PROGRESS", 60)
+        assert caught.value.task.id in str(caught.value)
+        assert isinstance(caught.value, TimeoutError)
+        assert (await caught.value.task.result()).id == "ck1"
+
+
+async def test_a_watch_ends_at_its_deadline_too() -> None:
+    """The time is for the whole watch, not for each change."""
+    async with watching(Service()) as (_, client):
+        task = await client.submit(SPEC)
+        heard = []
+        with pytest.raises(WaitTimeout):
+            async for change in task.watch(timeout=60):
+                heard.append(str(change.status))
+        assert heard == IN_ORDER[:2]
+
+
+async def test_by_default_a_wait_lasts_an_hour() -> None:
+    """Half an hour would give up on paid work; for ever would hang."""
+    service = Service()
+    service.add("slow", (0, "PROGRESS"))
+    loop = asyncio.get_running_loop()
+    async with watching(service) as (_, client):
+        began = loop.time()
+        with pytest.raises(WaitTimeout):
+            await client.task("slow").result()
+        assert round(loop.time() - began) == 3600
+
+
+async def test_no_time_to_wait_means_no_wait() -> None:
+    """A zero timeout tells what is known, or gives up at once."""
+    async with watching(Service()) as (_, client):
+        task = await client.submit(SPEC)
+        with pytest.raises(WaitTimeout):
+            await task.result(timeout=0)
+        await task.result()
+        assert (await task.result(timeout=0)).id == task.id
+
+
+@pytest.mark.parametrize("timeout", [-1, float("nan"), "60", True])
+async def test_a_timeout_that_makes_no_sense_is_refused(timeout: Any) -> None:
+    """The message names the argument and what is allowed."""
+    async with watching(Service()) as (server, client):
+        with pytest.raises(ConfigurationError, match="timeout"):
+            await client.generate(SPEC, timeout=timeout)
+        assert server.arrivals == [], "nothing was bought"
+
+
+async def test_leaving_the_loop_early_stops_the_watcher() -> None:
+    """`break`, an exception, `aclose`: nothing runs on, and the task can be watched again."""
+    async with watching(Service()) as (server, client):
+        task = await client.submit(SPEC)
+        async for _ in task:
+            break
+        await assert_nothing_held(client)
+        with pytest.raises(ZeroDivisionError):
+            async for change in task.watch():
+                raise ZeroDivisionError(change)
+        gc.collect()
+        await assert_nothing_held(client)
+        watch = task.watch()
+        await anext(watch)
+        assert client.statistics().watched == 1
+        await watch.aclose()
+        await watch.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(watch)
+        await assert_nothing_held(client)
+        asked = len(server.arrivals)
+        await asyncio.sleep(100)
+        assert len(server.arrivals) == asked
+        assert (await statuses(task))[-1] == "COMPLETED"
+
+
+async def test_a_watch_that_is_cancelled_anywhere_holds_nothing() -> None:
+    """At each of its awaits."""
+    service = Service()
+    async with watching(service) as (_, client):
+
+        async def watch() -> None:
+            service.add("short", (0, "PROGRESS"), (1, "COMPLETED"))
+            await statuses(client.task("short"))
+
+        await cancel_everywhere(watch, lambda: assert_nothing_held(client), at_least=5)
+
+
+async def test_cancelling_one_waiter_leaves_the_others() -> None:
+    """And cancels nothing at the service."""
+    async with watching(Service()) as (server, client):
+        task = await client.submit(SPEC)
+        one, other = asyncio.ensure_future(task.result()), asyncio.ensure_future(task.result())
+        await asyncio.sleep(10)
+        one.cancel()
+        assert (await other).id == task.id
+        assert not [path for path in server.paths() if path.startswith("PUT")]
+
+
+async def test_the_client_may_be_opened_and_closed_in_different_tasks() -> None:
+    """As web frameworks and test fixtures do."""
+    async with scripted(Service()) as server:
+        client = AIVideoMaker("ak_test", base_url=server.url, limiter=RateLimiter())
+        await asyncio.create_task(client.__aenter__())
+        wait = asyncio.create_task(client.generate(SPEC))
+        await asyncio.sleep(10)
+        await asyncio.create_task(client.aclose())
+        with pytest.raises(ConfigurationError, match="closed while this wait"):
+            await wait
+        await assert_nothing_held(client)
+
+
+async def test_closing_the_client_ends_every_wait_with_a_clear_error() -> None:
+    """Also of those who iterate; and the paid task is not touched."""
+    async with scripted(Service()) as server:
+        client = AIVideoMaker("ak_test", base_url=server.url, limiter=RateLimiter())
+        task = await client.submit(SPEC)
+        waits = [asyncio.ensure_future(item) for item in (task.result(), statuses(task), statuses(task))]
+        await asyncio.sleep(10)
+        await client.aclose()
+        results = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(item) for item in results] == [ConfigurationError] * 3
+        with pytest.raises(ConfigurationError, match="closed"):
+            await task.result()
+        assert our_tasks() == []
+        assert [path for path in server.paths() if path.startswith("PUT")] == []
+
+
+def test_a_second_event_loop_is_told_to_open_its_own_client() -> None:
+    """A client belongs to the loop that used it first."""
+    made: list[AIVideoMaker] = []
+
+    async def first() -> None:
+        async with scripted(Service()) as server:
+            made.append(AIVideoMaker("ak_test", base_url=server.url, limiter=RateLimiter()))
+            await made[0].submit(SPEC)
+            await made[0].aclose()
+            made[0]._session.closed = False
+
+    async def second() -> None:
+        for call in (made[0].submit(SPEC), made[0].get_status("ck1"), made[0].task("ck1").result()):
+            with pytest.raises(ConfigurationError, match="another event loop"):
+                await call
+
+    asyncio.run(first())
+    asyncio.run(second())
+
+
+async def test_a_watch_that_nobody_reads_costs_nothing_after_the_end() -> None:
+    """Nor after its own deadline; what it has not read is still there."""
+    service = Service()
+    async with watching(service) as (server, client):
+        task = await client.submit(SPEC)
+        watch, short = task.watch(timeout=300), task.watch(timeout=1)
+        await anext(watch)
+        await anext(short)
+        await asyncio.sleep(150)
+        before = len(server.arrivals)
+        await asyncio.sleep(7200)
+        assert len(server.arrivals) == before
+        assert [str(change.status) async for change in watch] == ["PROGRESS", "COMPLETED"]
+        await short.aclose()
+
+
+async def test_a_watch_that_has_expired_costs_nothing() -> None:
+    """Its consumer is busy elsewhere, and the task goes on."""
+    service = Service()
+    service.steps = lambda _: ((0, "SUBMITTED"),)
+    async with watching(service) as (server, client):
+        watch = (await client.submit(SPEC)).watch(timeout=10)
+        await anext(watch)
+        await asyncio.sleep(60)
+        before = len(server.arrivals)
+        await asyncio.sleep(3600)
+        assert len(server.arrivals) == before
+        with pytest.raises(WaitTimeout):
+            await anext(watch)
+
+
+async def test_a_watch_has_one_reader() -> None:
+    """A second one would hang for ever."""
+    service = Service()
+    async with watching(service) as (_, client):
+        async with aclosing((await client.submit(SPEC)).watch()) as watch:
+            await anext(watch)
+            reading = asyncio.ensure_future(anext(watch))
+            await settle()
+            with pytest.raises(RuntimeError, match=r"task\.watch\(\)"):
+                await anext(watch)
+            assert (await reading).status == "PROGRESS"
+
+
+async def test_early_404s_do_not_cost_patience_at_the_end() -> None:
+    """The service lags after the submit, and again with the output: neither loses a paid video."""
+    service = Service()
+    began = asyncio.get_running_loop().time()
+    asked_for_details = iter(range(3))
+
+    def lagging(arrival: Arrival) -> Action | None:
+        if arrival.method == "GET" and arrival.at - began < 12:
+            return Reply(404, {"message": "Task not found"})
+        if arrival.path.endswith("/ck1") and next(asked_for_details, None) is not None:
+            return Reply(body=row("ck1", "COMPLETED", output=None))
+        return None
+
+    service.override = lagging
+    async with watching(service) as (_, client):
+        assert (await client.generate(SPEC)).url
+    assert next(asked_for_details, None) is None
+
+
+async def test_what_was_heard_before_a_failure_is_not_the_current_status() -> None:
+    """An attempt that told nothing is no answer: a new watch waits for one."""
+    service = Service()
+    service.steps = lambda _: ((0, "SUBMITTED"), (1000, "PROGRESS"), (9000, "COMPLETED"))
+    async with watching(service) as (_, client):
+        task = await client.submit(SPEC)
+        await asyncio.sleep(3600)
+        trouble = iter([Reply(200, b"{"), Reply(200, b"{")])
+        service.override = lambda item: next(trouble, None) if item.method == "GET" else None
+        async with aclosing(task.watch()) as first:
+            reading = asyncio.ensure_future(anext(first))
+            await asyncio.sleep(0.1)
+            async with aclosing(task.watch()) as second:
+                assert (await anext(second)).status == "PROGRESS"
+            assert (await reading).status == "PROGRESS"
+
+
+async def test_an_answer_whose_needless_rest_hangs_is_used_all_the_same() -> None:
+    """All that somebody waits for has come; the connection is closed and nobody waits for the end of the body."""
+    service = Service()
+
+    def endless(arrival: Arrival) -> Action | None:
+        if arrival.path != "/api/v1/tasks":
+            return None
+        rows = [service.row(key, arrival.at) for key in service.timelines]
+        body = b'{"tasks": [' + json.dumps(rows)[1:-1].encode() + b", "
+        return Reply(body=body, headers={"Content-Length": str(len(body) + 1000)})
+
+    service.override = endless
+    async with watching(service) as (server, client):
+        took = await asyncio.gather(*(client.generate(SPEC) for _ in range(10)))
+        assert len(took) == 10
+        assert asyncio.get_running_loop().time() - server.arrivals[0].at < 126
