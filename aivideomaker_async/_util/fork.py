@@ -1,7 +1,7 @@
 """What must be made anew in a forked process.
 
 A fork copies locks that another thread may hold and connections that the parent goes on using. Objects that own such
-things register how to let go of them; one hook of the operating system runs all of these before anything else in the child.
+things register how to let go of them; one hook of the operating system runs all of that first in the child.
 """
 
 from __future__ import annotations
