@@ -1,10 +1,15 @@
-"""What must not be seen: API keys, data URIs, webhook URLs, the signed part of a URL.
+"""Redaction: API keys, data URIs, webhook URLs and signed queries stay out of everything that is shown.
 
-Reprs, log lines and exception texts are read by people who may not see the secrets behind them, and are stored by
-crash reporters. Whatever could carry a secret passes through here first.
+Reprs, log lines and exception texts are read by people who may not see the secrets behind them, and are stored by crash
+reporters. So every text that could carry a secret passes through here first:
 
-Who knows a secret takes it out of a text of others by `Secret.hide_in`. What is shown where nobody knows it is told
-from its form (`hide_private`) and from the name that it goes by (`redact`).
+- a `Secret` holds the key or a webhook's URL: no repr, log or traceback with local variables shows it;
+- `HiddenText` carries it into aiohttp's headers, whose reprs show `<secret>`;
+- `Secret.hide_in` removes a known secret from a text of somebody else, who may echo it;
+- where the secret is not at hand, its form (`redact_text`) or its field name (`redact`) gives it away;
+- `sanitize`, `single_line` and `shorten` make a foreign text safe for a log or a terminal.
+
+This is the lowest floor of the package: it imports nothing of ours.
 """
 
 from __future__ import annotations
@@ -19,46 +24,49 @@ __all__ = [
     "Secret",
     "hide_base64",
     "hide_data_uris",
-    "hide_private",
     "hide_urls",
     "is_data_uri",
-    "one_line",
     "printable",
     "redact",
+    "redact_text",
     "redact_url",
+    "repr_redacted",
+    "sanitize",
     "shorten",
-    "told",
+    "single_line",
 ]
 
-# Long enough for any prompt that a person wrote, short enough for a log line.
-_LONGEST_TEXT: Final = 200
-# Deep enough for any answer that means something; what an interpreter can parse, it cannot always print.
-_DEEPEST: Final = 20
-# More than any answer has that means something; a repr of all that fits into one would take seconds.
-_MOST_ITEMS: Final = 200
-_LARGEST_NUMBER: Final = 10**40
+MAX_TEXT_CHARACTERS: Final = 200
+"""Long enough for most prompts, short enough for a log line."""
 
-# Base64 may be broken into lines.
+MAX_DEPTH: Final = 20
+MAX_ITEMS: Final = 200
+"""Items of one repr in all, however they are nested: the repr of a large answer would take seconds."""
+
+LARGEST_NUMBER: Final = 10**40
+
+PIECE_CHARACTERS: Final = 8
+"""Runs of this length give away too much of a secret; the pieces that services show to name a key are shorter."""
+
+MIN_BASE64_CHARACTERS: Final = 32
+"""Shorter runs of letters and digits are parts of paths and names."""
+
 _DATA_URI: Final = re.compile(r"data:[^,\s]{0,100},[\w+/=%-]*(?:\s+[\w+/=%-]{40,})*", re.IGNORECASE)
 _STARTS_AS_DATA_URI: Final = re.compile(r"\s*data:", re.IGNORECASE)
 _BASE64: Final = re.compile(r"[A-Za-z0-9/+]{40,}={0,2}")
-_LONG_PART: Final = 32
 _IS_URL: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*://\S+\s*", re.IGNORECASE)
 _URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)([^\s'\"<>/?#]*)([^\s'\"<>]*)", re.IGNORECASE)
-# Of an address that was cut or has no scheme.
 _QUERY: Final = re.compile(r"\?[^\s'\"<>?=]*=[^\s'\"<>]*")
+"""The query of an address that was cut or has no scheme."""
 _KEY: Final = re.compile(r"(?<![a-z])ak_[\w-]{8,}", re.IGNORECASE)
-# What a wire value is called that is a secret. An idempotency key is none: it finds a task again.
-_PRIVATE_NAME: Final = re.compile(
+_SECRET_NAME: Final = re.compile(
     r"hook|callback|secret|token|passw|credential|signature|authorization|^(x?api|access|private)?key$"
 )
+"""Names of secret fields, in lower case letters only. An idempotency key is no secret: it finds a task again."""
 _NO_LETTERS: Final = re.compile("[^a-z]")
-_LOWER: Final = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
+_ASCII_LOWER: Final = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 _HIDDEN: Final = "<secret>"
-
-_PIECE: Final = 8
-"""Characters in a row that tell too much of a secret; what services show of a key to name it is shorter."""
 
 
 @final
@@ -72,15 +80,30 @@ class Secret:
         self._reveal: Callable[[], str] = lambda: value
 
     def reveal(self) -> str:
-        """The string itself. Call it in the expression that uses it and keep it in no variable."""
+        """Return the string. Call it in the expression that uses it, and keep the result in no variable."""
         return self._reveal()
 
     def hide_in(self, text: str) -> str:
-        """`text` without the string, and without long pieces of it, for texts of others who may know it and tell it.
+        """Return `text` without the string and without long pieces of it, in whatever letter case.
 
-        In capitals or not: hosts come back in lower case.
+        Services and HTTP parsers cut the texts that they echo, and hosts come back in lower case.
         """
-        return _without_pieces(text, self._reveal())
+        secret, lower = self._reveal().lower(), text.translate(_ASCII_LOWER)
+        size = min(PIECE_CHARACTERS, len(secret)) or 1
+        pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
+        shown: list[str] = []
+        start = 0
+        while start < len(text):
+            end = start + size
+            if lower[start:end] not in pieces:
+                shown.append(text[start])
+                start += 1
+                continue
+            while lower[end - size + 1 : end + 1] in pieces:
+                end += 1
+            shown.append(_HIDDEN)
+            start = end
+        return "".join(shown)
 
     def __repr__(self) -> str:
         return _HIDDEN
@@ -91,10 +114,10 @@ class Secret:
 
 @final
 class HiddenText(str):
-    """A secret as the value of a header: a `str` that reads as `<secret>`, and is told by `str(value)` alone.
+    """A secret as the value of a header: a `str` whose repr, slices and formatted forms read `<secret>`.
 
-    Who sends it takes it for a text like any other, keeps it in local variables and shows it in reprs, slices and
-    formatted texts. What the header is written from is `str(value)`, or `text + value`.
+    aiohttp keeps headers in local variables and shows them in reprs. It writes them by `str(value)` or `text + value`,
+    and only these give the secret.
     """
 
     __slots__ = ("_secret",)
@@ -102,7 +125,7 @@ class HiddenText(str):
     _secret: Secret
 
     def __new__(cls, secret: Secret) -> Self:
-        """Hide `secret`."""
+        """Wrap `secret`."""
         self = super().__new__(cls, _HIDDEN)
         self._secret = secret
         return self
@@ -117,7 +140,7 @@ class HiddenText(str):
         return other + self._secret.reveal()
 
     def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        """The secret itself, as bytes."""
+        """Return the secret as bytes."""
         return self._secret.reveal().encode(encoding, errors)
 
     def __eq__(self, other: object) -> bool:
@@ -139,52 +162,43 @@ class HiddenText(str):
         raise TypeError("a secret cannot be pickled")
 
 
-def _without_pieces(text: str, secret: str) -> str:
-    # Nothing has no pieces.
-    size = min(_PIECE, len(secret) or 1)
-    pieces = {secret[start : start + size].translate(_LOWER) for start in range(len(secret) - size + 1)}
-    lower = text.translate(_LOWER)
-    shown: list[str] = []
-    start = 0
-    while start < len(text):
-        end = start + size
-        if lower[start:end] not in pieces:
-            shown.append(text[start])
-            start += 1
-            continue
-        while lower[end - size + 1 : end + 1] in pieces:
-            end += 1
-        shown.append(_HIDDEN)
-        start = end
-    return "".join(shown)
+# --- foreign texts for logs and errors ---------------------------------------------------------------
 
 
-def shorten(text: str, limit: int = _LONGEST_TEXT) -> str:
-    """`text`, cut to `limit` characters with a note of how many are left out."""
+def shorten(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
+    """Return `text` cut to `limit` characters, with a note of how many were left out."""
     if len(text) <= limit:
         return text
     return f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
 def printable(text: str) -> str:
-    """`text`, with escapes for what cannot be printed: a line break makes up a log line, others steer a terminal."""
+    """Return `text` with escapes for unprintable characters, which forge log lines or steer a terminal."""
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
-def one_line(text: str, limit: int = _LONGEST_TEXT) -> str:
-    """An id or another text of somebody else for a log or an error: printable, and cut to `limit` characters."""
+def single_line(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
+    """Return an id or another foreign text in printable form, cut to `limit` characters."""
     return printable(shorten(text, limit))
 
 
-def told(text: str, limit: int = 500) -> str:
-    """What a service says about an error, for people: without what is private, on one line of `limit` characters."""
-    return one_line(hide_private(" ".join(text[: 8 * limit].split())), limit)
+def sanitize(text: str, limit: int = 500) -> str:
+    """Return a message of the service for display: redacted, on a single line, at most `limit` characters."""
+    return single_line(redact_text(" ".join(text[: 8 * limit].split())), limit)
+
+
+# --- secrets by their form ---------------------------------------------------------------------------
+
+
+def redact_text(text: str) -> str:
+    """Return `text` without the content of data URIs, what stands behind the host of URLs, and API keys."""
+    return _KEY.sub(_HIDDEN, hide_urls(hide_data_uris(text)))
 
 
 def redact_url(url: str) -> str:
-    """`url` without user info, query and fragment, which may carry signatures and tokens."""
+    """Return `url` without user info, query and fragment, which may carry signatures and tokens."""
     bare, _, query = url.partition("?")
     bare, _, fragment = bare.partition("#")
     scheme, separator, rest = bare.partition("://")
@@ -195,106 +209,96 @@ def redact_url(url: str) -> str:
 
 
 def is_data_uri(text: str) -> bool:
-    """Whether `text` is meant as a data URI."""
+    """Return whether `text` is meant as a data URI."""
     return _STARTS_AS_DATA_URI.match(text) is not None
 
 
 def hide_data_uris(text: str) -> str:
-    """`text`, with the data URIs that stand in it named, not shown."""
+    """Return `text` with a placeholder for each data URI in it."""
     return _DATA_URI.sub("<data URI>", text)
 
 
-def hide_base64(text: str) -> str:
-    """`text`, with what looks like the content of a file in it named, not shown."""
-    return _BASE64.sub(_named, text)
-
-
-def _named(run: re.Match[str]) -> str:
-    # The parts of a path are shorter, or of letters of one kind.
-    is_encoded = any(_is_encoded(part) for part in run[0].split("/"))
-    return f"<{len(run[0])} characters>" if is_encoded else run[0]
-
-
-def _is_encoded(part: str) -> bool:
-    return len(part) >= _LONG_PART and all(re.search(kind, part) for kind in ("[0-9]", "[A-Z]", "[a-z]"))
-
-
 def hide_urls(text: str) -> str:
-    """`text`, with scheme and host of the URLs that stand in it: a path may be a token, and a query a signature."""
-    return _QUERY.sub("?…", _URL.sub(_place, text))
+    """Return `text` with URLs cut down to scheme and host: a path may be a token, a query a signature."""
+
+    def without_path(url: re.Match[str]) -> str:
+        scheme, authority, rest = url.groups()
+        return f"{scheme}{authority.rpartition('@')[2]}{'/…' if rest.strip('/') else rest}"
+
+    return _QUERY.sub("?…", _URL.sub(without_path, text))
 
 
-def _place(url: re.Match[str]) -> str:
-    scheme, authority, rest = url.groups()
-    return f"{scheme}{authority.rpartition('@')[2]}{'/…' if rest.strip('/') else rest}"
+def hide_base64(text: str) -> str:
+    """Return `text` with a placeholder for each run that looks like encoded file content."""
+
+    def placeholder(run: re.Match[str]) -> str:
+        # The parts of a path are shorter, or have letters of one kind only.
+        is_encoded = any(
+            len(part) >= MIN_BASE64_CHARACTERS and all(re.search(kind, part) for kind in ("[0-9]", "[A-Z]", "[a-z]"))
+            for part in run[0].split("/")
+        )
+        return f"<{len(run[0])} characters>" if is_encoded else run[0]
+
+    return _BASE64.sub(placeholder, text)
 
 
-def hide_private(text: str) -> str:
-    """`text` without what looks private in it: the content of data URIs, what URLs have behind the host, API keys."""
-    return _KEY.sub(_HIDDEN, hide_urls(hide_data_uris(text)))
+# --- secrets by their name ---------------------------------------------------------------------------
+
+
+def repr_redacted(value: object) -> str:
+    """Return the repr of a redacted copy of a wire value, for reprs of attrs fields."""
+    return repr(redact(value))
 
 
 def redact(value: object) -> object:
-    """A copy of a wire value for reprs, without what is private, and cut where it is very long or deep.
+    """Return a copy of a wire value for reprs: redacted, and cut where it is very long or deep.
 
-    Data URIs are named, not shown; URLs have no query; what goes by the name of a key, a token or a webhook is hidden.
+    Data URIs have placeholders, URLs have no query, and fields with the name of a key, a token or a webhook are hidden.
     """
-    return _Redaction().of(value, _DEEPEST)
+    return _Copy().of(value, MAX_DEPTH)
 
 
-class _Redaction:
-    """One copy in the making. It stops after so many items, however they are nested."""
+class _Copy:
+    """One redacted copy in the making, which stops after `MAX_ITEMS`."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_items_left",)
 
     def __init__(self) -> None:
-        self._left = _MOST_ITEMS
+        self._items_left = MAX_ITEMS
 
     def of(self, value: object, levels: int) -> object:
         if isinstance(value, str):
-            return _redact_text(value)
+            return _redacted_str(value)
         if isinstance(value, bytes | bytearray | memoryview):
             return f"<{len(value)} bytes>"
-        if isinstance(value, int) and not -_LARGEST_NUMBER < value < _LARGEST_NUMBER:
+        if isinstance(value, int) and not -LARGEST_NUMBER < value < LARGEST_NUMBER:
             return f"<a number of {value.bit_length()} bits>"
-        if isinstance(value, Mapping | Sequence | Set) and levels == 0:
+        if not isinstance(value, Mapping | Sequence | Set):
+            return value
+        if levels == 0:
             return "…"
+        copied: dict[object, object] = {}
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for done, (name, item) in enumerate(items):
+            if not self._items_left:
+                copied["…"] = f"({len(value) - done} more)"
+                break
+            self._items_left -= 1
+            copied[self.of(name, 0)] = _HIDDEN if _is_secret(name, item) else self.of(item, levels - 1)
         if isinstance(value, Mapping):
-            return self._of_mapping(value, levels - 1)
-        if isinstance(value, Sequence | Set):
-            return self._of_items(value, levels - 1)
-        return value
-
-    def _of_mapping(self, value: Mapping[object, object], levels: int) -> object:
-        copy: dict[object, object] = {}
-        for done, (key, item) in enumerate(value.items()):
-            if not self._left:
-                copy["…"] = f"({len(value) - done} more)"
-                break
-            self._left -= 1
-            copy[self.of(key, 0)] = _HIDDEN if _is_private(key, item) else self.of(item, levels)
-        return copy
-
-    def _of_items(self, value: Sequence[object] | Set[object], levels: int) -> object:
-        copy: list[object] = []
-        for done, item in enumerate(value):
-            if not self._left:
-                copy.append(f"… ({len(value) - done} more)")
-                break
-            self._left -= 1
-            copy.append(self.of(item, levels))
-        return copy
+            return copied
+        return [f"… {item}" if name == "…" else item for name, item in copied.items()]
 
 
-def _is_private(name: object, value: object) -> bool:
+def _is_secret(name: object, value: object) -> bool:
     if not isinstance(name, str) or not isinstance(value, str | bytes | Mapping | Sequence) or not value:
         return False
-    return _PRIVATE_NAME.search(_NO_LETTERS.sub("", name[:_LONGEST_TEXT].lower())) is not None
+    return _SECRET_NAME.search(_NO_LETTERS.sub("", name[:MAX_TEXT_CHARACTERS].lower())) is not None
 
 
-def _redact_text(text: str) -> str:
+def _redacted_str(text: str) -> str:
     if is_data_uri(text):
         return f"<data URI, {len(text)} characters>"
     if _IS_URL.fullmatch(text):
         return _KEY.sub(_HIDDEN, redact_url(text.strip()))
-    return hide_private(shorten(text))
+    return redact_text(shorten(text))

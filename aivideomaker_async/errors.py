@@ -40,7 +40,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ._redaction import one_line, printable, shorten, told
+from ._redaction import printable, sanitize, shorten, single_line
 from .tasks import TaskDetails, TaskHandle, TaskStatus
 
 __all__ = [
@@ -314,8 +314,8 @@ class TaskFailed(AIVideoMakerError):
 
     def __init__(self, details: TaskDetails, *, hide: Callable[[str], str] = str) -> None:
         self.details: TaskDetails = details
-        reason = told(hide(details.failure or "")) or "the service gives no reason"
-        super().__init__(f"task {one_line(details.id)} failed: {reason}")
+        reason = sanitize(hide(details.failure or "")) or "the service gives no reason"
+        super().__init__(f"task {single_line(details.id)} failed: {reason}")
 
 
 class TaskCancelled(AIVideoMakerError):
@@ -323,7 +323,7 @@ class TaskCancelled(AIVideoMakerError):
 
     def __init__(self, details: TaskDetails) -> None:
         self.details: TaskDetails = details
-        super().__init__(f"task {one_line(details.id)} was cancelled")
+        super().__init__(f"task {single_line(details.id)} was cancelled")
 
 
 class WaitTimeout(AIVideoMakerError, TimeoutError):
@@ -337,7 +337,7 @@ class WaitTimeout(AIVideoMakerError, TimeoutError):
         """Seconds that this wait took."""
         known = f"last seen in {last_status}" if last_status else "its status was never seen"
         super().__init__(
-            f"gave up after {elapsed:.0f} s on task {one_line(task.id)} ({known}). It may still be running and is "
+            f"gave up after {elapsed:.0f} s on task {single_line(task.id)} ({known}). It may still be running and is "
             f"paid: wait for it again with client.task({shorten(repr(task.id))}), do not submit it again"
         )
 

@@ -12,14 +12,14 @@ from aivideomaker_async._redaction import (
     Secret,
     hide_base64,
     hide_data_uris,
-    hide_private,
     hide_urls,
-    one_line,
     printable,
     redact,
+    redact_text,
     redact_url,
+    sanitize,
     shorten,
-    told,
+    single_line,
 )
 from tests.support.pictures import PNG, data_uri
 
@@ -56,24 +56,22 @@ def test_a_secret_is_not_in_a_traceback_with_local_variables() -> None:
         ("ak_0123456789", "no ak_0123456789 here", "no <secret> here"),
         ("ak_0123456789", "ak_0123456789ak_0123456789", "<secret><secret>"),
         ("ak_0123456789", "it begins ak_012345… and ends …23456789", "it begins <secret>… and ends …<secret>"),
+        ("x" * 20, "x" * 100, "<secret>"),
+        ("x" * 20, "x" * 7, "x" * 7),
         ("ak_0123456789", "masked: ak_0123****6789", "masked: ak_0123****6789"),
         ("ak_0123456789", "AK_0123456789", "<secret>"),
         ("Ak_0123456789", "https://ak_0123456789.example", "https://<secret>.example"),
         ("short", "a short one, shortened, sho rt", "a <secret> one, <secret>ened, sho rt"),
-        ("x" * 20, "x" * 100, "<secret>"),
-        ("x" * 20, "x" * 7, "x" * 7),
         ("", "nothing is hidden", "nothing is hidden"),
         ("ak_0123456789", "", ""),
     ],
 )
-def test_a_secret_that_somebody_tells_is_hidden_whole_and_in_pieces(secret: str, text: str, shown: str) -> None:
-    """What services show to name a key is shorter than a piece."""
+def test_a_known_secret_is_hidden_whole_and_in_pieces(secret: str, text: str, shown: str) -> None:
     assert Secret(secret).hide_in(text) == shown
 
 
 @given(st.text("abk_01", min_size=8, max_size=20), st.text("abk_01", max_size=60))
 def test_no_piece_of_a_secret_is_left(secret: str, text: str) -> None:
-    """Whatever stands around it."""
     left = Secret(secret).hide_in(f"{text}{secret}{text[::-1]}")
     assert not any(secret[start : start + 8] in left for start in range(len(secret) - 7))
 
@@ -194,24 +192,24 @@ def test_a_text_without_secrets_is_as_it_was() -> None:
 )
 def test_a_text_of_somebody_else_is_one_line(text: str, shown: str) -> None:
     """It adds no line to a log, and tells a terminal nothing."""
-    assert printable(text) == one_line(text) == shown
+    assert printable(text) == single_line(text) == shown
 
 
 @given(st.text(st.characters(), max_size=300), st.integers(0, 250))
 def test_any_text_of_somebody_else_can_be_printed(text: str, limit: int) -> None:
     """In any log and on any terminal that knows UTF-8; it is cut before it is escaped."""
-    for shown in (printable(text), one_line(text, limit), told(text, limit)):
+    for shown in (printable(text), single_line(text, limit), sanitize(text, limit)):
         assert shown.isprintable()
         shown.encode()
-    assert len(one_line(text, limit)) <= 10 * limit + 40
+    assert len(single_line(text, limit)) <= 10 * limit + 40
 
 
 def test_what_a_service_says_is_cut_and_shows_no_image() -> None:
     """However long it is."""
-    assert told("  two\n  lines ") == "two lines"
-    assert told(f"bad: {data_uri(PNG * 1000)}, and more") == "bad: <data URI>"
-    assert len(told("word " * 10**6)) < 550
-    assert told(" \n ") == ""
+    assert sanitize("  two\n  lines ") == "two lines"
+    assert sanitize(f"bad: {data_uri(PNG * 1000)}, and more") == "bad: <data URI>"
+    assert len(sanitize("word " * 10**6)) < 550
+    assert sanitize(" \n ") == ""
 
 
 @pytest.mark.parametrize(
@@ -280,7 +278,7 @@ def test_an_address_in_a_text_is_shown_as_its_host(text: str, shown: str) -> Non
 )
 def test_what_looks_private_is_hidden(text: str, shown: str) -> None:
     """Keys have a form of their own."""
-    assert hide_private(text) == told(text) == shown
+    assert redact_text(text) == sanitize(text) == shown
 
 
 def test_an_image_in_lines_or_without_a_type_is_hidden() -> None:
@@ -339,4 +337,4 @@ def test_what_looks_like_a_file_in_base64_is_named() -> None:
 @pytest.mark.parametrize("text", ["a1" * 10**5, "?" * 10**5, "data:" * 10**5, "x://" * 10**5, "data:," + "a " * 10**5])
 def test_no_text_takes_long(text: str) -> None:
     """Each is gone through once; twice as long a text would take four times as long otherwise: minutes."""
-    hide_base64(hide_private(text))
+    hide_base64(redact_text(text))

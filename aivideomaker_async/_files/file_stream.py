@@ -20,7 +20,7 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from .._http.retry import parse_retry_after
+from .._http import parse_retry_after
 from .._redaction import printable, redact_url, shorten
 from .._util.version import __version__
 from ..errors import BadResponse, ConnectFailed, Disconnected, DownloadError, RequestTimeout, TransportError

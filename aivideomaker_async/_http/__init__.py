@@ -1,1 +1,71 @@
-"""To be written."""
+"""API calls: from a request as a value to its decoded answer, or to the error that says what happened.
+
+to be written
+"""
+
+from .api_client import ApiClient, Settings
+from .decoding import MalformedAnswer, decode_status, decode_task, encode_task, parse_timestamp
+from .gate import Deadline, deadline_exceeded
+from .lifecycle import ClientLifecycle
+from .list_reader import AllTasks, ListReader
+from .requests import (
+    Kind,
+    Request,
+    RequestBody,
+    Sending,
+    cancel_task,
+    generate,
+    generate_path,
+    get_account,
+    get_status,
+    get_task,
+    hide_webhook_url,
+    list_tasks,
+    quote_price,
+)
+from .retry import Failure, RetryPolicy, classify_error, parse_retry_after
+
+__all__ = [
+    "AllTasks",
+    "ApiClient",
+    "ClientLifecycle",
+    "Deadline",
+    "Failure",
+    "Kind",
+    "ListReader",
+    "MalformedAnswer",
+    "Request",
+    "RequestBody",
+    "RetryPolicy",
+    "Sending",
+    "Settings",
+    "cancel_task",
+    "check_session",
+    "classify_error",
+    "deadline_exceeded",
+    "decode_status",
+    "decode_task",
+    "encode_task",
+    "generate",
+    "generate_path",
+    "get_account",
+    "get_status",
+    "get_task",
+    "hide_webhook_url",
+    "list_tasks",
+    "parse_retry_after",
+    "parse_timestamp",
+    "quote_price",
+]
+
+
+def check_session(session: object) -> None:
+    """Check that a caller's own aiohttp session can be used.
+
+    Raises:
+        ConfigurationError: it is no aiohttp session.
+    """
+    # aiohttp is slow to import, and values alone do without.
+    from .connections import check_session
+
+    check_session(session)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -19,82 +17,79 @@ from aiohttp.connector import BaseConnector, Connection
 from multidict import CIMultiDict
 
 from .._redaction import HiddenText, Secret
+from .._util.fork import after_fork_in_child
 from .._util.loops import running_loop
 from .._util.version import __version__
 from ..errors import ConfigurationError
 from .requests import Sending
 
-__all__ = ["abandon", "check_session", "current", "header_value", "open_session"]
+__all__ = ["USER_AGENT", "abandon", "check_session", "current_sending", "header_value", "open_session"]
 
 USER_AGENT: Final = f"aivideomaker-async/{__version__} aiohttp/{aiohttp.__version__}"
 
-current: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
-"""The request that is being made, to be told how far it gets."""
-
-_opened: Final[weakref.WeakSet[aiohttp.ClientSession]] = weakref.WeakSet()
+current_sending: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
+"""The state of the request that is being made; the request class below has no other way to reach it."""
 
 _closing: Final[set[asyncio.Task[None]]] = set()
-"""The loop itself forgets tasks that nobody holds."""
+"""Tasks that close abandoned sessions: the event loop itself keeps only weak references."""
 
 
-class _TellingRequest(aiohttp.ClientRequest):
-    """A request that tells when it is written to a connection."""
+class _ReportingRequest(aiohttp.ClientRequest):
+    """A request that records when it is written to a connection."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
-        if (sending := current.get()) is not None:
+        if (sending := current_sending.get()) is not None:
             sending.sent = True
-        if isinstance(protocol := conn.protocol, _Listener):
-            protocol.asked = True
-            conn.add_callback(protocol.answered)
+        if isinstance(protocol := conn.protocol, _Protocol):
+            protocol.is_busy = True
+            conn.add_callback(protocol.set_idle)
         return await super().send(conn)
 
 
-class _Listener(ResponseHandler):
-    """One end of a connection. A kept one is closed by the first byte that nobody has asked for.
+class _Protocol(ResponseHandler):
+    """One end of a connection, which is closed by the first byte that arrives while it is idle.
 
-    aiohttp would take it for the answer to the next request, and keep it in memory meanwhile, however much comes.
+    aiohttp would take such bytes for the answer to the next request, and buffer them without limit until then.
     """
 
-    asked: bool = True
-    """Whether a request is under way; the first one is expected from the start."""
+    is_busy: bool = True
+    """Whether a request is in flight. A new connection is made for one."""
 
-    def answered(self) -> None:
-        """The request is over, and the connection may be kept for the next."""
-        self.asked = False
+    def set_idle(self) -> None:
+        self.is_busy = False
 
     def data_received(self, data: bytes) -> None:
-        unasked = not self.asked and len(data) > 0
-        if not unasked:
+        is_unsolicited = not self.is_busy and len(data) > 0
+        if not is_unsolicited:
             super().data_received(data)
-        # The end of an answer may have come in one piece with something behind it.
-        if unasked or (not self.asked and self.should_close):
+        # The end of an answer may have come in one piece with more bytes behind it.
+        if is_unsolicited or (not self.is_busy and self.should_close):
             self.force_close()
             if self.transport is not None:
                 self.transport.abort()
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Makes connections that listen while they are kept, and gives out none on which something has come.
+    """Makes connections that refuse unsolicited bytes, and reuses none on which something has arrived.
 
-    Should a later aiohttp have other names for both places, connections are kept as it does.
+    It overrides two private names of aiohttp. Should a later version rename them, connections are kept as aiohttp does.
     """
 
     def __init__(self, *, force_close: bool) -> None:
-        # How many requests run at once is decided above; aiohttp's pool would only let their time run out while they
-        # wait for a place.
+        # No limit: the gate bounds the requests in flight, and in aiohttp's queue their time would run out unseen.
         super().__init__(limit=0, force_close=force_close)
-        make: Callable[..., ResponseHandler] = _Listener
+        make: Callable[..., ResponseHandler] = _Protocol
         self._factory = partial(make, loop=asyncio.get_running_loop())
 
-    async def _get(self, *args: Any, **kwargs: Any) -> Connection | None:  # noqa: ANN401  (whatever aiohttp gives)
+    async def _get(self, *args: Any, **kwargs: Any) -> Connection | None:  # noqa: ANN401  (whatever aiohttp passes)
         while (connection := await super()._get(*args, **kwargs)) is not None and _is_readable(connection.transport):
-            # The event loop was busy, and has not seen it yet: the end of the connection, or what nobody asked for.
+            # The event loop was busy and has not read it yet: unsolicited bytes, or the end of the connection.
             connection.close()
         return connection
 
 
 def _is_readable(transport: asyncio.BaseTransport | None) -> bool:
-    """Whether something has arrived that nobody has looked at."""
+    """Return whether something has arrived that the event loop has not read."""
     socket = None if transport is None else transport.get_extra_info("socket")
     if socket is None:
         return False
@@ -107,7 +102,7 @@ def _is_readable(transport: asyncio.BaseTransport | None) -> bool:
 
 
 def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
-    """An aiohttp session as this package wants it, for the running event loop.
+    """Return a new aiohttp session for the running event loop.
 
     Args:
         keep: whether connections are kept for further requests.
@@ -121,20 +116,20 @@ def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": USER_AGENT},
         timeout=aiohttp.ClientTimeout(total=None),
-        request_class=_TellingRequest,
+        request_class=_ReportingRequest,
     )
-    # aiohttp sends a GET or PUT a second time by itself when a kept connection turns out to be closed. The service
-    # would count a request that the limiter knows nothing of. There is no public switch.
+    # aiohttp repeats a GET or PUT by itself when a kept connection turns out to be closed: the service would count a
+    # request that the limiter does not. There is no public switch.
     session._retry_connection = False
-    _opened.add(session)
+    after_fork_in_child(session, _leave_to_parent)
     return session
 
 
 def check_session(session: object, loop: asyncio.AbstractEventLoop | None = None) -> None:
-    """Make sure that what a caller has brought can be used.
+    """Check that a caller's own session can be used.
 
     Args:
-        session: what was brought.
+        session: the session.
         loop: the event loop that it is to be used in; None while that is not known.
 
     Raises:
@@ -153,45 +148,45 @@ def check_session(session: object, loop: asyncio.AbstractEventLoop | None = None
         )
 
 
-# --- headers that nobody may see ---------------------------------------------------------------------
+# --- hidden header values ----------------------------------------------------------------------------
 
 
 def header_value(secret: Secret) -> str:
-    """`secret` as the value of a header: no repr of the headers shows it, where aiohttp can write such values."""
-    return HiddenText(secret) if _writes_hidden_texts else secret.reveal()
+    """Return `secret` as the value of a header, in a form that no repr of the headers shows."""
+    return HiddenText(secret) if _writes_hidden_text else secret.reveal()
 
 
-def _writes_hidden_text() -> bool:
-    """Whether what this aiohttp writes of a `HiddenText` is what it stands for. All that is known do."""
-    headers: CIMultiDict[str] = CIMultiDict({"key": HiddenText(Secret("told"))})
+def _can_write_hidden_text() -> bool:
+    """Return whether this aiohttp writes the secret behind a `HiddenText`. All known versions do."""
+    headers: CIMultiDict[str] = CIMultiDict({"key": HiddenText(Secret("probe"))})
     try:
-        return b"key: told\r\n" in http_writer._serialize_headers("GET / HTTP/1.1", headers)
-    except Exception:  # noqa: BLE001  (another aiohttp, that has another writer: the key must arrive all the same)
+        return b"key: probe\r\n" in http_writer._serialize_headers("GET / HTTP/1.1", headers)
+    except Exception:  # noqa: BLE001  (another aiohttp with another writer: the key must arrive all the same)
         return False
 
 
-_writes_hidden_texts: Final = _writes_hidden_text()
+_writes_hidden_text: Final = _can_write_hidden_text()
 
 
-# --- when nobody closes a session --------------------------------------------------------------------
+# --- sessions that nobody closes ---------------------------------------------------------------------
 
 
 def abandon(session: aiohttp.ClientSession, loop: asyncio.AbstractEventLoop) -> None:
-    """Close a session that nobody uses any more, from any thread, and without waiting for it.
+    """Close a session that is not used any more, from any thread and without waiting.
 
     Args:
-        session: made by `open_session`; it is not to be used again.
+        session: a session of `open_session`.
         loop: the event loop that it was made in, which may be closed.
     """
     connector = session.connector
-    # It is silent from here on, also when the loop never runs again.
+    # It warns no more, also when the loop never runs again.
     session.detach()
     if connector is None or connector.closed:
         return
     try:
         loop.call_soon_threadsafe(_close, connector, loop)
     except RuntimeError:
-        # The loop is closed, and no connection can be closed in good form; their sockets go with them.
+        # The loop is closed, and its sockets are closed with it.
         connector._closed = True
 
 
@@ -204,15 +199,10 @@ def _close(connector: BaseConnector, loop: asyncio.AbstractEventLoop) -> None:
     task.add_done_callback(_closing.discard)
 
 
-def _leave_to_parent() -> None:
-    """In a forked process: to close a connection of the parent here would take it out of the parent's loop."""
-    for session in list(_opened):
-        connector = session.connector
-        with suppress(RuntimeError):
-            session.detach()
-        if connector is not None:
-            connector._closed = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+def _leave_to_parent(session: aiohttp.ClientSession) -> None:
+    """Make a session inert in a forked child: closing a connection here would take it out of the parent's loop."""
+    connector = session.connector
+    with suppress(RuntimeError):
+        session.detach()
+    if connector is not None:
+        connector._closed = True

@@ -1,8 +1,8 @@
-"""Answers of the service, deciphered: bytes in, values or a clear error out.
+"""Answers of the service decoded: bytes in, values or a clear error out.
 
-What a value cannot do without (the id and status of a task) must be there and right; anything else that is missing or
-of a wrong type is None, and the odd thing itself is kept in `extra`. So one strange field in one row of a list takes
-nothing from anybody. That is why these are tables of our own, where a converter would refuse the whole answer.
+A value needs its essentials (the id and status of a task): those must be present and valid. Any other field that is
+missing or has a wrong type becomes None, and the odd value is kept in `extra`. So one strange field in one row of a
+list costs nobody anything. That is why these are tables of our own: a converter would refuse the whole answer.
 """
 
 from __future__ import annotations
@@ -13,104 +13,131 @@ from json import JSONDecoder
 from math import isfinite
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from attrs import frozen
-
 from .._redaction import redact
+from .._util.validation import is_task_id
 from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
-from .requests import is_task_id
 
 __all__ = [
     "MalformedAnswer",
-    "account",
-    "cancelled",
-    "decoder",
+    "decode_account",
+    "decode_quote_for",
+    "decode_status",
+    "decode_submitted",
+    "decode_task",
+    "decode_task_list",
+    "decode_task_with_id",
+    "encode_task",
+    "excerpt",
     "json_object",
-    "quote_of",
-    "rows",
-    "shown",
-    "status",
-    "submitted",
-    "task",
-    "task_of",
-    "task_row",
+    "parse_timestamp",
+    "raw_decode",
 ]
 
-LONGEST_ID: Final = 16_384
-"""Characters of an id: more fit into no request."""
+MAX_ID_CHARACTERS: Final = 16_384
+"""Longer ids fit into no request."""
 
-LONGEST_STATUS: Final = 100
+MAX_STATUS_CHARACTERS: Final = 100
 
-DEEPEST: Final = 100
-"""Levels of what is kept as it came. Deeper values can be decoded, and then be neither compared, copied nor encoded."""
+MAX_DEPTH: Final = 100
+"""Levels of values that are kept as they came. Deeper ones can be decoded, but not compared, copied or encoded."""
 
-LONGEST_NUMBER: Final = 400
-"""Digits of a whole number. To read a long one takes time with the square of its length."""
+MAX_COMMAS: Final = 100_000
+"""The JSON decoder cannot be interrupted, and 48 MiB of tiny values would stall the event loop for seconds. Commas
+bound their number; base64 has none, and prompts have few."""
 
 _CONTAINERS: Final = frozenset({dict, list})
 
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[Any], object]
 
+_decoder: Final = JSONDecoder()
+raw_decode: Final = _decoder.raw_decode
+
 
 class MalformedAnswer(ValueError):
-    """An answer is not what it must be. The text names the place, and shows no more than a few words of it."""
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > LONGEST_NUMBER:
-        raise ValueError("a number of too many digits")
-    return int(digits)
-
-
-decoder: Final = JSONDecoder(parse_int=_integer)
+    """An answer is not what the API documents. The text names the place, and quotes a few words at most."""
 
 
 def json_object(body: bytes | bytearray) -> dict[str, Any]:
-    """The JSON object that `body` is.
+    """Return the JSON object in `body`.
 
     Raises:
         MalformedAnswer: it is something else.
     """
+    if body.count(b",") > MAX_COMMAS:
+        raise MalformedAnswer(f"the body has more than {MAX_COMMAS} values")
     try:
-        value = decoder.decode(body.decode("utf-8-sig"))
+        value = _decoder.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        raise MalformedAnswer(f"the body is not JSON: {shown(body)}") from None
+        # Without the cause, which would keep the whole document alive.
+        raise MalformedAnswer(f"the body is not JSON: {excerpt(body)}") from None
     return _object(value, "$")
 
 
-def submitted(answer: Mapping[str, Any]) -> SubmittedTask:
-    """The answer to a submit."""
-    return _read(_SUBMITTED, answer, "$")
+def excerpt(value: object) -> str:
+    """Return the first characters of an answer for an error message, redacted."""
+    if isinstance(value, bytes | bytearray):
+        value = value[:60].decode("utf-8", "replace")
+    return repr(redact(value))[:80]
 
 
-def task(answer: Mapping[str, Any]) -> TaskDetails:
-    """Full details of one task."""
-    return _read(_TASK, answer, "$")
+# --- one function for each kind of answer ------------------------------------------------------------
 
 
-def task_of(task_id: str) -> Callable[[Mapping[str, Any]], TaskDetails]:
-    """Reads the full details of this task, and of no other."""
+def decode_submitted(answer: Mapping[str, Any]) -> SubmittedTask:
+    """Decode the answer to a submit."""
+    return _decode(_SUBMITTED, answer, "$")
 
-    def read(answer: Mapping[str, Any]) -> TaskDetails:
-        details = task(answer)
+
+def decode_task(answer: object, path: str = "$") -> TaskDetails:
+    """Decode the full details of one task, which stand at `path` of the answer."""
+    return _decode(_TASK, answer, path)
+
+
+def decode_task_with_id(task_id: str) -> Callable[[Mapping[str, Any]], TaskDetails]:
+    """Return a function that decodes the full details of this task, and refuses those of another."""
+
+    def decode(answer: Mapping[str, Any]) -> TaskDetails:
+        details = decode_task(answer)
         if details.id != task_id:
-            raise MalformedAnswer(f"it is of another task @ $.id: {shown(details.id)}")
+            raise MalformedAnswer(f"the answer is about another task @ $.id: {excerpt(details.id)}")
         return details
 
-    return read
+    return decode
 
 
-def task_at(value: object, path: str) -> TaskDetails:
-    """Full details of the task that `value` ought to be; it stands at `path` of the answer."""
-    return _read(_TASK, value, path)
+def decode_task_list(answer: Mapping[str, Any]) -> list[TaskDetails]:
+    """Decode a task list that was read whole."""
+    rows = answer.get("tasks")
+    if not isinstance(rows, list):
+        raise MalformedAnswer(f"expected a list of tasks @ $.tasks: {excerpt(rows)}")
+    return [decode_task(row, f"$.tasks[{number}]") for number, row in enumerate(rows)]
 
 
-def task_row(details: TaskDetails) -> dict[str, object]:
-    """The row that `task` reads as `details`."""
-    row: dict[str, object] = {"id": details.id, "status": str(details.status), "input": dict(details.input)}
-    told = {
+def decode_status(answer: Mapping[str, Any]) -> TaskStatus:
+    """Decode the status in an answer."""
+    return _required(_status, answer, "status", "$")
+
+
+def decode_quote_for(model: str) -> Callable[[Mapping[str, Any]], Quote]:
+    """Return a function that decodes the price of a spec of this model."""
+    return lambda answer: _decode(_QUOTE, {"model": model, **answer}, "$")
+
+
+def decode_account(answer: Mapping[str, Any]) -> Account:
+    """Decode balance and guardrails."""
+    return _decode(_ACCOUNT, answer, "$")
+
+
+def encode_task(details: TaskDetails) -> dict[str, object]:
+    """Return the row that `decode_task` decodes to `details`."""
+    output = details.output
+    row = {
+        "id": details.id,
+        "status": str(details.status),
+        "input": dict(details.input),
         "model": details.model,
-        "output": details.output and _output_row(details.output),
+        "output": output and {**_present(url=output.url, msg=output.message, error=output.error), **output.extra},
         "createdAt": details.created_at and details.created_at.isoformat(),
         "completedAt": details.completed_at and details.completed_at.isoformat(),
         "creditsCharged": details.credits_charged,
@@ -118,47 +145,23 @@ def task_row(details: TaskDetails) -> dict[str, object]:
         "listValueCents": details.list_value_cents,
         "idempotencyKey": details.idempotency_key,
     }
-    # An odd field is in `extra` under its own name, and its attribute is missing.
-    return {**row, **_told(**told), **details.extra}
+    # An odd field is in `extra` under its own name, and its attribute is None.
+    return {**_present(**row), **details.extra}
 
 
-def _output_row(output: TaskOutput) -> dict[str, object]:
-    return {**_told(url=output.url, msg=output.message, error=output.error), **output.extra}
-
-
-def _told(**fields: object) -> dict[str, object]:
+def _present(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def rows(answer: Mapping[str, Any]) -> list[Any]:
-    """The rows of the task list, as they came."""
-    found = answer.get("tasks")
-    if not isinstance(found, list):
-        raise MalformedAnswer(f"expected a list of tasks @ $.tasks: {shown(found)}")
-    return found
+def parse_timestamp(value: object) -> float | None:
+    """Return the seconds since the epoch of a moment on the wire, or None where it is missing or malformed."""
+    try:
+        return _time(value).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
-def status(answer: Mapping[str, Any]) -> TaskStatus:
-    """The status in an answer that has one."""
-    return _required(_status, answer, "status")
-
-
-def cancelled(answer: Mapping[str, Any]) -> TaskStatus:
-    """The status that a task has after a cancel."""
-    return status(answer)
-
-
-def quote_of(model: str) -> Callable[[Mapping[str, Any]], Quote]:
-    """Reads the price of a spec of this model."""
-    return lambda answer: _read(_QUOTE, {"model": model, **answer}, "$")
-
-
-def account(answer: Mapping[str, Any]) -> Account:
-    """Balance and guardrails."""
-    return _read(_ACCOUNT, answer, "$")
-
-
-# --- single values: each returns what it read, or raises ValueError ---------------------------------
+# --- single values: each function returns what it read, or raises ValueError -------------------------
 
 
 def _text(value: Any) -> str:
@@ -167,24 +170,24 @@ def _text(value: Any) -> str:
     return value
 
 
-def _identifier(value: Any) -> str:
+def _id(value: Any) -> str:
     # Ids are opaque; a server that writes numbers means the same.
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    # What is no id here would be none in the next request.
-    if not is_task_id(value) or len(value) > LONGEST_ID:
+    # An id that fits into no path would be useless in the next request.
+    if not is_task_id(value) or len(value) > MAX_ID_CHARACTERS:
         raise ValueError("expected an id")
     return value
 
 
 def _new_id(value: Any) -> str:
-    # A handle of no task would be a task that is paid and lost. Of a service that does write numbers, the list tells.
-    return _identifier(_text(value))
+    # A wrong id here would be a handle of no task, and the paid task would be lost. The list shows a numeric id.
+    return _id(_text(value))
 
 
 def _status(value: Any) -> TaskStatus:
-    # One that is not known may be any word, but it stands in log lines and is sent to other processes.
-    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_STATUS or not value.isprintable():
+    # An unknown status may be any word, but it stands in log lines and goes to other processes.
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_STATUS_CHARACTERS or not value.isprintable():
         raise ValueError("expected a status")
     return TaskStatus(value)
 
@@ -209,23 +212,15 @@ def _amount(value: Any) -> int:
 
 
 def _guardrail(value: Any) -> int | None:
-    # -1 stands for unlimited.
+    # -1 means unlimited.
     limit = _whole(value)
     return None if limit == -1 else limit
 
 
-def _truth(value: Any) -> bool:
+def _bool(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("expected true or false")  # noqa: TRY004
     return value
-
-
-def stamp(value: object) -> float | None:
-    """The seconds since the epoch of a moment on the wire; None where it cannot be read."""
-    try:
-        return _time(value).timestamp()
-    except (ValueError, OverflowError):
-        return None
 
 
 def _time(value: Any) -> datetime:
@@ -235,7 +230,7 @@ def _time(value: Any) -> datetime:
 
 def _object(value: Any, path: str = "$") -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise MalformedAnswer(f"expected an object @ {path}: {shown(value)}")
+        raise MalformedAnswer(f"expected an object @ {path}: {excerpt(value)}")
     return value
 
 
@@ -250,22 +245,30 @@ def _output(value: Any) -> TaskOutput:
     if not isinstance(fields.get("url"), str) and isinstance(fields.get("videoUrl"), str):
         # The vendor's older examples call it videoUrl.
         fields = {"url": fields["videoUrl"], **{k: v for k, v in fields.items() if k not in {"url", "videoUrl"}}}
-    return _read(_OUTPUT, fields, "$.output")
+    return _decode(_OUTPUT, fields, "$.output")
 
 
 # --- objects -----------------------------------------------------------------------------------------
 
 
-@frozen
 class _Shape(Generic[T]):
-    """How an object of the wire becomes a value: for each wire name, our name and how to read it."""
+    """How an object of the wire becomes a value: for each wire name, the attribute and how to read it."""
 
-    make: Callable[..., T]
-    required: Mapping[str, tuple[str, Parse]]
-    optional: Mapping[str, tuple[str, Parse]]
+    __slots__ = ("make", "optional", "required")
+
+    def __init__(
+        self,
+        make: Callable[..., T],
+        *,
+        required: Mapping[str, tuple[str, Parse]],
+        optional: Mapping[str, tuple[str, Parse]],
+    ) -> None:
+        self.make = make
+        self.required = required
+        self.optional = optional
 
 
-def _read(shape: _Shape[T], value: Any, path: str) -> T:
+def _decode(shape: _Shape[T], value: Any, path: str) -> T:
     answer = _object(value, path)
     known: dict[str, object] = {
         name: _required(parse, answer, wire, path) for wire, (name, parse) in shape.required.items()
@@ -274,43 +277,33 @@ def _read(shape: _Shape[T], value: Any, path: str) -> T:
     for wire, item in answer.items():
         if wire in shape.required:
             continue
-        name, parse = shape.optional.get(wire, ("", _unknown))
-        if type(item) in _CONTAINERS and _is_deep(item, DEEPEST - 1):
-            raise MalformedAnswer(f"nested deeper than {DEEPEST} levels @ {path}[{shown(wire)}]: {shown(item)}")
-        try:
-            if item is not None or not name:
-                known[name] = parse(item)
-        except (ValueError, OverflowError):
+        if type(item) in _CONTAINERS and _is_deeper(item, MAX_DEPTH - 1):
+            raise MalformedAnswer(f"nested deeper than {MAX_DEPTH} levels @ {path}[{excerpt(wire)}]: {excerpt(item)}")
+        if wire not in shape.optional:
             extra[wire] = item
+        elif item is not None:
+            name, parse = shape.optional[wire]
+            try:
+                known[name] = parse(item)
+            except (ValueError, OverflowError):
+                extra[wire] = item
     return shape.make(**known, extra=extra)
 
 
-def _is_deep(value: Any, levels: int) -> bool:
-    # Of each row that somebody waits for: as fast as can be.
+def _is_deeper(value: Any, levels: int) -> bool:
     for item in value.values() if type(value) is dict else value:
-        if type(item) in _CONTAINERS and (not levels or _is_deep(item, levels - 1)):
+        if type(item) in _CONTAINERS and (not levels or _is_deeper(item, levels - 1)):
             return True
     return False
 
 
-def _unknown(_: Any) -> object:
-    raise ValueError("unknown field")
-
-
-def _required(parse: Callable[[Any], T], answer: Mapping[str, Any], wire: str, path: str = "$") -> T:
+def _required(parse: Callable[[Any], T], answer: Mapping[str, Any], wire: str, path: str) -> T:
     if wire not in answer:
         raise MalformedAnswer(f"required field missing @ {path}.{wire}")
     try:
         return parse(answer[wire])
     except (ValueError, OverflowError) as error:
-        raise MalformedAnswer(f"{error} @ {path}.{wire}: {shown(answer[wire])}") from None
-
-
-def shown(value: object) -> str:
-    """The first words of an answer, for an error."""
-    if isinstance(value, bytes | bytearray):
-        value = value[:60].decode("utf-8", "replace")
-    return repr(redact(value))[:80]
+        raise MalformedAnswer(f"{error} @ {path}.{wire}: {excerpt(answer[wire])}") from None
 
 
 _SUBMITTED: Final = _Shape(
@@ -322,7 +315,7 @@ _SUBMITTED: Final = _Shape(
         "statusUrl": ("status_url", _text),
         "cancelUrl": ("cancel_url", _text),
         "creditsCharged": ("credits_charged", _amount),
-        "idempotentReplay": ("idempotent_replay", _truth),
+        "idempotentReplay": ("idempotent_replay", _bool),
     },
 )
 _OUTPUT: Final = _Shape(
@@ -330,7 +323,7 @@ _OUTPUT: Final = _Shape(
 )
 _TASK: Final = _Shape(
     TaskDetails,
-    required={"id": ("id", _identifier), "status": ("status", _status)},
+    required={"id": ("id", _id), "status": ("status", _status)},
     optional={
         "model": ("model", _text),
         "input": ("input", _object),
@@ -350,8 +343,8 @@ _QUOTE: Final = _Shape(
         "listPriceUsd": ("list_price_usd", _number),
         "usdPerCredit": ("usd_per_credit", _number),
         "currentBalance": ("current_balance", _whole),
-        "affordable": ("affordable", _truth),
-        "billable": ("billable", _truth),
+        "affordable": ("affordable", _bool),
+        "billable": ("billable", _bool),
     },
 )
 _ACCOUNT: Final = _Shape(

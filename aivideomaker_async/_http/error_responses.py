@@ -1,7 +1,7 @@
-"""Answers that are errors, turned into the error that says what happened.
+"""Error answers of the service, turned into the exception that says what happened.
 
-There are two forms: an HTTP status of 4xx or 5xx, and (2026-03) a 200 whose body says FAILED and carries a message. The
-body may also be the HTML of a proxy, or nothing.
+There are two forms: an HTTP status of 3xx, 4xx or 5xx, and (2026-03) a 200 whose body says FAILED and carries a
+message. The body may also be a proxy's HTML page, or empty.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .._redaction import shorten, told
+from .._redaction import sanitize, shorten
 from ..errors import (
     APIError,
     AuthenticationFailed,
@@ -28,7 +28,9 @@ from ..errors import (
 )
 from .requests import Request
 
-__all__ = ["is_disguised_refusal", "refusal"]
+__all__ = ["REDIRECTS", "error_from_answer", "is_error_in_disguise"]
+
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 _BY_CODE: Final[Mapping[str, type[APIError]]] = {
     "INVALID_MODEL": InvalidRequest,
@@ -56,62 +58,65 @@ _OVER_BUDGET: Final = re.compile(r"max[\s_-]?credits|budget", re.IGNORECASE)
 _NO_CREDITS: Final = re.compile(r"insufficient\s+credits?", re.IGNORECASE)
 
 
-def is_disguised_refusal(answer: Mapping[str, Any], *, expected: str) -> bool:
-    """Whether a 200 is an error all the same: it says FAILED, has a message, and lacks what was asked for.
+def is_error_in_disguise(answer: Mapping[str, Any], *, expected: str) -> bool:
+    """Return whether a 200 is an error: it says FAILED, has a message, and lacks the field that was asked for.
 
-    Where the status is all that was asked for, it comes with nothing else, and a message beside it is an error.
+    A status endpoint answers the status and nothing else, so there a message beside it makes it an error.
     """
     if answer.get("status") != "FAILED" or not ("message" in answer or "error" in answer):
         return False
     return expected not in answer or expected == "status"
 
 
-def refusal(
-    request: Request,
+def error_from_answer(
+    request: Request[object],
     status: int,
-    body: bytes | bytearray,
+    body: bytes | bytearray | Mapping[str, Any],
     *,
     hide: Callable[[str], str] = str,
     retry_after: float | None = None,
     location: str | None = None,
 ) -> APIError:
-    """The error that an answer stands for.
+    """Return the exception that an error answer stands for.
 
     Args:
         request: what was asked.
         status: the HTTP status of the answer.
-        body: its body, whatever it is.
-        hide: takes out of a text what nobody shall see.
-        retry_after: seconds after which the service wants to be asked again, if it said so.
-        location: where the answer points, if it points anywhere.
+        body: its body, whatever it is, or the fields of its JSON object.
+        hide: removes secrets from a text of the service.
+        retry_after: the seconds after which the service wants to be asked again.
+        location: where a redirect points.
     """
-    answer = _fields(body)
-    code = answer.get("errorCode")
-    code = told(hide(code), 100) if isinstance(code, str) and code else None
-    message = _message(answer, status, body, hide) if location is None else _redirected(location, status, hide)
+    fields = body if isinstance(body, Mapping) else _json_fields(body)
+    code = fields.get("errorCode")
+    code = sanitize(hide(code), 100) if isinstance(code, str) and code else None
+    if location is not None:
+        message = f"the service redirects to {sanitize(hide(_host(location)), 100)} ({status}), {_NEVER_FOLLOWED}"
+    else:
+        message = _message(fields, status, body, hide)
     kind = _kind(request, status, code, message)
     return kind(
         message, status=status, method=request.method, path=shorten(request.path), code=code, retry_after=retry_after
     )
 
 
-def _kind(request: Request, status: int, code: str | None, message: str) -> type[APIError]:
+def _kind(request: Request[object], status: int, code: str | None, message: str) -> type[APIError]:
     if status >= 500:
-        # Whatever it says of the request: what failed is the server.
+        # Whatever it says about the request: what failed is the server.
         return ServerError
     if code is not None and code in _BY_CODE:
         return _BY_CODE[code]
-    # The 2026-03 revision documents no status for errors; this one is known by its text alone.
+    # The 2026-03 revision documents no status for errors; only the text identifies this one.
     if code is None and _NO_CREDITS.search(message):
         return InsufficientCredits
     if status == 422 and code is None and "X-Max-Credits" in request.headers and _OVER_BUDGET.search(message):
         return BudgetExceeded
     if status == 404:
-        return TaskNotFound if request.about == "task" else EndpointNotFound
+        return TaskNotFound if request.missing == "task" else EndpointNotFound
     return _BY_STATUS.get(status, APIError)
 
 
-def _fields(body: bytes | bytearray) -> Mapping[str, Any]:
+def _json_fields(body: bytes | bytearray) -> Mapping[str, Any]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
@@ -119,31 +124,31 @@ def _fields(body: bytes | bytearray) -> Mapping[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _message(answer: Mapping[str, Any], status: int, body: bytes | bytearray, hide: Callable[[str], str]) -> str:
+def _message(
+    fields: Mapping[str, Any], status: int, body: bytes | bytearray | Mapping[str, Any], hide: Callable[[str], str]
+) -> str:
     for name in ("message", "error", "detail"):
-        text = answer.get(name)
+        text = fields.get(name)
         if isinstance(text, str) and text.strip():
-            return told(hide(text))
+            return sanitize(hide(text))
     if 300 <= status < 400:
         return f"the service answers with a redirect, {_NEVER_FOLLOWED}"
+    if isinstance(body, Mapping):
+        return "no reason given"
     if not body.strip():
         return "no reason given (empty body)"
     return f"no reason given (the body is {'HTML' if b'<html' in body[:1000].lower() else 'not the documented JSON'})"
 
 
-def _redirected(location: str, status: int, hide: Callable[[str], str]) -> str:
-    return f"the service redirects to {told(hide(_place(location)), 100)} ({status}), {_NEVER_FOLLOWED}"
-
-
-def _place(location: str) -> str:
-    """Scheme and host of an address. Its path and query may hold what is nobody's business."""
+def _host(location: str) -> str:
+    """Return scheme and host of an address: its path and query may hold secrets."""
     try:
         parts = urlsplit(location)
         host, port = parts.hostname, parts.port
     except ValueError:
-        return "an address that makes no sense"
+        return "a malformed address"
     if not location.isascii() or not location.isprintable():
-        return "an address that makes no sense"
+        return "a malformed address"
     if not host:
         return "another path"
     shown = f"[{host}]" if ":" in host else host

@@ -1,7 +1,8 @@
-"""When a request may go: its turn under the limit, its place among others, and the end of all waiting.
+"""When a request may go: its permit under the query limit, its slot among other commands, and the end of all waiting.
 
-Queries ask the limiter, which the whole address shares. Submits and other commands have no such limit; only so many are
-under way at once, and a submit that the service refused with 429 holds back the others of this client.
+Queries ask the limiter, which the whole IP address shares. Submits and other commands have no such limit: only a
+bounded number is in flight at once, and a submit that the service refused with 429 delays the next submits of this
+client.
 """
 
 from __future__ import annotations
@@ -9,97 +10,119 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Final
 
-from .._limits.local import Limiter, Permit, Priority
-from .._limits.quota import LONGEST_PAUSE
+from .._limits import LONGEST_PAUSE, Limiter, Permit, Priority
 from .._redaction import shorten
 from ..errors import RequestTimeout
 from .requests import Kind, Request
 
-__all__ = ["Admission", "too_late"]
+__all__ = ["Deadline", "RequestGate", "deadline_exceeded"]
 
 COMMANDS_AT_ONCE: Final = 32
-"""Submits under way at once, and as many cancels and quotes; queries are bounded by the limiter."""
+"""Submits in flight at once, and as many cancels and quotes; the limiter bounds queries."""
 
-INSTEAD: Final = 60.0
-"""Seconds for which queries pause when more than `LONGEST_PAUSE` are asked for: the limit is one of requests a minute,
-so a clock is wrong somewhere, and everything behind this address would stand still for it."""
+ABSURD_PAUSE_REPLACEMENT_S: Final = 60.0
+"""Pause of queries when the service asks for more than `LONGEST_PAUSE`: the limit is one of requests a minute, so a
+clock is wrong somewhere, and everything behind this address would stand still for it."""
 
 
-class Admission:
+class Deadline:
+    """The end of one call with all its attempts and waits, computed once and passed down.
+
+    Args:
+        timeout: seconds for the call.
+        now: the time of the event loop.
+    """
+
+    __slots__ = ("at", "timeout")
+
+    def __init__(self, timeout: float, now: float) -> None:
+        self.at = now + timeout
+        """The moment on the clock of the event loop."""
+        self.timeout = timeout
+
+    def left(self, now: float) -> float:
+        """Return the seconds left."""
+        return self.at - now
+
+    def is_too_close_to_submit(self, now: float) -> bool:
+        """Return whether a submit sent now would only become an unknown outcome."""
+        return self.left(now) < min(1.0, self.timeout / 2)
+
+
+class RequestGate:
     """Lets the requests of one client go.
 
     Args:
-        limiter: what queries ask.
-        check_usable: raises when the client is closed, or used in another event loop.
+        limiter: counts queries.
+        check_usable: raises when the client is closed or used in another event loop.
     """
 
     def __init__(self, limiter: Limiter, check_usable: Callable[[], object]) -> None:
         self._limiter = limiter
         self._check_usable = check_usable
-        # Apart, so that a cancel, for which there are only seconds, does not queue behind uploads.
-        self._places: dict[tuple[Kind, bool], asyncio.Semaphore] = {}
-        self._submits_resume_at = float("-inf")
+        # Separate, so that a cancel, for which there are only seconds, does not queue behind uploads.
+        self._slots: dict[tuple[Kind, bool], asyncio.Semaphore] = {}
+        self._submits_resume_at = -inf
         self._waits: set[asyncio.Timeout] = set()
 
-    def admit_nowait(self, request: Request) -> Permit | None:
-        """A permit for a query that may go at once, which is the usual case and needs no timer; else None."""
-        return self._limiter.acquire_nowait() if request.kind is Kind.QUERY else None
-
-    async def admit(self, request: Request, priority: Priority, deadline: float) -> Permit:
-        """Wait until `request` may go. A cancelled wait holds nothing.
-
-        Args:
-            request: what is to go.
-            priority: who waits for it.
-            deadline: on the clock of the event loop.
+    async def enter(self, request: Request[object], priority: Priority, deadline: Deadline) -> Permit:
+        """Wait until `request` may go, and return its permit. A cancelled wait holds nothing.
 
         Raises:
             RequestTimeout: the deadline passed; nothing was sent.
             ConfigurationError: the client was closed.
         """
-        async with self._waiting(request, deadline):
+        if request.kind is Kind.QUERY and (permit := self._limiter.acquire_nowait()) is not None:
+            # The usual case, which needs no timer.
+            return permit
+        async with self._waiting(request, deadline.at):
             if request.kind is Kind.QUERY:
                 return await self._limiter.acquire(priority)
             loop = asyncio.get_running_loop()
-            # In a loop, since the moment may move on meanwhile.
+            # In a loop, since another 429 may move the moment on.
             while request.kind is Kind.SUBMIT and (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
                 await asyncio.sleep(wait)
-            name = request.kind, request.body is None
-            places = self._places.setdefault(name, asyncio.Semaphore(COMMANDS_AT_ONCE))
-            await places.acquire()
-            return _Place(places)
+            slots = self._slots.setdefault((request.kind, request.body is None), asyncio.Semaphore(COMMANDS_AT_ONCE))
+            await slots.acquire()
+            return _Slot(slots)
 
-    async def rest(self, request: Request, seconds: float, deadline: float) -> None:
+    async def sleep(self, request: Request[object], seconds: float, until: float = inf) -> None:
         """Wait before the next attempt at `request`.
+
+        Args:
+            request: what is to be tried again.
+            seconds: how long.
+            until: the deadline on the clock of the event loop.
 
         Raises:
             RequestTimeout: the deadline passed.
             ConfigurationError: the client was closed.
         """
-        async with self._waiting(request, deadline):
+        async with self._waiting(request, until):
             await asyncio.sleep(seconds)
 
-    def pause(self, request: Request, seconds: float) -> None:
-        """The service refused `request` with 429. The limit on queries is the address's, that on submits the key's."""
+    def pause(self, request: Request[object], seconds: float) -> None:
+        """Hold back requests after a 429: queries of the whole IP address, or submits of this client."""
         if request.kind is Kind.QUERY:
-            self._limiter.pause(seconds if seconds <= LONGEST_PAUSE else INSTEAD)
+            self._limiter.pause(seconds if seconds <= LONGEST_PAUSE else ABSURD_PAUSE_REPLACEMENT_S)
         elif request.kind is Kind.SUBMIT:
             resume_at = asyncio.get_running_loop().time() + min(seconds, LONGEST_PAUSE)
             self._submits_resume_at = max(self._submits_resume_at, resume_at)
 
     def wake_all(self) -> None:
-        """The client is closed: whoever waits stops waiting, and finds that out."""
+        """End all waits: the client is closed, and each wait raises that."""
         for wait in self._waits:
             if not wait.expired():
-                wait.reschedule(float("-inf"))
+                wait.reschedule(-inf)
 
     @asynccontextmanager
-    async def _waiting(self, request: Request, deadline: float) -> AsyncIterator[None]:
+    async def _waiting(self, request: Request[object], until: float) -> AsyncIterator[None]:
         self._check_usable()
         try:
-            async with asyncio.timeout_at(deadline) as wait:
+            async with asyncio.timeout_at(until) as wait:
                 self._waits.add(wait)
                 try:
                     yield
@@ -107,28 +130,28 @@ class Admission:
                     self._waits.discard(wait)
         except TimeoutError:
             self._check_usable()
-            raise too_late(request) from None
+            raise deadline_exceeded(request) from None
 
 
-class _Place:
-    """A place among the commands under way; it looks like a permit, and there is no window to hold."""
+class _Slot:
+    """A slot among the commands in flight, in the form of a permit."""
 
-    __slots__ = ("_places",)
+    __slots__ = ("_slots",)
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places: asyncio.Semaphore | None = places
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots: asyncio.Semaphore | None = slots
 
     def settle(self, *, answered: bool = True) -> None:
         del answered
-        places, self._places = self._places, None
-        if places is not None:
-            places.release()
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release()
 
     def refund(self) -> None:
         self.settle()
 
 
-def too_late(request: Request) -> RequestTimeout:
-    """The error of a request for which no time was left. Nothing was sent."""
+def deadline_exceeded(request: Request[object]) -> RequestTimeout:
+    """Return the error of a request that had no time left to be sent."""
     message = "the deadline of the call passed while it waited for its turn under the limit; nothing was sent"
     return RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False)

@@ -1,6 +1,7 @@
-"""Where a client lives: in one event loop of one process, and with the connections that it has opened there.
+"""The lifecycle of a client: bound to one event loop of one process, closed once, and cleaned up when it is dropped.
 
-What is not closed by its user is closed when the client is dropped, with a warning that names the line that made it.
+A client that its user does not close is closed when it is garbage-collected, with a warning that names the line that
+made it. The lifecycle holds no reference to the client, so that it can outlive it for that.
 """
 
 from __future__ import annotations
@@ -9,54 +10,49 @@ import asyncio
 import os
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVarTuple, Unpack, final
+from typing import TypeVarTuple, Unpack, final
 
 from .._util.loops import running_loop
 from ..errors import ConfigurationError
 
-if TYPE_CHECKING:
-    import aiohttp
-
-__all__ = ["Home"]
+__all__ = ["ClientLifecycle"]
 
 Ts = TypeVarTuple("Ts")
 
 
 @final
-class Home:
-    """The event loop and the process of a client, from its first use on, and what it has opened.
+class ClientLifecycle:
+    """The event loop and process of a client, from its first use on, and what it has opened there."""
 
-    It knows nothing of the client, so that it can outlive it.
-    """
-
-    __slots__ = ("__weakref__", "_pid", "closed", "entered", "loop", "opened")
+    __slots__ = ("__weakref__", "_opened", "_pid", "closed", "entered", "loop")
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop of the client; None before its first use."""
         self.closed: bool = False
         self.entered: bool = False
         """Whether the client was opened as a context manager."""
-        self.opened: list[aiohttp.ClientSession] = []
+        self._opened: list[tuple[Callable[[], Awaitable[object]], Callable[[], object]]] = []
         self._pid = os.getpid()
 
     def check_usable(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the client.
+        """Return the event loop of the client.
 
         Raises:
-            ConfigurationError: the client is closed, or lives elsewhere.
+            ConfigurationError: the client is closed, or belongs to another event loop or process.
         """
         if self.closed:
             raise ConfigurationError("the client is closed; open a new one with `async with AIVideoMaker() as client:`")
         return self.check_place()
 
     def check_place(self) -> asyncio.AbstractEventLoop:
-        """The event loop of the client, which is the running one from the first call on.
+        """Return the event loop of the client, which the first call binds it to.
 
         Raises:
-            ConfigurationError: the client lives in another loop, or in another process.
+            ConfigurationError: the client belongs to another event loop or process.
         """
         loop = running_loop()
         if self.loop is None:
@@ -75,60 +71,67 @@ class Home:
 
     @property
     def is_here(self) -> bool:
-        """Whether the running event loop is that of the client."""
+        """Whether the running event loop is the client's."""
         return self.loop is not None and asyncio._get_running_loop() is self.loop and not self.is_of_parent
 
     @property
-    def is_out_of_reach(self) -> bool:
-        """Whether nothing of what was begun can be ended any more: the loop is closed, or another process has it."""
+    def is_unreachable(self) -> bool:
+        """Whether nothing that was started can be ended any more: the loop is closed, or belongs to another process."""
         return self.loop is not None and (self.loop.is_closed() or self.is_of_parent)
 
     @property
     def is_of_parent(self) -> bool:
-        """Whether this process is a fork of the one that has used the client."""
+        """Whether this process is a fork of the one that used the client."""
         return self.loop is not None and self._pid != os.getpid()
 
-    def soon(self, callback: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
-        """Call this in the event loop, from any thread; a client that has none, or is closed, does nothing."""
+    def call_soon(self, callback: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
+        """Call `callback` in the client's event loop, from any thread; do nothing for an unused or closed client."""
         if self.loop is None or self.closed or self.is_of_parent:
             return
-        # It may be closing at this moment.
+        # The loop may be closing at this moment.
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(callback, *args)
 
-    async def aclose(self) -> None:
-        """Close what was opened. A second time does nothing."""
-        self.closed = True
-        while self.opened:
-            await self.opened.pop().close()
-
-    def abandon(self) -> None:
-        """Close what was opened, from any thread, and without waiting for it."""
-        opened, self.opened = self.opened, []
-        if self.loop is None or self.is_of_parent:
-            return
-        from .connections import abandon
-
-        for session in opened:
-            abandon(session, self.loop)
-
-    def watch_over(self, client: object, name: str, made_by: FrameType) -> None:
-        """Be abandoned, with a warning, when nobody has `client` any more and nobody has closed it.
+    def add(self, close: Callable[[], Awaitable[object]], abandon: Callable[[], object]) -> None:
+        """Remember something that was opened.
 
         Args:
-            client: whose home this is.
-            name: what to call it.
-            made_by: the frame that has made it.
+            close: closes it in the client's event loop.
+            abandon: closes it from any thread and without waiting, also when the loop is closed.
+        """
+        self._opened.append((close, abandon))
+
+    async def aclose(self) -> None:
+        """Close everything that was opened. A second time does nothing."""
+        self.closed = True
+        while self._opened:
+            await self._opened.pop()[0]()
+
+    def abandon(self) -> None:
+        """Close everything that was opened, from any thread and without waiting."""
+        opened, self._opened = self._opened, []
+        if self.loop is None or self.is_of_parent:
+            return
+        for _, abandon in opened:
+            abandon()
+
+    def warn_if_dropped(self, client: object, name: str, made_by: FrameType) -> None:
+        """When `client` is garbage-collected without having been closed, abandon everything and warn.
+
+        Args:
+            client: the client.
+            name: how to name it in the warning.
+            made_by: the frame that made it.
         """
         weakref.finalize(client, _dropped, self, name, made_by.f_code.co_filename, made_by.f_lineno)
 
 
-def _dropped(home: Home, name: str, file: str, line: int) -> None:
-    is_open = not home.closed and (home.entered or bool(home.opened)) and not home.is_of_parent
-    home.closed = True
+def _dropped(lifecycle: ClientLifecycle, name: str, file: str, line: int) -> None:
+    is_open = not lifecycle.closed and (lifecycle.entered or bool(lifecycle._opened)) and not lifecycle.is_of_parent
+    lifecycle.closed = True
     try:
-        home.abandon()
+        lifecycle.abandon()
     finally:
         if is_open:
             text = f"unclosed client {name}: use `async with AIVideoMaker() as client:`, or `await client.aclose()`"
-            warnings.warn_explicit(text, ResourceWarning, file, line, source=home)
+            warnings.warn_explicit(text, ResourceWarning, file, line, source=lifecycle)

@@ -1,7 +1,12 @@
-"""A list in JSON, read row by row while it arrives.
+"""The task list, read row by row while it arrives.
 
-A row is decoded as soon as it is complete. Of a large one the end is looked for while it arrives, and it is decoded
-then. All that is done between two moments in which others run is bounded, whatever the list is made of.
+`GET /tasks` answers every task that the account ever had, newest first, in one answer without pages: a few hundred
+bytes for an account that began today, many megabytes for an old one. So it is decoded row by row as the pieces come,
+and nothing more is read once the subclass has seen all that it needs.
+
+A row that is incomplete when a piece ends is decoded again when more has arrived. A long one (an image in base64) is
+tried again only when a quote has arrived, which may end its text, and when earlier attempts together have cost no more
+than three times its length: decoding stays linear, whatever the list is made of.
 """
 
 from __future__ import annotations
@@ -12,32 +17,26 @@ from enum import Enum, auto
 from json import JSONDecodeError
 from typing import Any, Final
 
-from . import decoding as answers
-from .decoding import MalformedAnswer
-from .extent import Extent
-from .sizes import TASK
+from ..tasks import TaskDetails
+from .decoding import MAX_COMMAS, MalformedAnswer, decode_task, excerpt, raw_decode
+from .requests import TASK_ANSWER_BYTES
 
-__all__ = ["ListReader"]
+__all__ = ["AllTasks", "ListReader"]
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
-_BETWEEN: Final = re.compile(r"[ \t\n\r,]*")
-_OF_NUMBER: Final = re.compile(r"[-+.0-9eE]*")
-_decode: Final = answers.decoder.raw_decode
+_SEPARATORS: Final = re.compile(r"[ \t\n\r,]*")
 
-LARGE: Final = 1 << 16
-"""Characters from which on an incomplete value is not tried again with every piece."""
+LONG_VALUE_CHARACTERS: Final = 1 << 16
+"""From this length on, an incomplete value is not decoded again with every piece."""
 
-STEPS_AT_ONCE: Final = 500
-"""Rows that are dealt with before others run: a slice has room for 20,000 empty ones."""
+MAX_ROWS: Final = 250_000
+"""Real rows fill the largest answer long before."""
 
-MOST_ROWS: Final = 250_000
-"""Real ones fill more than the largest answer long before."""
-
-MOST_FIELDS: Final = 100
+MAX_FIELDS: Final = 100
 """Fields beside the rows; the documented list has none."""
 
 
-class _At(Enum):
+class _State(Enum):
     START = auto()
     FIELD = auto()
     ROW = auto()
@@ -45,214 +44,186 @@ class _At(Enum):
 
 
 class ListReader:
-    """Takes the answer to `GET /tasks` in pieces. What becomes of a row is decided by a subclass.
+    """Takes the answer to `GET /tasks` in pieces; a subclass decides what becomes of each row.
 
-    Feeding never raises; `finish` tells what was wrong.
+    Feeding never raises; `finish` raises what was wrong.
     """
 
     def __init__(self) -> None:
         self.fields: dict[str, Any] = {}
-        """What stands beside the rows, for example the message of an error."""
+        """The fields beside the rows, for example the message of an error."""
         self.rows_read: int = 0
         self.bytes_read: int = 0
-        self._at = _At.START
-        self._text = ""
-        self._position = 0
-        self._pending: list[str] = []
-        self._extent: Extent | None = None
-        self._behind = False
+        self._state = _State.START
+        self._unread: list[str] = []
+        self._unread_characters = 0
+        self._incomplete_characters = 0
+        self._characters_decoded_in_vain = 0
         self._utf8 = codecs.getincrementaldecoder("utf-8-sig")()
         self._error: MalformedAnswer | None = None
 
     @property
     def enough(self) -> bool:
-        """Whether the rest of the answer tells nothing that is wanted."""
+        """Whether the rest of the answer is of no use."""
         return self._error is not None
 
-    @property
-    def behind(self) -> bool:
-        """Whether there is more to do with what was fed: let others run, and feed it nothing."""
-        return self._behind
-
     def take(self, row: object) -> None:
-        """Here is the next row."""
+        """Use the next row."""
         raise NotImplementedError
 
     def feed(self, piece: bytes) -> None:
-        """Here are the next bytes: a slice of some ten thousand, after which the caller lets others run."""
+        """Read the next bytes: a slice of some ten thousand, between which the caller lets other tasks run."""
         self.bytes_read += len(piece)
-        self._read(piece)
-
-    def _read(self, piece: bytes, *, last: bool = False) -> None:
-        self._behind = False
-        if self.enough:
-            return
-        try:
-            self._pending.append(text := self._characters(piece, last=last))
-            if self._extent is not None and not self._is_complete(self._extent, text):
-                return
-            self._text = "".join((self._text[self._position :], *self._pending))
-            self._pending.clear()
-            self._position = 0
-            self._take_steps()
-        except MalformedAnswer as error:
-            self._error = error
-        except RecursionError:
-            self._error = self._no_json()
-
-    def _take_steps(self) -> None:
-        for _ in range(STEPS_AT_ONCE):
-            if self.enough or not self._step():
-                return
-        self._behind = True
-
-    def _characters(self, piece: bytes, *, last: bool) -> str:
-        try:
-            return self._utf8.decode(piece, final=last)
-        except UnicodeDecodeError:
-            raise self._no_json() from None
+        self._feed(piece)
 
     def finish(self) -> None:
-        """The answer is over, or `enough` of it was read.
+        """Check that the answer was complete, or that `enough` of it was read.
 
         Raises:
             MalformedAnswer: it is no list of tasks, or it ends in the middle.
         """
-        self._read(b"", last=True)
-        while self._behind:
-            self._read(b"")
+        self._feed(b"", last=True)
         if self._error is not None:
             raise self._error
         if self.enough:
             return
-        if self._at is not _At.END:
-            raise self._no_json(", or ends too early")
-        if not self.rows_read:
-            # An empty list is one; anything else in its place is not.
-            answers.rows(self.fields)
+        if self._state is not _State.END:
+            raise MalformedAnswer(f"the body is not JSON, or ends too early: {self._excerpt()}")
+        if not isinstance(self.fields.get("tasks"), list):
+            raise MalformedAnswer(f"expected a list of tasks @ $.tasks: {excerpt(self.fields.get('tasks'))}")
 
-    def _no_json(self, more: str = "") -> MalformedAnswer:
-        return MalformedAnswer(f"the body is not JSON{more}: {self._beginning()}")
-
-    def _beginning(self) -> str:
-        return answers.shown(self._text[self._position : self._position + 60])
-
-    # Each step takes one thing out of the text, and returns whether there may be another.
-
-    def _step(self) -> bool:
-        if self._at is _At.ROW:
-            return self._step_row()
-        if self._at is _At.FIELD:
-            return self._step_field()
-        return self._step_start() if self._at is _At.START else self._step_end()
-
-    def _step_start(self) -> bool:
-        position = self._position = self._after(_SPACE, self._position)
-        if position == len(self._text):
-            return False
-        if self._text[position] != "{":
-            raise self._no_json()
-        self._position, self._at = position + 1, _At.FIELD
-        return True
-
-    def _step_field(self) -> bool:
-        start = self._position = self._after(_BETWEEN, self._position)
-        if start == len(self._text):
-            return False
-        if self._text[start] == "}":
-            self._position, self._at = start + 1, _At.END
-            return True
-        found = self._try(start)
-        if found is None:
-            return False
-        name, position = found
-        position = self._after(_SPACE, position)
-        if position == len(self._text):
-            return self._more(start)
-        if not isinstance(name, str) or self._text[position] != ":":
-            raise self._no_json()
-        position = self._after(_SPACE, position + 1)
-        if position == len(self._text):
-            return self._more(start)
-        if name == "tasks" and self._text[position] == "[":
-            self._position, self._at = position + 1, _At.ROW
-            self.fields["tasks"] = []
-            return True
-        return self._take_value(name, position)
-
-    def _take_value(self, name: str, position: int) -> bool:
-        found = self._try(position)
-        if found is None:
-            return False
-        self.fields[name], self._position = found
-        if len(self.fields) > MOST_FIELDS:
-            raise MalformedAnswer(f"more than {MOST_FIELDS} fields beside the tasks")
-        return True
-
-    def _step_row(self) -> bool:
-        start = self._position = self._after(_BETWEEN, self._position)
-        if start == len(self._text):
-            return False
-        if self._text[start] == "]":
-            self._position, self._at = start + 1, _At.FIELD
-            return True
-        found = self._try(start)
-        if found is None:
-            return False
-        row, self._position = found
-        self.rows_read += 1
-        if self.rows_read > MOST_ROWS:
-            raise MalformedAnswer(f"more than {MOST_ROWS} tasks")
-        self.take(row)
-        return True
-
-    def _step_end(self) -> bool:
-        self._position = self._after(_SPACE, self._position)
-        if self._position < len(self._text):
-            raise self._no_json()
-        return False
-
-    def _try(self, position: int) -> tuple[Any, int] | None:
-        try:
-            value, end = _decode(self._text, position)
-        except JSONDecodeError:
-            # Incomplete, or wrong: the end of the answer tells.
-            self._look_for_end(position)
-            return None
-        except ValueError:
-            # A number of hundreds of digits.
-            raise self._no_json() from None
-        if isinstance(value, int | float) and self._after(_OF_NUMBER, end) == len(self._text):
-            # A number is over where something else begins.
-            self._more(position)
-            return None
-        return value, end
-
-    def _more(self, position: int) -> bool:
-        """What begins at `position` is not over; nothing that is so long is part of a list, but for texts and rows."""
-        if len(self._text) - position >= LARGE:
-            raise self._no_json()
-        return False
-
-    def _look_for_end(self, position: int) -> None:
-        if len(self._text) - position < LARGE:
+    def _feed(self, piece: bytes, *, last: bool = False) -> None:
+        if self.enough:
             return
-        if self._text[position] not in '{["':
-            raise self._no_json()
-        self._extent = Extent()
-        if self._is_complete(self._extent, self._text, position):
-            # Its end is there, and it cannot be decoded.
-            raise self._no_json()
+        try:
+            try:
+                text = self._utf8.decode(piece, final=last)
+            except UnicodeDecodeError:
+                raise MalformedAnswer(f"the body is not JSON: {self._excerpt()}") from None
+            self._unread.append(text)
+            self._unread_characters += len(text)
+            may_be_complete = '"' in text and self._characters_decoded_in_vain <= 3 * self._unread_characters
+            if last or may_be_complete or self._incomplete_characters < LONG_VALUE_CHARACTERS:
+                self._decode("".join(self._unread))
+            elif self._unread_characters > TASK_ANSWER_BYTES:
+                raise MalformedAnswer(f"one value in it is too large: {self._excerpt()}")
+        except MalformedAnswer as error:
+            self._error = error
 
-    def _is_complete(self, extent: Extent, text: str, position: int = 0) -> bool:
-        ended = extent.ends_in(text, position)
-        if extent.marks > TASK.marks or extent.length > TASK.bytes:
-            raise MalformedAnswer(f"one value in it is too large: {self._beginning()}")
-        if ended:
-            self._extent = None
-        return ended
+    def _decode(self, text: str) -> None:
+        """Read as many fields and rows of the unread text as are complete."""
+        position = 0
+        try:
+            while not self.enough:
+                between_items = self._state in {_State.FIELD, _State.ROW}
+                position = _skip(_SEPARATORS if between_items else _SPACE, text, position)
+                if position == len(text):
+                    break
+                if self._state is _State.ROW and text[position] != "]":
+                    found = self._value(text, position)
+                    if found is None:
+                        break
+                    row, position = found
+                    self.rows_read += 1
+                    if self.rows_read > MAX_ROWS:
+                        raise MalformedAnswer(f"more than {MAX_ROWS} tasks")
+                    self.take(row)
+                elif self._state is _State.FIELD and text[position] != "}":
+                    end = self._field(text, position)
+                    if end is None:
+                        break
+                    position = end
+                elif self._state is _State.END or (self._state is _State.START and text[position] != "{"):
+                    raise MalformedAnswer(f"the body is not JSON: {excerpt(text[position : position + 60])}")
+                else:
+                    # Into the object, out of the rows, or out of the object.
+                    after = {_State.START: _State.FIELD, _State.ROW: _State.FIELD, _State.FIELD: _State.END}
+                    self._state = after[self._state]
+                    position += 1
+        finally:
+            rest = text[position:]
+            self._unread = [rest]
+            self._unread_characters = len(rest)
+            # A number is short, however many spaces follow it.
+            self._incomplete_characters = len(rest) if rest[:1] in {"{", "[", '"'} else 0
+            self._characters_decoded_in_vain = 0 if position else self._characters_decoded_in_vain + len(rest)
 
-    def _after(self, pattern: re.Pattern[str], position: int) -> int:
-        found = pattern.match(self._text, position)
-        assert found is not None  # noqa: S101  (it matches nothing, too)
-        return found.end()
+    def _field(self, text: str, start: int) -> int | None:
+        """Read a field beside the rows; return the position behind it, or None when it is incomplete."""
+        try:
+            name, position = raw_decode(text, start)
+        except JSONDecodeError:
+            self._check_length(text, start)
+            return None
+        position = _skip(_SPACE, text, position)
+        if position == len(text):
+            return None
+        if not isinstance(name, str) or text[position] != ":":
+            raise MalformedAnswer(f"the body is not JSON: {excerpt(text[start : start + 60])}")
+        position = _skip(_SPACE, text, position + 1)
+        if name == "tasks" and text[position : position + 1] == "[":
+            self._state = _State.ROW
+            self.fields[name] = []
+            return position + 1
+        found = self._value(text, position)
+        if found is None:
+            return None
+        if len(self.fields) >= MAX_FIELDS:
+            raise MalformedAnswer(f"more than {MAX_FIELDS} fields beside the tasks")
+        self.fields[name], position = found
+        return position
+
+    def _value(self, text: str, start: int) -> tuple[Any, int] | None:
+        """Decode the value at `start`; return it and the position behind it, or None when it is incomplete."""
+        if len(text) - start >= LONG_VALUE_CHARACTERS and text.count(",", start) > MAX_COMMAS:
+            # Between two yields to the event loop: see `MAX_COMMAS`.
+            raise MalformedAnswer(f"one value in it is too large: {excerpt(text[start : start + 60])}")
+        try:
+            value, end = raw_decode(text, start)
+        except JSONDecodeError:
+            self._check_length(text, start)
+            return None
+        except (ValueError, RecursionError):
+            # A number of thousands of digits, or nested thousands of levels deep.
+            raise MalformedAnswer(f"the body is not JSON: {excerpt(text[start : start + 60])}") from None
+        # Of a number, the next piece may bring more digits: a value is complete when the next item begins behind it.
+        end = _skip(_SPACE, text, end)
+        if end == len(text):
+            return None
+        if text[end] in ",]}":
+            return value, end
+        self._check_length(text, start)
+        return None
+
+    def _check_length(self, text: str, start: int) -> None:
+        """Check a value that is incomplete or malformed, which only the end of the answer decides.
+
+        Raises:
+            MalformedAnswer: it is as long as only a text or a row can be, and is neither.
+        """
+        if len(text) - start >= LONG_VALUE_CHARACTERS and text[start] not in '{["':
+            raise MalformedAnswer(f"the body is not JSON: {excerpt(text[start : start + 60])}")
+
+    def _excerpt(self) -> str:
+        return excerpt("".join(self._unread)[:60])
+
+
+def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:
+    found = pattern.match(text, position)
+    assert found is not None  # noqa: S101  (the pattern matches the empty string)
+    return found.end()
+
+
+class AllTasks(ListReader):
+    """Keeps every task of the list.
+
+    `finish` also raises when any row cannot be decoded: a list with holes is not what was asked for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks: list[TaskDetails] = []
+
+    def take(self, row: object) -> None:
+        """Keep the task."""
+        self.tasks.append(decode_task(row, f"$.tasks[{len(self.tasks)}]"))

@@ -1,4 +1,8 @@
-"""Requests, built as values. Nothing is sent here."""
+"""Requests as values: what is sent, how its answer is decoded, and how it counts.
+
+Each call of the API has one function here, which is the only place that knows its path, its headers and the shape of
+its answer (facts: README, "API revisions"). Nothing is sent here.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +10,66 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Final, Protocol, TypeGuard
+from typing import Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .._redaction import Secret
-from .._util import validation as _checks
+from .._util import validation
 from ..errors import ConfigurationError
-from .sizes import LIST, SMALL, TASK, Size
+from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskStatus
+from . import decoding
 
 __all__ = [
     "Kind",
     "Request",
     "RequestBody",
     "Sending",
-    "account",
-    "cancel",
-    "check_task_id",
+    "cancel_task",
     "generate",
     "generate_path",
-    "is_task_id",
+    "get_account",
+    "get_status",
+    "get_task",
+    "hide_webhook_url",
     "list_tasks",
     "quote_price",
-    "task",
-    "task_status",
 ]
 
-_API: Final = "/api/v1"
+MIB: Final = 1 << 20
 
-SHORTEST_TOKEN: Final = 8
+SMALL_ANSWER_BYTES: Final = MIB
+"""Limit of a status, an account, a price or the answer to a submit: they have some hundred bytes."""
+
+TASK_ANSWER_BYTES: Final = 48 * MIB
+"""Limit of one task: its `input` may show the submitted image, and 32 MiB are 43 MiB in base64."""
+
+LIST_ANSWER_BYTES: Final = 64 * MIB
+"""Limit of the task list: about 100,000 tasks of the usual size."""
+
+MIN_TOKEN_CHARACTERS: Final = 8
+"""Shorter parts of a webhook URL are no tokens: hiding them would blank out ordinary words."""
+
+_API: Final = "/api/v1"
+_MAX_CREDITS: Final = "X-Max-Credits"
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Kind(Enum):
-    """What a request is, as far as limits and retries are concerned."""
+    """How a request counts for limits and retries."""
 
     QUERY = auto()
-    """Counts against the shared query limit; may be sent again."""
+    """Counts against the shared query limit; safe to repeat."""
     COMMAND = auto()
-    """Counts against nothing; may be sent again."""
+    """Counts against no limit; safe to repeat."""
     SUBMIT = auto()
-    """Costs money: is never sent again while its outcome is unknown."""
+    """Costs money: never repeated while its outcome is unknown."""
 
 
 class RequestBody(Protocol):
-    """The bytes of a request, of a length that is known before the first is written."""
+    """The bytes of a request body, whose length is known before the first is written."""
 
     def __len__(self) -> int:
         """Return the length in bytes."""
@@ -62,34 +81,45 @@ class RequestBody(Protocol):
 
 
 @frozen(kw_only=True)
-class Request:
-    """One call of the API."""
+class Request(Generic[T_co]):
+    """One call of the API, whose good answer decodes to a `T_co`."""
 
     method: str
     path: str
-    """Quoted, and to be sent as it is."""
+    """The quoted path, which is sent as it is."""
     kind: Kind
+    decode: Callable[[Mapping[str, Any]], T_co] = field(repr=False)
+    """Makes the result from the JSON object of a good answer."""
+    expected: str
+    """A field that every good answer has; an error in disguise (200 with FAILED) lacks it."""
     headers: Mapping[str, str] = field(factory=dict[str, str], repr=False)
     secrets: Mapping[str, Secret] = field(factory=dict[str, Secret], repr=False)
-    """Further headers, whose values nobody may see."""
+    """Further headers, whose values appear in no repr, log or error."""
     body: RequestBody | None = field(default=None, repr=False)
-    about: str = "task"
+    missing: str = "task"
     """What a 404 says does not exist: `task` or `endpoint`."""
-    size: Size = SMALL
-    """The most that a good answer may hold."""
+    max_answer_bytes: int = SMALL_ANSWER_BYTES
+    """The size limit of a good answer, unpacked."""
+
+    def with_max_credits(self, max_credits: int | None) -> Request[T_co]:
+        """Return the same submit with another price limit in credits; None for no limit."""
+        headers = {name: value for name, value in self.headers.items() if name != _MAX_CREDITS}
+        if max_credits is not None:
+            headers[_MAX_CREDITS] = str(max_credits)
+        return evolve(self, headers=headers)
 
     def hide_in(self, text: str) -> str:
-        """`text` without what nobody may see of this request, for texts of others who may tell it."""
+        """Return `text` without the secrets of this request, which a server or a proxy may echo."""
         for secret in self.secrets.values():
-            text = hide_address(secret, text)
+            text = hide_webhook_url(secret, text)
         return text
 
 
 class Sending:
-    """How far a request has got on its way; who sends it keeps this up to date.
+    """How far a request got: whether any of its bytes may have left this machine. The transport keeps it up to date.
 
     Args:
-        changed: called with whether any of it may have left, just before it does, and when nothing came of it.
+        changed: called with the new value of `sent`, just before any byte leaves, and when nothing came of it.
     """
 
     __slots__ = ("_changed", "_sent")
@@ -100,7 +130,7 @@ class Sending:
 
     @property
     def sent(self) -> bool:
-        """Whether any of it may have left, and what became of that is not known."""
+        """Whether any byte may have left, and its outcome is unknown."""
         return self._sent
 
     @sent.setter
@@ -110,136 +140,140 @@ class Sending:
         self._sent = value
 
 
-def list_tasks() -> Request:
-    """All tasks of this key, newest first."""
-    return Request(method="GET", path=f"{_API}/tasks", kind=Kind.QUERY, about="endpoint", size=LIST)
-
-
-def task(task_id: str) -> Request:
-    """Full details of one task."""
-    return Request(method="GET", path=_task_path(task_id), kind=Kind.QUERY, size=TASK)
-
-
-def task_status(task_id: str) -> Request:
-    """The status of one task, and nothing else."""
-    return _task_status(check_task_id(task_id))
+def get_status(task_id: str) -> Request[TaskStatus]:
+    """`GET /tasks/{id}/status`: the status of one task and nothing else."""
+    return _get_status(validation.task_id(task_id))
 
 
 @lru_cache(maxsize=1024)
-def _task_status(task_id: str) -> Request:
-    return Request(method="GET", path=f"{_task_path(task_id)}/status", kind=Kind.QUERY)
+def _get_status(task_id: str) -> Request[TaskStatus]:
+    path = f"{_API}/tasks/{_segment(task_id)}/status"
+    return Request(method="GET", path=path, kind=Kind.QUERY, decode=decoding.decode_status, expected="status")
 
 
-def cancel(task_id: str) -> Request:
-    """Cancel one task; works only while it is SUBMITTED."""
-    return Request(method="PUT", path=f"{_task_path(task_id)}/cancel", kind=Kind.COMMAND)
+def get_task(task_id: str) -> Request[TaskDetails]:
+    """`GET /tasks/{id}`: the full details of one task."""
+    return Request(
+        method="GET",
+        path=f"{_API}/tasks/{_segment(validation.task_id(task_id))}",
+        kind=Kind.QUERY,
+        decode=decoding.decode_task_with_id(task_id),
+        expected="id",
+        max_answer_bytes=TASK_ANSWER_BYTES,
+    )
 
 
-def account() -> Request:
-    """Balance and guardrails (2026-09)."""
-    return Request(method="GET", path=f"{_API}/account", kind=Kind.QUERY, about="endpoint")
+def list_tasks() -> Request[list[TaskDetails]]:
+    """`GET /tasks`: all tasks of this key, newest first."""
+    return Request(
+        method="GET",
+        path=f"{_API}/tasks",
+        kind=Kind.QUERY,
+        decode=decoding.decode_task_list,
+        expected="tasks",
+        missing="endpoint",
+        max_answer_bytes=LIST_ANSWER_BYTES,
+    )
 
 
-def quote_price(model: str, body: RequestBody) -> Request:
-    """What a generate would cost (2026-09)."""
-    path = f"{_API}/quote/{_segment(model)}"
-    return Request(method="POST", path=path, kind=Kind.COMMAND, body=body, about="endpoint")
+def cancel_task(task_id: str) -> Request[TaskStatus]:
+    """`PUT /tasks/{id}/cancel`: works only while the task is SUBMITTED."""
+    path = f"{_API}/tasks/{_segment(validation.task_id(task_id))}/cancel"
+    return Request(method="PUT", path=path, kind=Kind.COMMAND, decode=decoding.decode_status, expected="taskId")
+
+
+def get_account() -> Request[Account]:
+    """`GET /account`: balance, guardrails and models (2026-09)."""
+    return Request(
+        method="GET",
+        path=f"{_API}/account",
+        kind=Kind.QUERY,
+        decode=decoding.decode_account,
+        expected="currentBalance",
+        missing="endpoint",
+    )
+
+
+def quote_price(model: str, body: RequestBody) -> Request[Quote]:
+    """`POST /quote/{model}`: what a submit would cost (2026-09)."""
+    return Request(
+        method="POST",
+        path=f"{_API}/quote/{_segment(model)}",
+        kind=Kind.COMMAND,
+        decode=decoding.decode_quote_for(model),
+        expected="credits",
+        body=body,
+        missing="endpoint",
+    )
 
 
 def generate(
     model: str, body: RequestBody, *, idempotency_key: str, webhook_url: Secret | None, max_credits: int | None
-) -> Request:
-    """Submit a task.
+) -> Request[SubmittedTask]:
+    """`POST /generate/{model}`: submit a task.
+
+    Args:
+        model: the model's wire name.
+        body: the request body.
+        idempotency_key: 8 to 128 printable ASCII characters.
+        webhook_url: where the service reports changes of the task.
+        max_credits: the price above which the service refuses (2026-09).
 
     Raises:
         ConfigurationError: an argument cannot travel in a header.
     """
-    headers = {"Idempotency-Key": _check_key(idempotency_key)}
-    secrets = {} if webhook_url is None else {"webhookUrl": _check_webhook(webhook_url)}
+    headers = {"Idempotency-Key": _check_idempotency_key(idempotency_key)}
     if max_credits is not None:
-        headers["X-Max-Credits"] = str(_checks.amount("max_credits", max_credits))
+        headers[_MAX_CREDITS] = str(validation.amount("max_credits", max_credits))
     return Request(
         method="POST",
         path=generate_path(model),
         kind=Kind.SUBMIT,
+        decode=decoding.decode_submitted,
+        expected="taskId",
         headers=headers,
-        secrets=secrets,
+        secrets={} if webhook_url is None else {"webhookUrl": _check_webhook_url(webhook_url)},
         body=body,
-        about="endpoint",
+        missing="endpoint",
     )
 
 
 def generate_path(model: str) -> str:
-    """Where tasks of a model are submitted."""
+    """Return the path where tasks of a model are submitted."""
     return f"{_API}/generate/{_segment(model)}"
 
 
-def check_task_id(task_id: object) -> str:
-    """`task_id`, if it can stand in a path; ids are opaque, and almost everything can when it is quoted.
-
-    Raises:
-        ConfigurationError: it cannot.
-    """
-    if not is_task_id(task_id):
-        raise ConfigurationError(
-            f"task_id={task_id!r}: must be a text that is not empty, not '.' or '..', and without lone surrogates"
-        )
-    return task_id
-
-
-def is_task_id(value: object) -> TypeGuard[str]:
-    """Whether `value` can be an id."""
-    # Quoting cannot save "." and "..": proxies take them for steps in the path, quoted or not.
-    if not isinstance(value, str) or not value or value in {".", ".."}:
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _task_path(task_id: str) -> str:
-    return f"{_API}/tasks/{_segment(check_task_id(task_id))}"
-
-
 def _segment(text: str) -> str:
-    # The ids of the service need no quoting.
+    # Ids of the live service need no quoting.
     return text if text.isascii() and text.isalnum() else quote(text, safe="")
 
 
-def _check_key(key: object) -> str:
+def _check_idempotency_key(key: object) -> str:
     if not isinstance(key, str) or not re.fullmatch(r"[!-~](?:[ -~]*[!-~])?", key) or not 8 <= len(key) <= 128:
         raise ConfigurationError(f"idempotency_key={key!r}: must be 8 to 128 printable ASCII characters")
     return key
 
 
-def _check_webhook(url: Secret) -> Secret:
-    # The URL may hold a token, so neither the message shows it nor a local variable of this frame.
-    if not _is_webhook(url.reveal()):
+def _check_webhook_url(url: Secret) -> Secret:
+    # The URL may hold a token: neither the message nor a local variable of this frame shows it.
+    if not _is_webhook_url(url.reveal()):
         raise ConfigurationError("webhook_url: must be an http(s) URL in ASCII, without spaces")
     return url
 
 
-def _is_webhook(url: object) -> bool:
-    return isinstance(url, str) and re.fullmatch(r"https?://[!-~]+", url) is not None and _has_host(url)
-
-
-def hide_address(url: Secret, text: str) -> str:
-    """`text` without the private parts of `url`."""
-    for part in _private_parts(url.reveal()):
-        text = Secret(part).hide_in(text)
-    return text
-
-
-def _private_parts(url: str) -> list[str]:
-    # Scheme and host are known to everybody, and what is shorter is no token.
-    authority, *rest = re.split(r"(?=[/?#])", url.partition("://")[2], maxsplit=1)
-    return [part for part in (authority.rpartition("@")[0], *rest) if len(part) >= SHORTEST_TOKEN]
-
-
-def _has_host(url: str) -> bool:
+def _is_webhook_url(url: object) -> bool:
+    if not isinstance(url, str) or re.fullmatch(r"https?://[!-~]+", url) is None:
+        return False
     try:
         return bool(urlsplit(url).hostname)
     except ValueError:
         return False
+
+
+def hide_webhook_url(url: Secret, text: str) -> str:
+    """Return `text` without the private parts of `url`: its user info, path, query and fragment."""
+    authority, *rest = re.split(r"(?=[/?#])", url.reveal().partition("://")[2], maxsplit=1)
+    for part in (authority.rpartition("@")[0], *rest):
+        if len(part) >= MIN_TOKEN_CHARACTERS:
+            text = Secret(part).hide_in(text)
+    return text

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final
 
-from .._http import requests
-from .._http.gate import too_late
-from .._http.session import Session, least_time
-from .._redaction import Secret, one_line
+from .._http import ApiClient, Deadline, deadline_exceeded, generate
+from .._redaction import Secret, single_line
 from ..errors import SubmitOutcomeUnknown
 from ..pricing import PriceTable
 from ..specs import OtherModel, VideoSpec
@@ -30,7 +27,7 @@ class Buyer:
     """Makes the submits of one client.
 
     Args:
-        session: how to send.
+        api: makes the calls.
         handled: the ids of tasks for which the client has handles.
         largest_image: bytes that an image may have.
         budget: what all of them have to keep to; None for nothing.
@@ -40,7 +37,7 @@ class Buyer:
 
     def __init__(
         self,
-        session: Session,
+        api: ApiClient,
         *,
         handled: Callable[[], Iterable[str]],
         largest_image: int,
@@ -48,11 +45,11 @@ class Buyer:
         prices: PriceTable | None,
         on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None,
     ) -> None:
-        self.submitter: Submitter = Submitter(session, handled=handled, on_unsettled=on_unsettled)
-        self.pricer: Pricer = Pricer(session, prices)
-        self.catalogue: Catalogue = Catalogue(session)
-        self.cashier: Cashier = Cashier(session, self.pricer, budget)
-        self._session = session
+        self.submitter: Submitter = Submitter(api, handled=handled, on_unsettled=on_unsettled)
+        self.pricer: Pricer = Pricer(api, prices)
+        self.catalogue: Catalogue = Catalogue(api)
+        self.cashier: Cashier = Cashier(api, self.pricer, budget)
+        self._api = api
         self._largest_image = largest_image
 
     async def buy(
@@ -78,39 +75,38 @@ class Buyer:
         Raises:
             AIVideoMakerError: as `AIVideoMaker.submit`.
         """
-        loop = self._session.check_usable()
+        loop = self._api.lifecycle.check_usable()
         budgets = self.cashier.budgets(budget)
         loaded = await load_request(spec, largest=self._largest_image)
-        make = partial(requests.generate, spec.model, loaded.body, idempotency_key=key.text, webhook_url=hook)
-        # Whoever has given a wrong argument hears of that first.
-        make(max_credits=max_credits)
-        deadline = loop.time() + timeout
+        request = generate(spec.model, loaded.body, idempotency_key=key.text, webhook_url=hook, max_credits=max_credits)
+        deadline = self._api.deadline(timeout)
         await self.catalogue.warn_of(spec.model, timeout=timeout / 4)
         allowance = await self.cashier.reserve(
-            spec, loaded.body, key.text, budgets=budgets, max_credits=max_credits, timeout=deadline - loop.time()
+            spec, loaded.body, key.text, budgets=budgets, max_credits=max_credits, deadline=deadline
         )
         try:
-            request = make(max_credits=allowance.at_most)
-            left = deadline - loop.time()
-            if left < least_time(timeout):
-                raise too_late(request)
+            if deadline.is_too_close_to_submit(loop.time()):
+                raise deadline_exceeded(request)
             bought = await self.submitter.submit(
-                request, order(spec.model, loaded.fields), timeout=left, is_callers_key=key.is_callers
+                request.with_max_credits(allowance.at_most),
+                order(spec.model, loaded.fields),
+                deadline=deadline,
+                is_callers_key=key.is_callers,
             )
         except BaseException:
             self.cashier.failed(key.text, allowance)
             raise
         self.cashier.bought(key.text, allowance, bought)
-        logger.info("submitted %s as task %s", spec.model, one_line(bought.answer.task_id))
+        logger.info("submitted %s as task %s", spec.model, single_line(bought.answer.task_id))
         return bought
 
-    async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
+    async def reconcile(self, error: SubmitOutcomeUnknown, *, deadline: Deadline) -> Bought | None:
         """Look again what became of a submit; None when it was surely not created.
 
         Raises:
             AIVideoMakerError: as `AIVideoMaker.reconcile`.
         """
-        return self._settled(error, await self.submitter.reconcile(error, timeout=timeout))
+        return self._settled(error, await self.submitter.reconcile(error, deadline=deadline))
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> Bought | None:
         """Somebody has found out: it is this task, or there is none.

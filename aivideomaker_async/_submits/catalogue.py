@@ -6,11 +6,9 @@ import asyncio
 import logging
 from typing import Final
 
-from .._http import decoding as answers
-from .._http import requests
-from .._http.session import Session
+from .._http import ApiClient, Deadline, get_account
 from .._limits.local import Priority
-from .._redaction import one_line
+from .._redaction import single_line
 from ..errors import AIVideoMakerError, EndpointNotFound
 from ..tasks import Account
 
@@ -29,25 +27,23 @@ class Catalogue:
     """What the account of a client has.
 
     Args:
-        session: how to ask.
+        api: makes the calls.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
         self._supported: frozenset[str] = frozenset()
         self._has_looked = False
         self._told: set[str] = set()
 
-    async def account(self, *, timeout: float | None) -> Account:
+    async def account(self, *, deadline: Deadline) -> Account:
         """Ask for the account.
 
         Raises:
-            AIVideoMakerError: as `Session.call`. `EndpointNotFound` where the service does not tell.
+            AIVideoMakerError: as `ApiClient.call`. `EndpointNotFound` where the service does not tell.
         """
         try:
-            account = await self._session.call(
-                requests.account(), answers.account, expected="currentBalance", timeout=timeout
-            )
+            account = await self._api.call(get_account(), deadline)
         except EndpointNotFound:
             self._has_looked = True
             raise
@@ -56,10 +52,8 @@ class Catalogue:
 
     async def _look(self) -> Account:
         """Ask once: it is no reason to keep a submit waiting."""
-        permit = await self._session.acquire(Priority.FOREGROUND)
-        return await self._session.ask(
-            requests.account(), answers.account, expected="currentBalance", permit=permit, timeout=LOOK_TIMEOUT
-        )
+        permit = await self._api.acquire(Priority.FOREGROUND)
+        return await self._api.attempt(get_account(), permit=permit, timeout=LOOK_TIMEOUT)
 
     def _take(self, account: Account) -> None:
         self._supported, self._has_looked = frozenset(account.supported_models), True
@@ -85,6 +79,6 @@ class Catalogue:
             named = ", ".join(sorted(self._supported))
             logger.warning(
                 "the account does not name the model %s among those it supports (%s): the service may refuse it",
-                one_line(model),
-                one_line(named),
+                single_line(model),
+                single_line(named),
             )

@@ -10,10 +10,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
-from .._http import requests
-from .._http.gate import too_late
-from .._http.retry import Failure
-from .._http.session import Session, failure_of
+from .._http import ApiClient, Deadline, Failure, classify_error, deadline_exceeded, list_tasks
 from .._redaction import shorten
 from ..errors import AIVideoMakerError, APIError, SubmitOutcomeUnknown, TransportError
 from ..tasks import TaskDetails
@@ -40,13 +37,13 @@ class Lookup:
     """The looks of one client.
 
     Args:
-        session: how to ask.
+        api: makes the calls.
         account: what is known of its submits.
         handled: the ids of tasks for which the client has handles.
     """
 
-    def __init__(self, session: Session, account: Account, handled: Callable[[], Iterable[str]]) -> None:
-        self._session = session
+    def __init__(self, api: ApiClient, account: Account, handled: Callable[[], Iterable[str]]) -> None:
+        self._api = api
         self._account = account
         self._handled = handled
         self._looking = asyncio.Lock()
@@ -54,13 +51,13 @@ class Lookup:
         self._failed: tuple[float, APIError | TransportError] | None = None
 
     async def settle(
-        self, submit: Submit, deadline: float, story: str, error: AIVideoMakerError | None = None
+        self, submit: Submit, deadline: Deadline, story: str, error: AIVideoMakerError | None = None
     ) -> TaskDetails | None:
         """The task of a lost submit; None when it was not created.
 
         Args:
             submit: the submit.
-            deadline: how long may be looked, on the loop's clock.
+            deadline: the end of the search.
             story: how it was lost.
             error: the error by which it was lost.
 
@@ -79,27 +76,27 @@ class Lookup:
                 with self._account.lock:
                     self._account.ledger.refused(submit)
                 return None
-            if not isinstance(verdict, LookAgain) or max(verdict.at, loop.time()) >= deadline:
+            if not isinstance(verdict, LookAgain) or max(verdict.at, loop.time()) >= deadline.at:
                 raise self.unknown(submit, story) from error
             try:
                 await self._look(verdict.at, deadline)
             except (APIError, TransportError) as failed:
-                if failure_of(failed) is Failure.REFUSED:
+                if classify_error(failed) is Failure.REFUSED:
                     raise self.unknown(submit, f"{story}; and the task list cannot be had ({failed})") from error
                 logger.info("%s; the look for the lost submit goes on", failed)
-                await self._rest_until(min(loop.time() + pause, deadline))
+                await self._rest_until(min(loop.time() + pause, deadline.at))
                 pause = min(2 * pause, LOOK_AT_LEAST)
 
-    async def _look(self, at: float, deadline: float) -> None:
+    async def _look(self, at: float, deadline: Deadline) -> None:
         """Let a list be asked for at this moment or later; all who need one share it."""
         loop = asyncio.get_running_loop()
-        await self._rest_until(max(at, self._asked_at + SPACING * self._session.limiter.pace))
-        request = requests.list_tasks()
+        await self._rest_until(max(at, self._asked_at + SPACING * self._api.limiter.pace))
+        request = list_tasks()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline.at):
                 await self._looking.acquire()
         except TimeoutError:
-            raise too_late(request) from None
+            raise deadline_exceeded(request) from None
         try:
             if self._failed is not None and self._failed[0] > at:
                 # It was another's look, and says enough.
@@ -109,9 +106,7 @@ class Lookup:
                 with self._account.lock:
                     wanted = self._account.ledger.wanted()
                 try:
-                    reader = await self._session.read_list(
-                        request, lambda: TasksOfSubmits(wanted), timeout=max(deadline - loop.time(), 0.0)
-                    )
+                    reader = await self._api.read_list(lambda: TasksOfSubmits(wanted), deadline)
                 except (APIError, TransportError) as error:
                     self._failed = loop.time(), error
                     raise
@@ -135,9 +130,9 @@ class Lookup:
     async def _rest_until(self, at: float) -> None:
         loop = asyncio.get_running_loop()
         if (seconds := at - loop.time()) > 0:
-            await self._session.rest(requests.list_tasks(), seconds, inf)
+            await self._api.sleep(list_tasks(), seconds)
 
-    async def look_anew(self, submit: Submit, story: str, deadline: float) -> None:
+    async def look_anew(self, submit: Submit, story: str, deadline: Deadline) -> None:
         """Look at the list as it is now: what is remembered may be of another day.
 
         Raises:
@@ -151,7 +146,7 @@ class Lookup:
 
     def clock(self) -> Clock:
         """What time it is, here and at the service."""
-        return Clock(moment(), self._session.service_time())
+        return Clock(moment(), self._api.service_time())
 
     def unknown(self, submit: Submit, story: str) -> SubmitOutcomeUnknown:
         """The error that tells all that is known of a submit of which it is not known what became of it."""

@@ -9,9 +9,7 @@ from typing import Final
 
 from attrs import frozen
 
-from .._http import decoding as answers
-from .._http import requests
-from .._http.session import Session
+from .._http import ApiClient, Deadline, generate_path, quote_price
 from .._redaction import shorten
 from ..errors import APIError, BudgetExceeded, ConfigurationError, EndpointNotFound, UnknownPrice
 from ..pricing import Price, PriceTable, usual_prices
@@ -39,30 +37,29 @@ class Pricer:
     """Tells prices: the service's quotes, or where it has none, a table's estimates.
 
     Args:
-        session: how to ask.
+        api: makes the calls.
         prices: the table; None for the one of the revision that has no quotes, or for younger models of the next.
     """
 
-    def __init__(self, session: Session, prices: PriceTable | None) -> None:
-        self._session = session
+    def __init__(self, api: ApiClient, prices: PriceTable | None) -> None:
+        self._api = api
         if not isinstance(prices, PriceTable | None):
             raise ConfigurationError(f"prices={shorten(repr(prices))}: must be a PriceTable or None")
         self._prices = prices
         self._ask_again_at: dict[str, float] = {}
         self._has_quotes = False
 
-    async def quote(self, model: str, body: Body, *, timeout: float | None) -> Quote:
+    async def quote(self, model: str, body: Body, *, deadline: Deadline) -> Quote:
         """The service's own answer.
 
         Raises:
-            AIVideoMakerError: as `Session.call`. `EndpointNotFound` where the service has no quotes.
+            AIVideoMakerError: as `ApiClient.call`. `EndpointNotFound` where the service has no quotes.
         """
-        request = requests.quote_price(model, body)
-        quote = await self._session.call(request, answers.quote_of(model), expected="credits", timeout=timeout)
+        quote = await self._api.call(quote_price(model, body), deadline)
         self._has_quotes = True
         return quote
 
-    async def price(self, spec: VideoSpec | OtherModel, body: Body, *, timeout: float | None) -> Price:
+    async def price(self, spec: VideoSpec | OtherModel, body: Body, *, deadline: Deadline) -> Price:
         """What `spec` costs.
 
         Raises:
@@ -72,7 +69,7 @@ class Pricer:
         now = asyncio.get_running_loop().time()
         if now >= self._ask_again_at.get(spec.model, now):
             try:
-                quote = await self.quote(spec.model, body, timeout=timeout)
+                quote = await self.quote(spec.model, body, deadline=deadline)
             except APIError as error:
                 # Of a service that has given one before, it is a mistake.
                 if self._has_quotes or not (isinstance(error, EndpointNotFound) or error.status == METHOD_NOT_ALLOWED):
@@ -104,15 +101,15 @@ class Cashier:
     """Makes sure that submits keep to their budgets.
 
     Args:
-        session: whose submits they are.
+        api: whose submits they are.
         pricer: what they cost.
         budget: what all of them have to keep to; None for nothing.
     """
 
-    def __init__(self, session: Session, pricer: Pricer, budget: Budget | None) -> None:
+    def __init__(self, api: ApiClient, pricer: Pricer, budget: Budget | None) -> None:
         self._pricer = pricer
         self._budgets = () if budget is None else (_checked(budget),)
-        self._account: Account = account_of(session.settings.base_url, session.settings.key)
+        self._account: Account = account_of(api.settings.base_url, api.settings.key)
         self._reservations = self._account.reservations
 
     def budgets(self, budget: Budget | None) -> Sequence[Budget]:
@@ -127,7 +124,7 @@ class Cashier:
         *,
         budgets: Sequence[Budget],
         max_credits: int | None,
-        timeout: float,
+        deadline: Deadline,
     ) -> Allowance:
         """Reserve what a submit will cost. Whoever has done so says in the end what became of it.
 
@@ -137,7 +134,7 @@ class Cashier:
             key: its idempotency key.
             budgets: what it has to keep to.
             max_credits: what it may cost; None for any price.
-            timeout: seconds to ask for the price.
+            deadline: the end of the call.
 
         Raises:
             BudgetExceeded: it costs more, or its price cannot be known.
@@ -150,7 +147,7 @@ class Cashier:
             if not budget.remaining and not self._reservations.is_pending(key):
                 raise _exceeded(spec, f"nothing is left of the {_told(budget)}", None, 0)
         try:
-            price = await self._pricer.price(spec, body, timeout=timeout)
+            price = await self._pricer.price(spec, body, deadline=deadline)
             if price.table is not None:
                 price.table.check_extra(spec.model, extra_names(spec))
         except UnknownPrice as error:
@@ -211,7 +208,7 @@ def _told(budget: Budget) -> str:
 
 
 def _exceeded(spec: VideoSpec | OtherModel, reason: str, credits_: int | None, allowed: int | None) -> BudgetExceeded:
-    request = requests.generate_path(spec.model)
+    request = generate_path(spec.model)
     return BudgetExceeded(
         f"{reason}; nothing was sent",
         status=422,

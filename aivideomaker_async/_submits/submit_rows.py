@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .._http import decoding as answers
-from .._http.decoding import MalformedAnswer
-from .._http.list_reader import ListReader
+from .._http import ListReader, MalformedAnswer, decode_task, parse_timestamp
 from ..tasks import TaskDetails
 from .reconcile import Wanted
 
@@ -29,7 +27,7 @@ class TasksOfSubmits(ListReader):
     @property
     def reaches_back(self) -> float | None:
         """When the first or the last task of the list was created, whichever is older; None where that is not told."""
-        told = [at for end in self._ends if (at := answers.stamp(end)) is not None]
+        told = [at for end in self._ends if (at := parse_timestamp(end)) is not None]
         return min(told, default=None)
 
     def take(self, row: object) -> None:
@@ -40,6 +38,6 @@ class TasksOfSubmits(ListReader):
             if not self._wanted.concerns(row):
                 return
         try:
-            self.tasks.append(answers.task_at(row, "$.tasks"))
+            self.tasks.append(decode_task(row, "$.tasks"))
         except MalformedAnswer:
             self.unreadable += 1

@@ -18,12 +18,8 @@ from typing import Final, Self
 
 from attrs import define, field, frozen
 
-from .._http import decoding as answers
-from .._http import requests
-from .._http.requests import Request, Sending
-from .._http.retry import Failure
-from .._http.session import Session, failure_of
-from .._redaction import one_line, shorten
+from .._http import ApiClient, Deadline, Failure, Request, Sending, classify_error, list_tasks
+from .._redaction import shorten, single_line
 from ..errors import (
     AIVideoMakerError,
     APIError,
@@ -105,22 +101,22 @@ class Submitter:
     """Makes the submits of one client.
 
     Args:
-        session: how to send.
+        api: makes the calls.
         handled: the ids of tasks for which the client has handles.
         on_unsettled: is told of each submit that was cancelled on its way, so that nobody else gets the error.
     """
 
     def __init__(
         self,
-        session: Session,
+        api: ApiClient,
         *,
         handled: Callable[[], Iterable[str]],
         on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
     ) -> None:
-        self._session = session
+        self._api = api
         self._on_unsettled = on_unsettled
-        self._account = account_of(session.settings.base_url, session.settings.key)
-        self._lookup = Lookup(session, self._account, handled)
+        self._account = account_of(api.settings.base_url, api.settings.key)
+        self._lookup = Lookup(api, self._account, handled)
         self._turns: dict[str, _Turn] = {}
         self._at_work: dict[str, tuple[Submit, Sending]] = {}
         self._unsettled: dict[str, _Unsettled] = {}
@@ -142,13 +138,15 @@ class Submitter:
         submit, sending = self._at_work[key]
         return sending.sent or submit.state is State.LOST
 
-    async def submit(self, request: Request, order: Order, *, timeout: float | None, is_callers_key: bool) -> Bought:
+    async def submit(
+        self, request: Request[SubmittedTask], order: Order, *, deadline: Deadline, is_callers_key: bool
+    ) -> Bought:
         """Submit once, and see it through.
 
         Args:
             request: the submit.
             order: what it asks for, as the task list will show it.
-            timeout: seconds for all of it; None for the client's own.
+            deadline: the end of the call.
             is_callers_key: whether the caller has chosen the idempotency key, so that it may come again.
 
         Raises:
@@ -157,7 +155,6 @@ class Submitter:
             SubmitOutcomeUnknown: it may have been created.
             ConfigurationError: the client cannot be used.
         """
-        deadline = self._deadline(timeout)
         key = request.headers["Idempotency-Key"]
         if not is_callers_key:
             submit = Submit(key, order, self._grace)
@@ -171,16 +168,15 @@ class Submitter:
                 return Bought(SubmittedTask(task_id=taken), by=By.KNOWN)
             return await self._see_through(taken, request, deadline)
 
-    async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None) -> Bought | None:
+    async def reconcile(self, error: SubmitOutcomeUnknown, *, deadline: Deadline) -> Bought | None:
         """Look again what became of a submit; None when it was surely not created.
 
         Raises:
             SubmitOutcomeUnknown: it still cannot be known.
             ConfigurationError: the client cannot be used.
         """
-        deadline = self._deadline(timeout)
         key = error.idempotency_key
-        request = requests.list_tasks()
+        request = list_tasks()
         story = str(error).partition("; the outcome")[0]
         async with self._turn(request, key, deadline):
             taken = await self._take_up(key, None, lambda: self._restore(error), request, deadline)
@@ -203,18 +199,18 @@ class Submitter:
             submit = self._account.ledger.open_with(key)
             if submit is not None and self._account.is_at_work(submit):
                 reason = "is under way again, or being looked for; wait for what comes of that"
-                raise ConfigurationError(f"the submit with idempotency key {one_line(key)} {reason}")
+                raise ConfigurationError(f"the submit with idempotency key {single_line(key)} {reason}")
             submit = submit or self._restore(error)
             try:
                 self._account.ledger.settle(submit, task_id, moment())
             except ValueError:
                 reason = "is the task of another submit of this process"
-                raise ConfigurationError(f"task_id={one_line(str(task_id))!r}: {reason}") from None
+                raise ConfigurationError(f"task_id={single_line(str(task_id))!r}: {reason}") from None
         self._unsettled.pop(key, None)
         return None if task_id is None else Bought(SubmittedTask(task_id=task_id))
 
     async def _take_up(
-        self, key: str, order: Order | None, make: Callable[[], Submit], request: Request, deadline: float
+        self, key: str, order: Order | None, make: Callable[[], Submit], request: Request[object], deadline: Deadline
     ) -> Submit | str:
         """The submit with this key, once no other client of this process is at work on it; or the id of its task."""
         loop = asyncio.get_running_loop()
@@ -225,13 +221,13 @@ class Submitter:
                 raise _conflict(request) from None
             if taken is not None:
                 return taken
-            if loop.time() >= deadline:
+            if loop.time() >= deadline.at:
                 raise _busy(request)
-            await self._session.rest(request, BUSY, deadline)
+            await self._api.sleep(request, BUSY, deadline)
 
     # --- one submit ----------------------------------------------------------------------------------
 
-    async def _see_through(self, submit: Submit, request: Request, deadline: float) -> Bought:
+    async def _see_through(self, submit: Submit, request: Request[SubmittedTask], deadline: Deadline) -> Bought:
         sending = Sending(lambda sent: self._sent(submit, sent=sent))
         async with self._accounted_for(submit, sending):
             attempt = 1
@@ -249,23 +245,22 @@ class Submitter:
                     await self._rest_before(request, error, attempt, deadline)
                 attempt += 1
 
-    async def _send(self, submit: Submit, request: Request, sending: Sending, deadline: float) -> Bought:
-        left = deadline - asyncio.get_running_loop().time()
-        answer = await self._session.call(
-            request, answers.submitted, expected="taskId", timeout=max(left, 0.0), sending=sending
-        )
+    async def _send(
+        self, submit: Submit, request: Request[SubmittedTask], sending: Sending, deadline: Deadline
+    ) -> Bought:
+        answer = await self._api.call(request, deadline, sending=sending)
         with self._account.lock:
             self._account.ledger.answered(submit, answer.task_id, moment())
         return Bought(answer, by=By.EARLIER if answer.idempotent_replay and not submit.was_lost else By.THIS)
 
-    async def _after(self, submit: Submit, error: APIError | TransportError, deadline: float) -> TaskDetails | None:
+    async def _after(self, submit: Submit, error: APIError | TransportError, deadline: Deadline) -> TaskDetails | None:
         """The task of an attempt that failed; None when it has none and another attempt may be made.
 
         Raises:
             APIError, TransportError: there is no task, and another attempt would not help.
             SubmitOutcomeUnknown: that cannot be known.
         """
-        is_lost = failure_of(error) is Failure.LOST or _says_nothing(error)
+        is_lost = classify_error(error) is Failure.LOST or _says_nothing(error)
         # A refusal may be the echo of an earlier attempt, which came through late: its key is used, its credits spent.
         if not is_lost and not submit.was_lost:
             with self._account.lock:
@@ -279,14 +274,16 @@ class Submitter:
             raise error
         return details
 
-    async def _rest_before(self, request: Request, error: AIVideoMakerError, attempt: int, deadline: float) -> None:
-        policy = self._session.settings.policy
+    async def _rest_before(
+        self, request: Request[object], error: AIVideoMakerError, attempt: int, deadline: Deadline
+    ) -> None:
+        policy = self._api.settings.policy
         # Hundreds that were lost together do not come back together.
         pause = policy.backoff(attempt, random.random())
-        if attempt >= policy.max_attempts or asyncio.get_running_loop().time() + pause + LEAST_TIME >= deadline:
+        if attempt >= policy.max_attempts or asyncio.get_running_loop().time() + pause + LEAST_TIME >= deadline.at:
             raise error
         logger.info("nothing was created; attempt %d in %.2f s", attempt + 1, pause)
-        await self._session.rest(request, pause, deadline)
+        await self._api.sleep(request, pause, deadline)
 
     @asynccontextmanager
     async def _accounted_for(self, submit: Submit, sending: Sending) -> AsyncIterator[None]:
@@ -295,7 +292,7 @@ class Submitter:
         try:
             yield
         except BaseException as error:
-            if not self._account.is_seen_through_in(self._session.home.loop, submit):
+            if not self._account.is_seen_through_in(self._api.lifecycle.loop, submit):
                 # Its loop was closed long ago, and another client has taken it up.
                 raise
             is_open = submit.state in {State.LOST, State.GIVEN_UP}
@@ -351,11 +348,11 @@ class Submitter:
 
     @property
     def _grace(self) -> float:
-        return self._session.settings.policy.grace
+        return self._api.settings.policy.grace
 
     def _deadline(self, timeout: float | None) -> float:
-        loop = self._session.check_usable()
-        return loop.time() + (self._session.settings.call_timeout if timeout is None else timeout)
+        loop = self._api.lifecycle.check_usable()
+        return loop.time() + (self._api.settings.call_timeout if timeout is None else timeout)
 
     def _restore(self, error: SubmitOutcomeUnknown) -> Submit:
         """A submit of another client, perhaps of another process."""
@@ -367,18 +364,18 @@ class Submitter:
         return trace.restore(error.idempotency_key, clock, self._grace)
 
     @asynccontextmanager
-    async def _turn(self, request: Request, key: str, deadline: float) -> AsyncIterator[None]:
+    async def _turn(self, request: Request[object], key: str, deadline: Deadline) -> AsyncIterator[None]:
         """One at a time for each key: whoever comes second finds what became of the first."""
         turn = self._turns.setdefault(key, _Turn())
         turn.users += 1
         try:
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(deadline.at):
                     await turn.lock.acquire()
             except TimeoutError:
                 raise _busy(request) from None
             try:
-                self._session.check_usable()
+                self._api.lifecycle.check_usable()
                 yield
             finally:
                 turn.lock.release()
@@ -388,12 +385,12 @@ class Submitter:
                 del self._turns[key]
 
 
-def _busy(request: Request) -> RequestTimeout:
+def _busy(request: Request[object]) -> RequestTimeout:
     message = "another submit with this idempotency key was under way until the deadline; this one was not sent"
     return RequestTimeout(message, method=request.method, path=shorten(request.path), sent=False)
 
 
-def _conflict(request: Request) -> IdempotencyConflict:
+def _conflict(request: Request[object]) -> IdempotencyConflict:
     message = "this idempotency key was used for another request; nothing was sent"
     return IdempotencyConflict(message, status=409, method=request.method, path=shorten(request.path))
 

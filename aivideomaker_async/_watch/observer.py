@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import define
 
-from .._redaction import one_line
+from .._redaction import single_line
 from ..tasks import Eta, StatusChange, TaskDetails, TaskStatus, video_seconds
 from .durations import Durations, Estimate
 from .record import Record
@@ -190,7 +190,7 @@ class Observer:
     def _tell(self, record: Record, change: StatusChange | None, now: float, *, alone: bool) -> None:
         if change is None:
             return
-        logger.info("task %s: %s (was %s)", one_line(record.task_id), change.status, change.previous)
+        logger.info("task %s: %s (was %s)", single_line(record.task_id), change.status, change.previous)
         if alone and change.status != TaskStatus.SUBMITTED:
             record.told_at = now
         if not change.status.is_terminal:
@@ -207,7 +207,7 @@ class Observer:
         if not status.is_known and status not in self._strange and len(self._strange) < MOST_STRANGE:
             self._strange.add(status)
             logger.warning(
-                "task %s has the unknown status %r: waiting goes on", one_line(record.task_id), str(status)[:50]
+                "task %s has the unknown status %r: waiting goes on", single_line(record.task_id), str(status)[:50]
             )
 
     # --- lists beside single answers -----------------------------------------------------------------

@@ -12,7 +12,7 @@ import random
 from math import inf
 from typing import Final
 
-from .._http.retry import RetryPolicy
+from .._http import RetryPolicy
 from ..errors import AIVideoMakerError, APIError, BadResponse, RateLimited, RequestTimeout, ServerError, TransportError
 from .patience import Patience
 from .record import Record
@@ -117,7 +117,7 @@ class Setbacks:
         if isinstance(error, RateLimited):
             # The limiter pauses everybody, and says so. That it is over at once is not believed again and again.
             self._refused += 1
-            self.not_before = now + self._policy.least_pause(self._refused)
+            self.not_before = now + self._policy.min_rate_limit_pause(self._refused)
             return False
         self._in_a_row += 1
         self._hangs += isinstance(error, RequestTimeout)

@@ -12,9 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from .._http import decoding as answers
-from .._http.decoding import MalformedAnswer
-from .._http.list_reader import ListReader
+from .._http import ListReader, MalformedAnswer, decode_task
 from ..tasks import TaskDetails, TaskStatus, video_seconds
 
 __all__ = ["FinishedRow", "NewsOfTasks", "told_seconds"]
@@ -89,7 +87,7 @@ class NewsOfTasks(ListReader):
             self.seen[identity] = status
             return
         try:
-            details = answers.task(row)
+            details = decode_task(row)
         except MalformedAnswer:
             # It is there, and cannot be read: as good as missing, and no reason to read on.
             return
@@ -100,7 +98,7 @@ class NewsOfTasks(ListReader):
         if row.get("status") != TaskStatus.COMPLETED:
             return
         try:
-            details = answers.task(row)
+            details = decode_task(row)
         except MalformedAnswer:
             return
         if details.model and (seconds := told_seconds(details)) is not None:

@@ -17,11 +17,9 @@ from typing import Final, Protocol
 
 from attrs import evolve
 
-from .._http import decoding as answers
-from .._http import requests
-from .._http.session import Session
+from .._http import ApiClient, get_status, get_task
 from .._limits.local import Permit, Priority
-from .._redaction import one_line
+from .._redaction import single_line
 from ..errors import (
     AIVideoMakerError,
     APIError,
@@ -81,17 +79,17 @@ class TaskWatcher:
     """Polls for all records that somebody has subscribed to.
 
     Args:
-        session: how to ask.
+        api: makes the calls.
         observer: who takes the answers.
     """
 
-    def __init__(self, session: Session, observer: Observer) -> None:
-        self._session = session
+    def __init__(self, api: ApiClient, observer: Observer) -> None:
+        self._api = api
         self._observer = observer
         self._waiting = Waiting(observer.durations, observer.announcements, observer.lists)
         self._hints = Hints(observer.announcements)
         self._expiry = Expiry(self.unsubscribe, self._awoke)
-        self._setbacks = Setbacks(self._waiting, session.settings.policy, session.settings.attempt_timeout)
+        self._setbacks = Setbacks(self._waiting, api.settings.policy, api.settings.attempt_timeout)
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
         self._list_seconds = 0.0
@@ -119,7 +117,7 @@ class TaskWatcher:
 
     def add(self, subscription: Subscription, *, deadline: float | None = None) -> None:
         """As `subscribe`, for a subscription that exists."""
-        loop = self._session.check_usable()
+        loop = self._api.lifecycle.check_usable()
         now, record = loop.time(), subscription.record
         if record.since == -inf:
             record.since = now
@@ -237,7 +235,7 @@ class TaskWatcher:
     def _plan(self, now: float) -> Plan | None:
         view = self._waiting.view(
             now,
-            pace=self._session.limiter.pace,
+            pace=self._api.limiter.pace,
             # A list that was slow once is tried again.
             list_seconds=self._list_seconds if now < self._listed_at + LISTED_AGAIN else 0.0,
             followed=self.peers is not None and self.peers.follows,
@@ -246,7 +244,7 @@ class TaskWatcher:
         return plan and evolve(plan, at=max(plan.at, self._setbacks.not_before))
 
     async def _poll(self) -> None:
-        permit = await self._session.acquire(Priority.BACKGROUND)
+        permit = await self._api.acquire(Priority.BACKGROUND)
         plan = None
         try:
             # The wait for the permit may have been long: what is best to ask is decided now.
@@ -286,8 +284,8 @@ class TaskWatcher:
 
     async def _ask_status(self, record: Record, permit: Permit, *, checks_list: bool) -> None:
         began = asyncio.get_running_loop().time()
-        request, timeout = requests.task_status(record.task_id), self._setbacks.patience(record)
-        status = await self._session.ask(request, answers.status, expected="status", permit=permit, timeout=timeout)
+        request, timeout = get_status(record.task_id), self._setbacks.patience(record)
+        status = await self._api.attempt(request, permit=permit, timeout=timeout)
         now = asyncio.get_running_loop().time()
         if checks_list:
             self._observer.lists.checked()
@@ -296,9 +294,8 @@ class TaskWatcher:
 
     async def _ask_details(self, record: Record, permit: Permit) -> None:
         began = asyncio.get_running_loop().time()
-        request, timeout = requests.task(record.task_id), self._setbacks.patience(record)
-        decode = answers.task_of(record.task_id)
-        details = await self._session.ask(request, decode, expected="id", permit=permit, timeout=timeout)
+        request, timeout = get_task(record.task_id), self._setbacks.patience(record)
+        details = await self._api.attempt(request, permit=permit, timeout=timeout)
         now = asyncio.get_running_loop().time()
         if self._take_details(record, details, now, alone=True):
             self._was_asked(record, began, now)
@@ -316,7 +313,7 @@ class TaskWatcher:
             lesson=LESSON if began >= self._waiting.lesson_until else 0,
         )
         timeout = self._setbacks.patience(None)
-        await self._session.ask_list(requests.list_tasks(), reader, permit=permit, timeout=timeout)
+        await self._api.attempt_list(reader, permit=permit, timeout=timeout)
         self._listed_at = loop.time()
         self._list_seconds = self._listed_at - began
         self._observer.lists.listed(loop.time())
@@ -363,7 +360,7 @@ class TaskWatcher:
         """The task is COMPLETED, and the service tells no URL."""
         record.without_output_since = min(record.without_output_since, now)
         if now - record.without_output_since >= OUTPUT_LATE:
-            path = f"task {one_line(record.task_id)}"
+            path = f"task {single_line(record.task_id)}"
             error = BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=path)
             self._fail([record], error)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .._redaction import redact, told
+from .._redaction import redact, sanitize
 from ..errors import EndpointNotFound
 from ..specs import SPECS
 from ..tasks import Account, TaskDetails
@@ -125,7 +125,7 @@ def _account_rows(found: Account) -> dict[str, str]:
         "daily limit": "unlimited" if daily is None else in_dollars(daily),
         "submits a minute": "unlimited" if rate is None else str(rate),
         "warning below": "no warning" if warning is None else in_dollars(warning),
-        "models": told(", ".join(found.supported_models)) or "not told",
+        "models": sanitize(", ".join(found.supported_models)) or "not told",
     }
 
 
@@ -162,7 +162,7 @@ def _lines(details: TaskDetails) -> str:
 
 
 def _reason(text: str | None) -> str | None:
-    return None if text is None else told(text, 2000)
+    return None if text is None else sanitize(text, 2000)
 
 
 def _line(details: TaskDetails, width: int) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 from attrs import define, field
 from cyclopts import Parameter
 
-from .._http.retry import RetryPolicy
+from .._http import RetryPolicy
 from ..client.client import AIVideoMaker
 from .output import Output
 

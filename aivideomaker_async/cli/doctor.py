@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from .._redaction import Secret, hide_private
+from .._redaction import Secret, redact_text
 from .checks import Check, Verdict
 from .context import Ctx
 from .examination import examine
@@ -44,7 +44,7 @@ def _hiding() -> Callable[[str], str]:
     def hide(text: str) -> str:
         for secret in secrets:
             text = secret.hide_in(text)
-        return hide_private(text)
+        return redact_text(text)
 
     return hide
 

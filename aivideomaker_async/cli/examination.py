@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from .._limits.host import HostRateLimiter
-from .._redaction import told
+from .._redaction import sanitize
 from ..client.client import AIVideoMaker
 from ..errors import (
     AIVideoMakerError,
@@ -121,10 +121,10 @@ def _account(account: Account, *, has_key: bool) -> list[Check]:
     versions += [f"skill {account.skill_version}"] * (account.skill_version is not None)
     return [
         *([Check("key accepted", "yes")] if has_key else []),
-        Check("revision", "2026-09" + f" ({told(', '.join(versions))})" * bool(versions)),
+        Check("revision", "2026-09" + f" ({sanitize(', '.join(versions))})" * bool(versions)),
         _balance(account),
         _guardrails(account),
-        Check("models", told(", ".join(account.supported_models)) or "not told"),
+        Check("models", sanitize(", ".join(account.supported_models)) or "not told"),
     ]
 
 

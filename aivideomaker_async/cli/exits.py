@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Final
 
-from .._redaction import hide_base64, hide_private, shorten
+from .._redaction import hide_base64, redact_text, shorten
 from ..errors import AuthenticationFailed, ConfigurationError, InvalidSpec, TaskCancelled, TaskFailed, WaitTimeout
 
 _LONGEST: Final = 1000
@@ -51,7 +51,7 @@ class UsageError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(shorten(hide_base64(hide_private(message[: 8 * _LONGEST])), _LONGEST))
+        super().__init__(shorten(hide_base64(redact_text(message[: 8 * _LONGEST])), _LONGEST))
 
 
 class Terminated(Exception):

@@ -7,8 +7,8 @@ from typing import Final
 
 from attrs import frozen
 
-from .._http.requests import generate_path
-from .._redaction import one_line
+from .._http import generate_path
+from .._redaction import single_line
 from .._submits.catalogue import LOOK_TIMEOUT, PERHAPS_RETIRED
 from ..client.client import AIVideoMaker
 from ..errors import AIVideoMakerError, BudgetExceeded, UnknownPrice
@@ -120,5 +120,5 @@ async def _note_if_missing(context: Context, client: AIVideoMaker, model: str) -
         logger.debug("which models the account has is not known: %s", error)
         return
     if account.supported_models and model not in account.supported_models:
-        named = one_line(", ".join(account.supported_models))
+        named = single_line(", ".join(account.supported_models))
         context.output.say(f"note: this account's models do not name {model} ({named}): the service may refuse it")

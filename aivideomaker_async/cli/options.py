@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 from cyclopts import CoercionError, Parameter, Token
 from cyclopts.validators import Number
 
-from .._http.requests import check_task_id
+from .._util.validation import task_id as check_task_id
 from ..errors import ConfigurationError
 from .exits import UsageError
 

@@ -38,7 +38,7 @@ from typing import Final, TextIO, cast
 from rich.console import Console
 from rich.text import Text
 
-from .._redaction import Secret, hide_private
+from .._redaction import Secret, redact_text
 from ..errors import SubmitOutcomeUnknown
 from .exits import OutputClosed
 
@@ -168,7 +168,7 @@ class Output:
         """The traceback of `error` on standard error, without what is private in the texts of errors."""
         import traceback
 
-        text = self._hide(hide_private("".join(traceback.format_exception(error)).rstrip()))
+        text = self._hide(redact_text("".join(traceback.format_exception(error)).rstrip()))
         self.console.print(Text(text), soft_wrap=True)
 
     @contextmanager

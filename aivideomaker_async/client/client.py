@@ -15,41 +15,40 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .._files.download_all import Downloaded, VideoProgress, download_all
-from .._files.public_address import is_private_host
-from .._files.video import Video
-from .._http import decoding as answers
-from .._http import requests
-from .._http.all_tasks import AllTasks
-from .._http.retry import RetryPolicy
-from .._http.session import Session, Settings
-from .._limits.host import default_limiter
-from .._limits.local import Limiter, LimiterStatistics
-from .._limits.shared import SharedRateLimiter
-from .._redaction import Secret, one_line
+from .._files import Downloaded, Video, VideoProgress, download_all, is_private_host
+from .._http import (
+    AllTasks,
+    ApiClient,
+    ClientLifecycle,
+    RetryPolicy,
+    Settings,
+    cancel_task,
+    check_session,
+    get_status,
+    get_task,
+)
+from .._limits import Limiter, LimiterStatistics, SharedRateLimiter, default_limiter
+from .._redaction import Secret, single_line
 from .._submits.budget import Budget
 from .._submits.buying import Buyer
 from .._submits.images import LARGEST_IMAGE, load_body
 from .._submits.registry import account_of
 from .._submits.submitting import Bought, IdempotencyKey
-from .._util import validation as _checks
-from .._watch.observer import Observer
-from .._watch.record import Record
-from .._watch.registry import HintTarget, Records
-from .._watch.watcher import TaskWatcher
-from ..errors import APIError, ConfigurationError, InvalidSpec, RateLimited, SubmitOutcomeUnknown, TransportError
+from .._util import validation
+from .._util.base_url import service_url
+from .._watch import HintTarget, Observer, Record, Records, TaskWatcher
+from ..errors import APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
 from ..pricing import Price, PriceTable
 from ..specs import OtherModel, SpecLike, VideoSpec, as_spec
 from ..tasks import Account, CancelResult, Eta, Quote, TaskDetails, TaskStatus, video_seconds
-from .cancelling import OnCancel, check_on_cancel, submit_or_cancel
 from .generate_many import GenerateMany
-from .task import VideoTask
+from .task import OnCancel, VideoTask, check_on_cancel, submit_or_cancel
 
 if TYPE_CHECKING:
     import aiohttp
 
+    from .._watch.board import StatusBoard
     from .._watch.board.adapter import Sharing
-    from .._watch.board.status_board import StatusBoard
 
 __all__ = ["AIVideoMaker", "ClientStatistics"]
 
@@ -121,24 +120,22 @@ class AIVideoMaker:
         budget: Budget | None = None,
         prices: PriceTable | None = None,
     ) -> None:
-        # Before anything can go wrong: a traceback may show local variables.
-        key = _hidden(os.environ.get("AIVIDEO_API_KEY") if api_key is None else api_key)
+        # The argument would stand in crash reports as a local variable.
+        key = Secret(os.environ.get("AIVIDEO_API_KEY", "") if api_key is None else api_key)
         del api_key
-        from .._http import connections, transport  # noqa: F401  (slow to import: better now than in the first request)
-
         url = base_url or os.environ.get("AIVIDEO_BASE_URL") or DEFAULT_BASE_URL
-        url = _checks.service_url(url, allow_http=allow_http)
+        url = service_url(url, allow_http=allow_http)
         if http is not None:
-            connections.check_session(http)
+            check_session(http)
         settings = Settings(
             base_url=url,
-            key=_checks.key(key),
-            attempt_timeout=_checks.seconds("timeout", timeout),
-            call_timeout=_checks.seconds("call_timeout", call_timeout),
+            key=validation.api_key(key),
+            attempt_timeout=validation.seconds("timeout", timeout),
+            call_timeout=validation.seconds("call_timeout", call_timeout),
             policy=RetryPolicy() if retries is None else retries,
         )
-        self._wait_timeout = _checks.wait("wait_timeout", wait_timeout)
-        self._max_image_size = _checks.count("max_image_size", max_image_size)
+        self._wait_timeout = validation.seconds_or_inf("wait_timeout", wait_timeout)
+        self._max_image_size = validation.count("max_image_size", max_image_size)
         self._http = http
         self._is_private = is_private_host(urlsplit(url).hostname or "")
         origin = urlsplit(url).netloc.lower()
@@ -146,10 +143,10 @@ class AIVideoMaker:
             limiter = default_limiter(origin)
         elif isinstance(limiter, SharedRateLimiter):
             limiter = limiter.for_origin(origin)
-        self._session = Session(settings, limiter=limiter, http=http)
+        self._api = ApiClient(settings, limiter=limiter, http=http)
         self._reservations = account_of(url, settings.key).reservations
-        self._observer = Observer(service_time=self._session.service_time, observed=self._reservations.told)
-        self._watcher = TaskWatcher(self._session, self._observer)
+        self._observer = Observer(service_time=self._api.service_time, observed=self._reservations.told)
+        self._watcher = TaskWatcher(self._api, self._observer)
         self._records = Records(self._observer, self._watcher)
         self._observer.ended = self._records.release
         self._sharing: Sharing | None = None
@@ -158,36 +155,36 @@ class AIVideoMaker:
 
             self._sharing = Sharing(
                 status_board,
-                origin=urlsplit(url).netloc.lower(),
+                origin=origin,
                 key=settings.key,
                 watcher=self._watcher,
                 observer=self._observer,
-                record=lambda task_id: self._records.of(task_id),
+                record=self._records.of,
                 resolve=self._resolve,
             )
         self._buyer = Buyer(
-            self._session,
+            self._api,
             handled=self._records.ids,
             largest_image=self._max_image_size,
             budget=budget,
             prices=prices,
             on_unsettled=on_unsettled,
         )
-        self._session.home.watch_over(self, f"<{type(self).__name__} {url}>", sys._getframe(1))
+        self._api.lifecycle.warn_if_dropped(self, f"<{type(self).__name__} {url}>", sys._getframe(1))
 
     def __repr__(self) -> str:
-        # It may be shown while it is made, by what is told of an error in that.
-        session = getattr(self, "_session", None)
-        if session is None:
+        # A crash report may show a client whose `__init__` has failed.
+        api = getattr(self, "_api", None)
+        if api is None:
             return "<AIVideoMaker>"
-        return f"<AIVideoMaker {session.settings.base_url} {'closed' if session.closed else 'open'}>"
+        return f"<AIVideoMaker {api.settings.base_url} {'closed' if api.lifecycle.closed else 'open'}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a client cannot be copied or pickled: make one where it is needed, from the key")
 
     async def __aenter__(self) -> Self:
-        self._session.check_usable()
-        self._session.home.entered = True
+        self._api.lifecycle.check_usable()
+        self._api.lifecycle.entered = True
         return self
 
     async def __aexit__(
@@ -204,15 +201,15 @@ class AIVideoMaker:
         Raises:
             ConfigurationError: the client belongs to another event loop, which is open: it has to be closed there.
         """
-        home = self._session.home
-        if home.is_out_of_reach:
-            self._session.closed = True
-            home.abandon()
+        lifecycle = self._api.lifecycle
+        if lifecycle.is_unreachable:
+            lifecycle.closed = True
+            lifecycle.abandon()
             return
-        if home.loop is not None:
-            home.check_place()
-        # First of all: whoever is woken now must not submit another task on their way out.
-        self._session.closed = True
+        if lifecycle.loop is not None:
+            lifecycle.check_place()
+        # First of all: a waiter that is woken now must not submit another task on its way out.
+        lifecycle.closed = True
         try:
             await self._watcher.aclose()
         finally:
@@ -220,7 +217,7 @@ class AIVideoMaker:
                 if self._sharing is not None:
                     await self._sharing.aclose()
             finally:
-                await self._session.aclose()
+                await self._api.aclose()
 
     # --- generating ----------------------------------------------------------------------------------
 
@@ -262,13 +259,12 @@ class AIVideoMaker:
                 the key and the candidates, and `reconcile` looks again.
             ConfigurationError: the client cannot be used, or an argument makes no sense.
         """
-        hook, checked = _hidden(webhook_url), _check(spec, body)
-        # A traceback may show local variables, and these may hold a token or an image.
-        del webhook_url, spec, body
-        if isinstance(checked, InvalidSpec):
-            raise checked
+        # The argument may hold a token, and would stand in crash reports as a local variable.
+        hook = None if webhook_url is None else Secret(webhook_url)
+        del webhook_url
+        order = OtherModel(spec, {} if body is None else body) if isinstance(spec, str) else as_spec(spec)
         key = IdempotencyKey.of(idempotency_key)
-        return await self._buy(checked, key, hook=hook, max_credits=max_credits, budget=budget, timeout=timeout)
+        return await self._buy(order, key, hook=hook, max_credits=max_credits, budget=budget, timeout=timeout)
 
     def unsettled(self) -> list[SubmitOutcomeUnknown]:
         """The submits of this client of which it is not known whether there is a task, the oldest first.
@@ -292,9 +288,7 @@ class AIVideoMaker:
             SubmitOutcomeUnknown: it still cannot be known.
             ConfigurationError: the client cannot be used.
         """
-        self._session.check_usable()
-        limit = None if timeout is None else _checks.seconds("timeout", timeout)
-        return self._settled(error, await self._buyer.reconcile(error, timeout=limit))
+        return self._settled(error, await self._buyer.reconcile(error, deadline=self._api.deadline(timeout)))
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
         """Tell what became of a submit, when you have found out by other means. No request is made.
@@ -309,10 +303,8 @@ class AIVideoMaker:
         Raises:
             ConfigurationError: the client cannot be used, or `task_id` can be no id; or the submit is under way again.
         """
-        self._session.check_usable()
-        return self._settled(
-            error, self._buyer.settle(error, None if task_id is None else requests.check_task_id(task_id))
-        )
+        self._api.lifecycle.check_usable()
+        return self._settled(error, self._buyer.settle(error, None if task_id is None else validation.task_id(task_id)))
 
     async def generate(
         self,
@@ -342,14 +334,13 @@ class AIVideoMaker:
         Raises:
             AIVideoMakerError: what `submit` and `VideoTask.result` raise. `WaitTimeout` carries the handle.
         """
-        hook, checked = _hidden(webhook_url), _check(spec)
-        del webhook_url, spec
-        if isinstance(checked, InvalidSpec):
-            raise checked
-        limit = self._wait_limit(timeout)
+        hook = None if webhook_url is None else Secret(webhook_url)
+        del webhook_url
+        order = as_spec(spec)
+        limit = self._handles.wait_limit(timeout)
         check_on_cancel(on_cancel)
         key = IdempotencyKey.of(idempotency_key)
-        submit = self._buy(checked, key, hook=hook, max_credits=max_credits, budget=budget)
+        submit = self._buy(order, key, hook=hook, max_credits=max_credits, budget=budget)
         task = await self._unless_cancelled(submit, key, on_cancel)
         if on_submit is not None:
             on_submit(task)
@@ -384,13 +375,19 @@ class AIVideoMaker:
         """
         check_on_cancel(on_cancel)
         self._buyer.cashier.budgets(budget)
+        limit = None if max_credits is None else validation.amount("max_credits", max_credits)
+
+        async def submit(spec: SpecLike) -> VideoTask:
+            key = IdempotencyKey.of(None)
+            task = self._buy(as_spec(spec), key, max_credits=limit, budget=budget)
+            return await self._unless_cancelled(task, key, on_cancel)
+
         return GenerateMany(
-            self,
+            self._api.lifecycle,
+            submit,
             specs,
-            max_active=_checks.count("max_active", max_active),
-            timeout=self._wait_limit(timeout),
-            max_credits=None if max_credits is None else _checks.amount("max_credits", max_credits),
-            budget=budget,
+            max_active=validation.count("max_active", max_active),
+            timeout=self._handles.wait_limit(timeout),
             on_cancel=on_cancel,
             on_submit=on_submit,
         )
@@ -403,7 +400,7 @@ class AIVideoMaker:
         Raises:
             ConfigurationError: `task_id` can be no id.
         """
-        return VideoTask(self, self._records.of(requests.check_task_id(task_id)))
+        return VideoTask(self._handles, self._records.of(validation.task_id(task_id)))
 
     async def get_task(self, task_id: str, *, timeout: float | None = None) -> TaskDetails:
         """Everything that the service tells about a task.
@@ -416,8 +413,7 @@ class AIVideoMaker:
             TaskNotFound: the service knows no such task for this key.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        request = requests.task(task_id)
-        details = await self._session.call(request, answers.task_of(task_id), expected="id", timeout=timeout)
+        details = await self._api.call(get_task(task_id), self._api.deadline(timeout))
         self._reservations.told(task_id, details)
         self._records.observe(task_id, details)
         return details
@@ -433,8 +429,7 @@ class AIVideoMaker:
             TaskNotFound: the service knows no such task for this key.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        request = requests.task_status(task_id)
-        status = await self._session.call(request, answers.status, expected="status", timeout=timeout)
+        status = await self._api.call(get_status(task_id), self._api.deadline(timeout))
         self._reservations.told(task_id, status)
         self._records.observe(task_id, status)
         return status
@@ -448,7 +443,7 @@ class AIVideoMaker:
         Raises:
             AIVideoMakerError: an `APIError`, `TransportError` or `ConfigurationError`.
         """
-        tasks = (await self._session.read_list(requests.list_tasks(), AllTasks, timeout=timeout)).tasks
+        tasks = (await self._api.read_list(AllTasks, self._api.deadline(timeout))).tasks
         if not self._reservations.is_empty:
             # Statuses are not taken from here: a list may be behind, and the watcher knows by how much.
             for details in tasks:
@@ -474,16 +469,14 @@ class AIVideoMaker:
             AIVideoMakerError: a `TransportError` or `ConfigurationError`.
         """
         try:
-            status = await self._session.call(
-                requests.cancel(task_id), answers.cancelled, expected="taskId", timeout=timeout
-            )
+            status = await self._api.call(cancel_task(task_id), self._api.deadline(timeout))
         except RateLimited:
             raise
         except (APIError, TransportError) as error:
             if isinstance(error, TransportError) and not error.sent:
                 raise
             # What the answer to a late cancel looks like is not documented, and a lost one may have been carried out.
-            logger.debug("cancel of task %s: %s", one_line(task_id), error)
+            logger.debug("cancel of task %s: %s", single_line(task_id), error)
             status = await self._status_in_spite_of(error, task_id, timeout)
         else:
             if status == TaskStatus.CANCEL:
@@ -541,7 +534,7 @@ class AIVideoMaker:
         completed = (task for task in await self.list_tasks() if task.status == TaskStatus.COMPLETED and task.url)
         videos = [Video.of(task, allow_private=self._is_private) for task in completed]
         # The service's clock and this machine's may be days apart, and none is skipped that one of them calls alive.
-        now = min(time.time(), self._session.service_time())
+        now = min(time.time(), self._api.service_time())
         kept = [video for video in videos if video.expires_at.timestamp() > now]
         logger.info("%d finished videos, of which the service has deleted %d", len(videos), len(videos) - len(kept))
         return await download_all(
@@ -567,7 +560,7 @@ class AIVideoMaker:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return await self._buyer.catalogue.account(timeout=timeout)
+        return await self._buyer.catalogue.account(deadline=self._api.deadline(timeout))
 
     async def quote(self, spec: SpecLike, *, timeout: float | None = None) -> Quote:
         """The price of a spec, as the service computes it; costs nothing (2026-09).
@@ -581,12 +574,9 @@ class AIVideoMaker:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        checked = _check(spec)
-        del spec
-        if isinstance(checked, InvalidSpec):
-            raise checked
-        body = await load_body(checked, largest=self._max_image_size)
-        return await self._buyer.pricer.quote(checked.model, body, timeout=timeout)
+        order = as_spec(spec)
+        body = await load_body(order, largest=self._max_image_size)
+        return await self._buyer.pricer.quote(order.model, body, deadline=self._api.deadline(timeout))
 
     async def price(self, spec: SpecLike, *, timeout: float | None = None) -> Price:
         """What a spec costs: the service's quote, or a table's estimate where the service has no quotes.
@@ -600,31 +590,28 @@ class AIVideoMaker:
             UnknownPrice: the service has no quotes, and the table no price.
             AIVideoMakerError: the service refuses to tell, or cannot be asked.
         """
-        checked = _check(spec)
-        del spec
-        if isinstance(checked, InvalidSpec):
-            raise checked
-        body = await load_body(checked, largest=self._max_image_size)
-        return await self._buyer.pricer.price(checked, body, timeout=timeout)
+        order = as_spec(spec)
+        body = await load_body(order, largest=self._max_image_size)
+        return await self._buyer.pricer.price(order, body, deadline=self._api.deadline(timeout))
 
     def statistics(self) -> ClientStatistics:
         """What the client is doing at this moment."""
         return ClientStatistics(
             watched=self._watcher.watched,
             polls=self._watcher.polls,
-            limiter=self._session.limiter.statistics(),
-            clock_offset=self._session.clock_offset(),
+            limiter=self._api.limiter.statistics(),
+            clock_offset=self._api.clock_offset(),
         )
 
     @property
     def base_url(self) -> str:
         """Where the service is: scheme, host and port, and perhaps a path."""
-        return self._session.settings.base_url
+        return self._api.settings.base_url
 
     @property
     def limiter(self) -> Limiter:
         """What keeps the queries of this client within the service's limit."""
-        return self._session.limiter
+        return self._api.limiter
 
     # --- for the submits -----------------------------------------------------------------------------
 
@@ -638,7 +625,7 @@ class AIVideoMaker:
         budget: Budget | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
-        limit = self._session.settings.call_timeout if timeout is None else _checks.seconds("timeout", timeout)
+        limit = self._api.settings.call_timeout if timeout is None else validation.seconds("timeout", timeout)
         bought = await self._buyer.buy(spec, key, hook=hook, max_credits=max_credits, budget=budget, timeout=limit)
         length = spec.seconds if isinstance(spec, VideoSpec) else video_seconds(spec.body)
         # The client may have been closed meanwhile: the task has its handle all the same.
@@ -646,13 +633,14 @@ class AIVideoMaker:
         record = self._records.submitted(
             bought.answer, spec.model, details=bought.details, length=length, hook=hook, now=now
         )
-        return VideoTask(self, record)
+        return VideoTask(self._handles, record)
 
     def _settled(self, error: SubmitOutcomeUnknown, bought: Bought | None) -> VideoTask | None:
         if bought is None:
             return None
-        now = self._session.check_usable().time()
-        return VideoTask(self, self._records.submitted(bought.answer, error.model, details=bought.details, now=now))
+        now = self._api.lifecycle.check_usable().time()
+        record = self._records.submitted(bought.answer, error.model, details=bought.details, now=now)
+        return VideoTask(self._handles, record)
 
     async def _unless_cancelled(
         self, submit: Coroutine[Any, Any, VideoTask], key: IdempotencyKey, on_cancel: OnCancel
@@ -665,31 +653,27 @@ class AIVideoMaker:
             on_unknown=self._buyer.submitter.tell,
         )
 
-    # --- for the handles -----------------------------------------------------------------------------
-
-    def _wait_limit(self, timeout: float | None) -> float:
-        """The seconds that a wait may take: `timeout`, or the client's own when it is None."""
-        return self._wait_timeout if timeout is None else _checks.wait("timeout", timeout)
-
-    def _eta(self, record: Record) -> Eta | None:
-        now = self._session.loop_time()
-        return None if now is None else self._observer.eta(record, now)
+    @property
+    def _handles(self) -> _HandleContext:
+        # Made anew for each handle: kept here, it would be a reference cycle, and a dropped client would be
+        # noticed only when the garbage collector runs.
+        return _HandleContext(self)
 
     # --- for webhook receivers, from any thread ------------------------------------------------------
 
     def _add_receiver(self, receiver: HintTarget) -> None:
-        home = self._session.home
-        if home.closed:
-            home.check_usable()
+        lifecycle = self._api.lifecycle
+        if lifecycle.closed:
+            lifecycle.check_usable()
         self._records.receivers.append(receiver)
         # Hints come from any thread, and need to know the loop of this client before it is first used.
-        if home.loop is None:
+        if lifecycle.loop is None:
             with suppress(ConfigurationError):
-                home.check_place()
+                lifecycle.check_place()
 
     def _hint(self, task_id: str | None, *, urgent: bool) -> None:
         """A webhook says that something has happened: to this task, or (None) to one that is not known here."""
-        self._session.home.soon(self._take_hint, task_id, urgent)
+        self._api.lifecycle.call_soon(self._take_hint, task_id, urgent)
 
     def _take_hint(self, task_id: str | None, urgent: bool) -> None:
         record = None if task_id is None else self._records.get(task_id)
@@ -699,20 +683,35 @@ class AIVideoMaker:
     def _share_hint(self, reference: str) -> None:
         """A webhook came for a task that another process may wait for."""
         if self._sharing is not None:
-            self._session.home.soon(self._sharing.hint, reference)
+            self._api.lifecycle.call_soon(self._sharing.hint, reference)
 
     def _resolve(self, reference: str) -> None:
         for receiver in self._records.receivers:
             receiver.resolve(reference)
 
 
-def _hidden(text: str | None) -> Secret | None:
-    return None if text is None else Secret(text)
+class _HandleContext:
+    """What the handles of a client need of it: see `TaskContext`. It keeps the client alive, as handles must."""
 
+    __slots__ = ("_client", "cancel", "get_status", "get_task", "lifecycle", "watcher")
 
-def _check(spec: SpecLike | str, body: Mapping[str, object] | None = None) -> VideoSpec | OtherModel | InvalidSpec:
-    try:
-        return OtherModel(spec, {} if body is None else body) if isinstance(spec, str) else as_spec(spec)
-    except InvalidSpec as error:
-        # The frames in which it was found to be wrong hold the whole of it.
-        return error.with_traceback(None)
+    def __init__(self, client: AIVideoMaker) -> None:
+        self._client = client
+        self.lifecycle: ClientLifecycle = client._api.lifecycle
+        self.watcher: TaskWatcher = client._watcher
+        self.get_status = client.get_status
+        self.get_task = client.get_task
+        self.cancel = client.cancel
+
+    def wait_limit(self, timeout: float | None) -> float:
+        return self._client._wait_timeout if timeout is None else validation.seconds_or_inf("timeout", timeout)
+
+    def eta(self, record: Record) -> Eta | None:
+        now = self._client._api.loop_time()
+        return None if now is None else self._client._observer.eta(record, now)
+
+    def hide_key_in(self, text: str) -> str:
+        return self._client._api.settings.key.hide_in(text)
+
+    def video(self, details: TaskDetails) -> Video:
+        return Video.of(details, allow_private=self._client._is_private)

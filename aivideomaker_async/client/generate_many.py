@@ -1,36 +1,25 @@
-"""Many generations, a bounded number of them at once, as they finish."""
+"""Many generations, a bounded number of them at once, in the order in which they finish."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import itertools
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, final
+from typing import NoReturn, Self, final
 
 from attrs import field, frozen
 
-from .._files.video import Video
-from .._redaction import redact
-from .._submits.budget import Budget
-from .._submits.submitting import IdempotencyKey
+from .._files import Video
+from .._http import ClientLifecycle
+from .._redaction import repr_redacted
 from ..errors import AIVideoMakerError
-from ..specs import SpecLike, as_spec
-from .cancelling import OnCancel
-from .task import VideoTask
-
-if TYPE_CHECKING:
-    from .client import AIVideoMaker
+from ..specs import SpecLike
+from .task import OnCancel, VideoTask
 
 __all__ = ["GenerateMany", "Outcome"]
-
-
-def _shown(spec: object) -> str:
-    # A pair of a model's name and its fields has an image as it was given.
-    return repr(redact(spec))
 
 
 @frozen(kw_only=True)
@@ -38,15 +27,16 @@ class Outcome:
     """What became of one spec: a video, or an error."""
 
     index: int
-    """The place of the spec in what was given, from 0."""
-    spec: SpecLike = field(repr=_shown)
+    """The position of the spec in the input, from 0."""
+    # A pair of a model's name and its fields holds images as they were given.
+    spec: SpecLike = field(repr=repr_redacted)
     task: VideoTask | None
-    """The handle; None when the submit itself went wrong."""
+    """The handle; None when the submit itself failed."""
     video: Video | None = None
     error: AIVideoMakerError | None = None
 
     def unwrap(self) -> Video:
-        """The video.
+        """Return the video.
 
         Raises:
             AIVideoMakerError: the error, if that is what became of the spec.
@@ -57,108 +47,106 @@ class Outcome:
         return self.video
 
 
-@frozen
-class _Item:
-    """One spec and its place. Local variables hold this, and no spec as it was given."""
+class _Workers:
+    """The workers and their results. They hold no reference to the iterator, so that dropping it ends them.
 
-    index: int
-    spec: SpecLike = field(repr=_shown)
-
-
-class _Work:
-    """What the workers share. They know nothing of the iterator, so that dropping it ends them."""
+    Args:
+        lifecycle: the event loop and process of the client.
+        submit: submits one spec.
+        specs: what to generate.
+        max_active: how many workers there are, and how many outcomes may wait to be taken.
+        timeout: seconds to wait for each video.
+        on_cancel: what becomes of a paid task when its worker is cancelled.
+        on_submit: called with the index of a spec and the handle of its task.
+    """
 
     def __init__(
         self,
-        client: AIVideoMaker,
+        lifecycle: ClientLifecycle,
+        submit: Callable[[SpecLike], Awaitable[VideoTask]],
         specs: Iterator[SpecLike],
         max_active: int,
-        timeout: float | None,
-        max_credits: int | None,
-        budget: Budget | None,
+        timeout: float,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
-        self.client = client
-        self.max_credits = max_credits
-        self.budget = budget
-        self.on_submit = on_submit
-        self.on_cancel: OnCancel = on_cancel
-        self.specs = itertools.starmap(_Item, enumerate(specs))
-        self.timeout = timeout
-        self.max_active = max_active
+        self.lifecycle = lifecycle
         self.outcomes: deque[Outcome] = deque()
-        self.exhausted = False
         self.error: BaseException | None = None
-        self.workers: set[asyncio.Task[None]] = set()
-        self._changed: set[asyncio.Future[None]] = set()
+        self.running: set[asyncio.Task[None]] = set()
+        self._submit = submit
+        self._specs = enumerate(specs)
+        self._max_active = max_active
+        self._timeout = timeout
+        self._on_cancel: OnCancel = on_cancel
+        self._on_submit = on_submit
+        self._exhausted = False
+        self._waiting: set[asyncio.Future[None]] = set()
 
     def start(self) -> None:
-        loop = self.client._session.check_usable()
-        for number in range(self.max_active):
+        loop = self.lifecycle.check_usable()
+        for number in range(self._max_active):
             worker = loop.create_task(
                 self._run(), name=f"aivideomaker_async.generate_many-{number}", context=contextvars.copy_context()
             )
-            self.workers.add(worker)
+            self.running.add(worker)
             worker.add_done_callback(self._worker_done)
 
     def cancel(self) -> None:
-        if self.client._session.home.is_out_of_reach:
+        """Cancel the workers, from any thread."""
+        if self.lifecycle.is_unreachable:
             return
-        for worker in tuple(self.workers):
+        for worker in tuple(self.running):
             worker.get_loop().call_soon_threadsafe(worker.cancel)
 
     async def changed(self) -> None:
+        """Wait until an outcome is added or taken, or a worker ends."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._changed.add(future)
+        self._waiting.add(future)
         try:
             await future
         finally:
-            self._changed.discard(future)
+            self._waiting.discard(future)
 
-    def tell(self) -> None:
-        for future in self._changed:
+    def notify(self) -> None:
+        for future in self._waiting:
             if not future.done():
                 future.set_result(None)
 
     def _worker_done(self, worker: asyncio.Task[None]) -> None:
-        self.workers.discard(worker)
+        self.running.discard(worker)
         if not worker.cancelled() and (error := worker.exception()) is not None:
             self.error = self.error or error
-            self.exhausted = True
-        self.tell()
+            self._exhausted = True
+        self.notify()
 
     async def _run(self) -> None:
-        while not self.exhausted:
-            # Who does not take what is finished shall not pay for more.
-            while len(self.outcomes) >= self.max_active:
+        while True:
+            # A consumer that takes no outcomes must not pay for more videos.
+            while len(self.outcomes) >= self._max_active:
                 await self.changed()
-            item = self._next()
-            if item is None:
+            if self._exhausted:
                 return
-            self.outcomes.append(await self._one(item))
-            self.tell()
+            try:
+                item = next(self._specs, None)
+            except Exception as error:  # noqa: BLE001  (the caller's own, raised after what was submitted is done)
+                self.error, item = error, None
+            if item is None:
+                self._exhausted = True
+                return
+            self.outcomes.append(await self._generate(*item))
+            self.notify()
 
-    def _next(self) -> _Item | None:
-        try:
-            item = None if self.exhausted else next(self.specs, None)
-        except Exception as error:  # noqa: BLE001  (the caller's, who gets it after what is under way)
-            self.error, item = error, None
-        self.exhausted = item is None
-        return item
-
-    async def _one(self, item: _Item) -> Outcome:
+    async def _generate(self, index: int, spec: SpecLike) -> Outcome:
         task = None
         try:
-            key = IdempotencyKey.of(None)
-            submit = self.client._buy(as_spec(item.spec), key, max_credits=self.max_credits, budget=self.budget)
-            task = await self.client._unless_cancelled(submit, key, self.on_cancel)
-            if self.on_submit is not None:
-                self.on_submit(item.index, task)
-            video = await task.result(self.timeout, on_cancel=self.on_cancel)
+            task = await self._submit(spec)
+            if self._on_submit is not None:
+                self._on_submit(index, task)
+            video = await task.result(self._timeout, on_cancel=self._on_cancel)
         except AIVideoMakerError as error:
-            return Outcome(index=item.index, spec=item.spec, task=task, error=error)
-        return Outcome(index=item.index, spec=item.spec, task=task, video=video)
+            return Outcome(index=index, spec=spec, task=task, error=error)
+        return Outcome(index=index, spec=spec, task=task, video=video)
 
 
 @final
@@ -173,19 +161,18 @@ class GenerateMany(AsyncIterator[Outcome]):
 
     def __init__(
         self,
-        client: AIVideoMaker,
+        lifecycle: ClientLifecycle,
+        submit: Callable[[SpecLike], Awaitable[VideoTask]],
         specs: Iterable[SpecLike],
         *,
         max_active: int,
-        timeout: float | None,
-        max_credits: int | None,
-        budget: Budget | None,
+        timeout: float,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
     ) -> None:
-        self._work = _Work(client, iter(specs), max_active, timeout, max_credits, budget, on_cancel, on_submit)
+        self._workers = _Workers(lifecycle, submit, iter(specs), max_active, timeout, on_cancel, on_submit)
         self._started = False
-        self._finalizer = weakref.finalize(self, _Work.cancel, self._work)
+        self._finalizer = weakref.finalize(self, _Workers.cancel, self._workers)
         self._finalizer.atexit = False
 
     def __reduce__(self) -> NoReturn:
@@ -195,24 +182,24 @@ class GenerateMany(AsyncIterator[Outcome]):
         return self
 
     async def __anext__(self) -> Outcome:
-        work = self._work
+        workers = self._workers
         if not self._started:
             self._started = True
-            work.start()
-        work.client._session.home.check_place()
+            workers.start()
+        workers.lifecycle.check_place()
         try:
-            while not work.outcomes:
-                if work.workers:
-                    await work.changed()
-                elif work.error is not None:
-                    raise work.error
+            while not workers.outcomes:
+                if workers.running:
+                    await workers.changed()
+                elif workers.error is not None:
+                    raise workers.error
                 else:
                     raise StopAsyncIteration
         except BaseException:
             await self.aclose()
             raise
-        outcome = work.outcomes.popleft()
-        work.tell()
+        outcome = workers.outcomes.popleft()
+        workers.notify()
         return outcome
 
     async def __aenter__(self) -> Self:
@@ -226,10 +213,10 @@ class GenerateMany(AsyncIterator[Outcome]):
     async def aclose(self) -> None:
         """Submit nothing more, and stop waiting. A second time does nothing."""
         self._started = True
-        workers = tuple(self._work.workers)
-        if not self._work.client._session.home.is_here:
-            # They end in the event loop that they were started in, if at all.
-            self._work.cancel()
+        workers = tuple(self._workers.running)
+        if not self._workers.lifecycle.is_here:
+            # They can end only in the event loop that they were started in, if at all.
+            self._workers.cancel()
             return
         for worker in workers:
             worker.cancel()

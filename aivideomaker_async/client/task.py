@@ -1,26 +1,80 @@
-"""The live handle of one remote task."""
+"""The live handle of one remote task: watch it, wait for it, cancel it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from math import inf
-from typing import TYPE_CHECKING, NoReturn, Self, final
+from typing import Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias, final, get_args
 
-from .._files.video import Video
-from .._http.lifecycle import Home
-from .._http.requests import hide_address
+from anyio import CancelScope, fail_after
+
+from .._files import Video
+from .._http import ClientLifecycle, hide_webhook_url
 from .._redaction import shorten
-from .._watch.record import Record, Subscription
-from .._watch.waiting import CURRENT
-from ..errors import TaskCancelled, TaskFailed, WaitTimeout
+from .._watch import FRESH_ANSWER_S, Record, Subscription, TaskWatcher
+from ..errors import (
+    AIVideoMakerError,
+    ConfigurationError,
+    SubmitOutcomeUnknown,
+    TaskCancelled,
+    TaskFailed,
+    WaitTimeout,
+)
 from ..tasks import CancelResult, Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
-from .cancelling import OnCancel, cancel_paid, check_on_cancel
 
-if TYPE_CHECKING:
-    from .client import AIVideoMaker
+__all__ = ["OnCancel", "StatusWatch", "TaskContext", "VideoTask", "check_on_cancel", "submit_or_cancel"]
 
-__all__ = ["StatusWatch", "VideoTask"]
+logger: Final = logging.getLogger("aivideomaker_async.client")
+
+OnCancel: TypeAlias = Literal["leave", "cancel"]
+"""Whether a paid task is left alone or cancelled when the wait for it is cancelled."""
+
+CANCEL_TIMEOUT_S: Final = 10.0
+"""How much longer a cancellation may take, to cancel the paid task as well."""
+
+
+class TaskContext(Protocol):
+    """What handles need of their client."""
+
+    @property
+    def lifecycle(self) -> ClientLifecycle:
+        """The event loop and process of the client."""
+        ...
+
+    @property
+    def watcher(self) -> TaskWatcher:
+        """The shared poller."""
+        ...
+
+    def wait_limit(self, timeout: float | None) -> float:
+        """Return the seconds that a wait may take: `timeout`, or the client's own when it is None."""
+        ...
+
+    def eta(self, record: Record) -> Eta | None:
+        """Return when the task will have ended, or None while that is unknown."""
+        ...
+
+    def hide_key_in(self, text: str) -> str:
+        """Return `text` without the API key."""
+        ...
+
+    def video(self, details: TaskDetails) -> Video:
+        """Return the video of a COMPLETED task."""
+        ...
+
+    def get_status(self, task_id: str, *, timeout: float | None = None) -> Awaitable[TaskStatus]:
+        """See `AIVideoMaker.get_status`."""
+        ...
+
+    def get_task(self, task_id: str, *, timeout: float | None = None) -> Awaitable[TaskDetails]:
+        """See `AIVideoMaker.get_task`."""
+        ...
+
+    def cancel(self, task_id: str, *, timeout: float | None = None) -> Awaitable[CancelResult]:
+        """See `AIVideoMaker.cancel`."""
+        ...
 
 
 @final
@@ -31,10 +85,10 @@ class VideoTask:
     of consumers share one poller.
     """
 
-    __slots__ = ("__weakref__", "_client", "_record")
+    __slots__ = ("__weakref__", "_context", "_record")
 
-    def __init__(self, client: AIVideoMaker, record: Record) -> None:
-        self._client = client
+    def __init__(self, context: TaskContext, record: Record) -> None:
+        self._context = context
         self._record = record
 
     def __repr__(self) -> str:
@@ -50,7 +104,7 @@ class VideoTask:
 
     @property
     def last_status(self) -> TaskStatus | None:
-        """The status observed last by this client, or None. No request is made."""
+        """The status that this client observed last, or None. No request is made."""
         return self._record.status
 
     @property
@@ -59,15 +113,15 @@ class VideoTask:
         return self._record.submitted
 
     def eta(self) -> Eta | None:
-        """When the task will have ended, as others of its model and length tell. No request is made.
+        """Return when the task will have ended, estimated from other tasks of its model and length.
 
-        None while nothing is known, and when the task has ended. What is known comes from finished tasks in the
-        task list and from those that this client has seen.
+        No request is made. None while nothing is known, and when the task has ended. The estimate is learned from
+        finished tasks in the task list and from those that this client has seen.
         """
-        return self._client._eta(self._record)
+        return self._context.eta(self._record)
 
     def watch(self, *, timeout: float | None = None) -> StatusWatch:
-        """The current status first, then every change as it is observed, up to and including a terminal one.
+        """Iterate over the current status first, then every change as it is observed, up to a terminal one.
 
         `async for change in task` is the same with the default timeout. Leaving the loop early ends the watch.
 
@@ -80,7 +134,7 @@ class VideoTask:
             AuthenticationFailed: from the iteration, when the service refuses the key.
             ConfigurationError: the client is closed, or belongs to another event loop.
         """
-        return StatusWatch(self, self._client._wait_limit(timeout))
+        return StatusWatch(self, self._context.wait_limit(timeout))
 
     def __aiter__(self) -> AsyncIterator[StatusChange]:
         return self.watch()
@@ -100,15 +154,15 @@ class VideoTask:
             WaitTimeout: the time is over. The task may still be running and is paid.
             TaskNotFound: the service knows no such task for this key.
             AuthenticationFailed: the service refuses the key.
-            BadResponse: the task is COMPLETED, and the service has told no URL for five minutes. Wait again later.
+            BadResponse: the task is COMPLETED, and the service has answered no URL for five minutes. Wait again later.
             ConfigurationError: the client is closed, or belongs to another event loop.
         """
-        limit = self._client._wait_limit(timeout)
+        limit = self._context.wait_limit(timeout)
         check_on_cancel(on_cancel)
         if self._record.details is None:
-            loop = self._client._session.check_usable()
+            loop = self._context.lifecycle.check_usable()
             began = loop.time()
-            watcher = self._client._watcher
+            watcher = self._context.watcher
             deadline = None if limit == inf else began + limit
             subscription = watcher.subscribe(self._record, wants_details=True, deadline=deadline)
             try:
@@ -118,49 +172,44 @@ class VideoTask:
                     await subscription.news()
             except asyncio.CancelledError:
                 if on_cancel == "cancel":
-                    await cancel_paid(self)
+                    await _cancel_paid_task(self)
                 raise
             finally:
                 watcher.unsubscribe(subscription)
-        return self._video(self._record.details)
-
-    def _video(self, details: TaskDetails) -> Video:
+        details = self._record.details
         if details.status == TaskStatus.FAILED:
-            raise TaskFailed(details, hide=self._hide)
+            raise TaskFailed(details, hide=self._hide_in)
         if details.status == TaskStatus.CANCEL:
             raise TaskCancelled(details)
-        return Video.of(details, allow_private=self._client._is_private)
+        return self._context.video(details)
 
-    def _hide(self, text: str) -> str:
-        # What the service says of a task may quote what came with its submit.
-        text = self._client._session.settings.key.hide_in(text)
-        hook = self._record.webhook_url
-        return text if hook is None else hide_address(hook, text)
+    def _hide_in(self, text: str) -> str:
+        # The service's words about a task may quote what came with its submit.
+        text = self._context.hide_key_in(text)
+        url = self._record.webhook_url
+        return text if url is None else hide_webhook_url(url, text)
 
     async def status(self, *, timeout: float | None = None) -> TaskStatus:
         """Ask the service for the status, now. See `client.get_status`."""
-        return await self._client.get_status(self.id, timeout=timeout)
+        return await self._context.get_status(self.id, timeout=timeout)
 
     async def details(self, *, timeout: float | None = None) -> TaskDetails:
-        """Ask the service for everything it tells about the task, now. See `client.get_task`."""
-        return await self._client.get_task(self.id, timeout=timeout)
+        """Ask the service for everything about the task, now. See `client.get_task`."""
+        return await self._context.get_task(self.id, timeout=timeout)
 
     async def cancel(self, *, timeout: float | None = None) -> CancelResult:
         """Cancel the paid task, which works only while it is SUBMITTED. See `client.cancel`."""
-        return await self._client.cancel(self.id, timeout=timeout)
+        return await self._context.cancel(self.id, timeout=timeout)
 
 
 @final
 class StatusWatch(AsyncIterator[StatusChange]):
     """The changes of one task, for one consumer.
 
-    It is a listener from its first step until its end, until `aclose`, or until it is dropped.
+    It is subscribed from its first step until its end, until `aclose`, or until it is dropped.
     """
 
     __slots__ = ("__weakref__", "_began", "_ended", "_limit", "_loop", "_reading", "_subscription", "_task")
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a watch cannot be copied or pickled: each consumer needs one of its own: task.watch()")
 
     def __init__(self, task: VideoTask, limit: float) -> None:
         self._task = task
@@ -171,94 +220,149 @@ class StatusWatch(AsyncIterator[StatusChange]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscription: Subscription | None = None
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a watch cannot be copied or pickled: each consumer needs one of its own: task.watch()")
+
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StatusChange:
         if self._loop is not None:
-            self._home.check_place()
+            self._lifecycle.check_place()
         if self._reading:
             raise RuntimeError("this watch is being read already; each consumer needs one of its own: task.watch()")
         if self._ended:
             raise StopAsyncIteration
-        if self._began is None:
-            first = self._start()
-            if first is not None:
-                return self._deliver(first)
-        self._reading = True
-        try:
-            return self._deliver(await self._next())
-        except BaseException:
+        change = None if self._began is not None else self._start()
+        if change is None:
+            self._reading = True
+            try:
+                change = await self._next()
+            except BaseException:
+                self._end()
+                raise
+            finally:
+                self._reading = False
+        if change.status.is_terminal:
             self._end()
-            raise
-        finally:
-            self._reading = False
+        return change
 
     async def aclose(self) -> None:
         """End the watch. A second time does nothing."""
-        if self._home.is_here:
+        if self._lifecycle.is_here:
             self._end()
         else:
             self._drop()
 
     @property
-    def _home(self) -> Home:
-        return self._task._client._session.home
+    def _lifecycle(self) -> ClientLifecycle:
+        return self._task._context.lifecycle
 
     def _start(self) -> StatusChange | None:
+        """Subscribe; return the current status if it is known and fresh."""
         record = self._task._record
         if record.is_terminal:
             # Nothing needs the client any more.
             self._began = 0.0
             return record.last_change
-        self._loop = self._task._client._session.check_usable()
+        self._loop = self._lifecycle.check_usable()
         self._began = self._loop.time()
         deadline = None if self._limit == inf else self._began + self._limit
-        self._subscription = self._task._client._watcher.subscribe(record, wants_details=False, deadline=deadline)
-        if record.asked_at is not None and self._began - record.asked_at <= CURRENT:
+        self._subscription = self._task._context.watcher.subscribe(record, wants_details=False, deadline=deadline)
+        if record.asked_at is not None and self._began - record.asked_at <= FRESH_ANSWER_S:
             return record.last_change
-        # What was heard long ago may be wrong by now: the current status is whatever the next answer says.
+        # An old observation may be wrong by now: the current status is whatever the next answer reports.
         self._subscription.wants_answer = True
         return None
 
     async def _next(self) -> StatusChange:
         subscription, loop, began = self._subscription, self._loop, self._began
         assert subscription is not None and loop is not None and began is not None  # noqa: S101, PT018
-        while (change := self._news(subscription, began)) is None:
+        while True:
+            if subscription.pending:
+                subscription.wants_answer = False
+                return subscription.pending.popleft()
+            record = subscription.record
+            if subscription.wants_answer and record.asked_at is not None and record.asked_at >= began:
+                subscription.wants_answer = False
+                if record.last_change is not None:
+                    return record.last_change
             if subscription.expired:
                 elapsed = loop.time() - began
                 raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed)
             await subscription.news()
-        return change
-
-    def _news(self, subscription: Subscription, began: float) -> StatusChange | None:
-        if subscription.pending:
-            subscription.wants_answer = False
-            return subscription.pending.popleft()
-        record = subscription.record
-        if subscription.wants_answer and record.asked_at is not None and record.asked_at >= began:
-            subscription.wants_answer = False
-            return record.last_change
-        return None
-
-    def _deliver(self, change: StatusChange) -> StatusChange:
-        if change.status.is_terminal:
-            self._end()
-        return change
 
     def _end(self) -> None:
         self._ended = True
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._task._client._watcher.unsubscribe(subscription)
+            self._task._context.watcher.unsubscribe(subscription)
 
     def _drop(self) -> None:
-        """End the watch from wherever this is: the watcher lives in its loop's thread."""
+        """End the watch from any thread: the watcher lives in the thread of its event loop."""
         self._ended = True
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._home.soon(self._task._client._watcher.unsubscribe, subscription)
+            self._lifecycle.call_soon(self._task._context.watcher.unsubscribe, subscription)
 
     def __del__(self) -> None:
-        # Left early, for example by `break`. A collector may run in any thread.
+        # Left early, for example by `break`. The garbage collector may run in any thread.
         self._drop()
+
+
+# --- what becomes of the paid task when its wait is cancelled ----------------------------------------
+
+
+def check_on_cancel(value: OnCancel) -> None:
+    """Check an `on_cancel` argument.
+
+    Raises:
+        ConfigurationError: it is neither "leave" nor "cancel".
+    """
+    if value not in get_args(OnCancel):
+        raise ConfigurationError(f"on_cancel={value!r}: must be 'leave' or 'cancel'")
+
+
+async def submit_or_cancel(
+    submit: Coroutine[Any, Any, VideoTask],
+    is_in_flight: Callable[[], bool],
+    on_unknown: Callable[[SubmitOutcomeUnknown], object],
+) -> VideoTask:
+    """Submit; when this call is cancelled, wait for the submit and cancel its task.
+
+    Args:
+        submit: the call.
+        is_in_flight: returns whether the service may have received any of it.
+        on_unknown: called with the error when the outcome is unknown, since nobody else receives it.
+    """
+    # In an asyncio task of its own, since a cancelled coroutine cannot go on.
+    own = asyncio.get_running_loop().create_task(submit, name="aivideomaker_async.submit")
+    try:
+        return await asyncio.shield(own)
+    except asyncio.CancelledError:
+        with CancelScope(shield=True):
+            if is_in_flight():
+                await asyncio.wait([own], timeout=CANCEL_TIMEOUT_S)
+            if own.done() and not own.cancelled():
+                if own.exception() is None:
+                    await _cancel_paid_task(own.result())
+                elif isinstance(unknown := own.exception(), SubmitOutcomeUnknown):
+                    on_unknown(unknown)
+        raise
+    finally:
+        if not own.done():
+            own.cancel()
+            with CancelScope(shield=True):
+                await asyncio.wait([own])
+
+
+async def _cancel_paid_task(task: VideoTask) -> None:
+    """Cancel the paid task while the caller is being cancelled; shielded, bounded in time, and without raising."""
+    try:
+        with CancelScope(shield=True), fail_after(CANCEL_TIMEOUT_S):
+            result = await task.cancel(timeout=CANCEL_TIMEOUT_S)
+            logger.info("cancelled together with its wait: task %s is %s", shorten(task.id), result.status)
+    except (AIVideoMakerError, TimeoutError) as error:
+        logger.warning(
+            "task %s could not be cancelled together with its wait, and goes on: %s", shorten(task.id), error
+        )

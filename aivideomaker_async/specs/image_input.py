@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import puremagic
 
-from .._redaction import hide_base64, hide_private, is_data_uri, redact, shorten
+from .._redaction import hide_base64, is_data_uri, redact, redact_text, shorten
 
 __all__ = [
     "IMAGE_FORMS",
@@ -167,7 +167,7 @@ def _show_path(path: os.PathLike[str]) -> str:
 
 def _is_odd(name: str) -> bool:
     name = name.replace("\\", "/")
-    return len(name) > _LONGEST_PATH or hide_base64(hide_private(name)) != name
+    return len(name) > _LONGEST_PATH or hide_base64(redact_text(name)) != name
 
 
 def _show_file(file: object) -> str:

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from .._redaction import Secret, one_line
+from .._redaction import Secret, single_line
 from .._util import validation as _checks
+from .._util.base_url import base_url
 from ..errors import ConfigurationError
 from . import body as webhook_body
 from . import tokens as webhook_tokens
@@ -244,10 +245,10 @@ class WebhookReceiver:
 
     def _arrived(self, nonce: bytes, urgent: bool) -> None:
         task_id, known = self._ledger.arrive(nonce, urgent)
-        if self._client._session.closed:
+        if self._client._api.lifecycle.closed:
             return
         if task_id is not None:
-            logger.debug("a delivery for task %s", one_line(task_id))
+            logger.debug("a delivery for task %s", single_line(task_id))
             self._client._hint(task_id, urgent=urgent)
         elif not known:
             logger.debug("a delivery for a task that is not known here")
@@ -334,7 +335,7 @@ def _is_below(scope: _Scope, prefix: str) -> bool:
 
 def _hidden_url(value: str) -> Secret | None:
     try:
-        url = _checks.base_url(value)
+        url = base_url(value)
     except ConfigurationError:
         return None
     return Secret(url) if value.isascii() else None
@@ -342,7 +343,7 @@ def _hidden_url(value: str) -> Secret | None:
 
 def _hidden_secret(value: object, client: AIVideoMaker) -> Secret | None:
     if value is None:
-        return webhook_tokens.derive_secret(client._session.settings.key)
+        return webhook_tokens.derive_secret(client._api.settings.key)
     if not isinstance(value, str | bytes) or len(value) < LEAST_SECRET:
         return None
     return Secret(value if isinstance(value, str) else value.hex())

@@ -413,7 +413,7 @@ async def test_nothing_secret_is_logged_or_shown(
         shown += map(
             repr, [client, spec, task, task.submitted, video, video.details, client.statistics(), caught.value]
         )
-        shown += map(repr, [vars(client), vars(client._session), client._session.settings])
+        shown += map(repr, [vars(client), vars(client._api), client._api.settings])
     shown.append(caplog.text)
     assert "submitted i2v as task" in caplog.text and "GET /api/v1/tasks" in caplog.text
     for text in shown:
@@ -432,7 +432,7 @@ def test_key_and_address_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     """Arguments first, then the environment, then the vendor's address."""
     monkeypatch.setenv("AIVIDEO_API_KEY", " ak_env\n")
     monkeypatch.setenv("AIVIDEO_BASE_URL", "http://127.0.0.1:1/")
-    assert AIVideoMaker()._session.settings.key.reveal() == "ak_env"
+    assert AIVideoMaker()._api.settings.key.reveal() == "ak_env"
     assert repr(AIVideoMaker()) == "<AIVideoMaker http://127.0.0.1:1 open>"
     assert repr(AIVideoMaker(base_url="http://127.0.0.1:2/v/")) == "<AIVideoMaker http://127.0.0.1:2/v open>"
     monkeypatch.delenv("AIVIDEO_BASE_URL")
@@ -460,8 +460,8 @@ def test_clients_of_one_service_share_a_limiter_by_default() -> None:
     """The limit is the address's, not the client's."""
     one, two = (AIVideoMaker("ak_x", base_url="http://127.0.0.1:1/path") for _ in range(2))
     other = AIVideoMaker("ak_x", base_url="http://127.0.0.1:2")
-    assert one._session.limiter is two._session.limiter
-    assert one._session.limiter is not other._session.limiter
+    assert one._api.limiter is two._api.limiter
+    assert one._api.limiter is not other._api.limiter
 
 
 async def test_fifty_generations_at_once_are_never_refused(simulator: Simulator, client: AIVideoMaker) -> None:

@@ -255,10 +255,8 @@ SENT: dict[str, Callable[[AIVideoMaker], Awaitable[object]]] = {
     "submit of few bytes": lambda client: client.submit(ImageToVideo(image=SMALL, duration=5)),
     "submit of a data URI": lambda client: client.submit(ImageToVideo(image=URI, duration=5)),
     "submit of a file": lambda client: client.submit(ImageToVideo(image=io.BytesIO(IMAGE), duration=5)),
-    "submit of fields": lambda client: client.submit("seedance20", {"image": URI, "more": data_uri(SMALL)}),
-    "submit of a pair": lambda client: client.submit(("seedance20", {"image": URI, "more": data_uri(SMALL)})),
-    "generate": lambda client: client.generate(("seedance20", {"image": URI, "more": data_uri(SMALL)})),
-    "quote": lambda client: client.quote(("seedance20", {"image": URI, "more": data_uri(SMALL)})),
+    "generate": lambda client: client.generate(ImageToVideo(image=URI, duration=5)),
+    "quote": lambda client: client.quote(ImageToVideo(image=URI, duration=5)),
 }
 
 

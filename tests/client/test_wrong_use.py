@@ -301,7 +301,7 @@ async def test_a_close_that_is_cancelled_can_be_done_again() -> None:
         client = made(service.url)
         await client.submit(SPEC)
         await client.get_status("ck1")
-        assert len(client._session.home.opened) == 2
+        assert len(client._api.lifecycle._opened) == 2
         closing = asyncio.ensure_future(client.aclose())
         await asyncio.sleep(0)
         closing.cancel()
@@ -309,7 +309,7 @@ async def test_a_close_that_is_cancelled_can_be_done_again() -> None:
         with pytest.raises(ConfigurationError, match="closed"):
             await client.get_status("ck1")
         await client.aclose()
-        assert client._session.home.opened == []
+        assert client._api.lifecycle._opened == []
 
 
 async def test_a_client_that_is_entered_twice_is_closed_once() -> None:

@@ -829,7 +829,7 @@ async def test_the_address_of_the_service_decides(base_url: str, private: bool) 
     """A service in one's own network may have its files there."""
     details = video_at("http://127.0.0.1:9/v").details
     async with AIVideoMaker("ak_test", base_url=base_url, allow_http=True) as client:
-        video = client.task("ck1")._video(details)
+        video = client._handles.video(details)
     with pytest.raises(DownloadError) as caught:
         await first_piece(evolve(video, url="http://127.0.0.1:9/v"))
     assert ("not of the public internet" in str(caught.value)) is not private

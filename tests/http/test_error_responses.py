@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from aivideomaker_async import errors
 from aivideomaker_async._http import requests
-from aivideomaker_async._http.error_responses import is_disguised_refusal, refusal
+from aivideomaker_async._http.error_responses import error_from_answer, is_error_in_disguise
 from aivideomaker_async._http.requests import Request
 from aivideomaker_async._submits.body import Body
 from aivideomaker_async.errors import APIError
 from tests.support.pictures import PNG, data_uri
 
 SUBMIT = requests.generate("t2v", Body((b"{}",)), idempotency_key="12345678", webhook_url=None, max_credits=None)
-STATUS = requests.task_status("tv_1")
-REQUESTS = [SUBMIT, STATUS, requests.list_tasks(), requests.account(), requests.cancel("tv_1")]
+STATUS = requests.get_status("tv_1")
+REQUESTS = [SUBMIT, STATUS, requests.list_tasks(), requests.get_account(), requests.cancel_task("tv_1")]
 
 
 def body(message: str = "No.", code: str | None = None) -> bytes:
@@ -24,8 +24,8 @@ def body(message: str = "No.", code: str | None = None) -> bytes:
     return json.dumps(answer if code is None else {**answer, "errorCode": code, "error": "text"}).encode()
 
 
-def refused(status: int, content: bytes, request: Request = SUBMIT) -> APIError:
-    return refusal(request, status, content)
+def refused(status: int, content: bytes, request: Request[object] = SUBMIT) -> APIError:
+    return error_from_answer(request, status, content)
 
 
 # The table of HTTP statuses and error codes of the API, row by row.
@@ -92,7 +92,7 @@ LIMITED = requests.generate("t2v", Body((b"{}",)), idempotency_key="12345678", w
     ],
 )
 def test_a_budget_guard_without_a_code_is_known_by_its_text(
-    request_: Request, message: str, kind: type[APIError]
+    request_: Request[object], message: str, kind: type[APIError]
 ) -> None:
     """Where a limit was sent at all: content that is rejected has the same status."""
     assert type(refused(422, body(message), request_)) is kind
@@ -102,15 +102,15 @@ def test_a_budget_guard_without_a_code_is_known_by_its_text(
     ("request_", "kind"),
     [
         (STATUS, errors.TaskNotFound),
-        (requests.task("x"), errors.TaskNotFound),
-        (requests.cancel("x"), errors.TaskNotFound),
+        (requests.get_task("x"), errors.TaskNotFound),
+        (requests.cancel_task("x"), errors.TaskNotFound),
         (SUBMIT, errors.EndpointNotFound),
-        (requests.account(), errors.EndpointNotFound),
+        (requests.get_account(), errors.EndpointNotFound),
         (requests.list_tasks(), errors.EndpointNotFound),
         (requests.quote_price("t2v", Body((b"{}",))), errors.EndpointNotFound),
     ],
 )
-def test_a_404_says_what_does_not_exist(request_: Request, kind: type[APIError]) -> None:
+def test_a_404_says_what_does_not_exist(request_: Request[object], kind: type[APIError]) -> None:
     """A task that this key does not have, or an endpoint that this revision lacks."""
     assert type(refused(404, body("Not found"), request_)) is kind
 
@@ -145,7 +145,7 @@ def test_a_server_error_that_speaks_of_credits_stays_one() -> None:
 )
 def test_a_200_can_be_an_error_all_the_same(answer: dict[str, object], expected: str, disguised: bool) -> None:
     """It says FAILED, has a message, and lacks what was asked for."""
-    assert is_disguised_refusal(answer, expected=expected) is disguised
+    assert is_error_in_disguise(answer, expected=expected) is disguised
 
 
 # --- the message -------------------------------------------------------------------------------------
@@ -194,15 +194,15 @@ def test_a_redirect_is_explained(status: int) -> None:
         ("https://me:SECRET@other.example", "https://other.example"),
         ("/SECRET", "another path"),
         ("", "another path"),
-        ("https://[SECRET", "an address that makes no sense"),
-        ("https://other.example:SECRET/", "an address that makes no sense"),
-        ("https://SECRET\udcff.example", "an address that makes no sense"),
-        ("https://SECRET\x07.example", "an address that makes no sense"),
+        ("https://[SECRET", "a malformed address"),
+        ("https://other.example:SECRET/", "a malformed address"),
+        ("https://SECRET\udcff.example", "a malformed address"),
+        ("https://SECRET\x07.example", "a malformed address"),
     ],
 )
 def test_a_redirect_says_where_it_leads(location: str, place: str) -> None:
     """The host and no more; what stands in the body is of no account."""
-    error = refusal(STATUS, 307, body("SECRET"), location=location)
+    error = error_from_answer(STATUS, 307, body("SECRET"), location=location)
     assert type(error) is APIError
     assert error.message.startswith(
         f"the service redirects to {place} (307), which is not followed: the API key goes to"
@@ -213,13 +213,15 @@ def test_a_redirect_says_where_it_leads(location: str, place: str) -> None:
 
 def test_a_redirect_hides_what_is_hidden_in_all_texts() -> None:
     """A host can be named like a key."""
-    error = refusal(STATUS, 302, b"", location="https://ak_1.example", hide=lambda text: text.replace("ak_1", "*"))
+    error = error_from_answer(
+        STATUS, 302, b"", location="https://ak_1.example", hide=lambda text: text.replace("ak_1", "*")
+    )
     assert "https://*.example" in error.message
 
 
 def test_retry_after_is_kept() -> None:
     """For the caller who wants to wait."""
-    assert refusal(STATUS, 429, body(), retry_after=17.0).retry_after == 17.0
+    assert error_from_answer(STATUS, 429, body(), retry_after=17.0).retry_after == 17.0
     assert refused(429, body()).retry_after is None
 
 
@@ -243,7 +245,7 @@ def test_an_echoed_image_is_not_repeated(uri: str, field: str) -> None:
 def test_an_endless_text_is_cut() -> None:
     """Message, code and path all end."""
     content = json.dumps({"message": "m" * 10**6, "errorCode": "C" * 10**6}).encode()
-    assert len(str(refused(400, content, requests.task("x" * 10**5)))) < 1500
+    assert len(str(refused(400, content, requests.get_task("x" * 10**5)))) < 1500
 
 
 @given(
@@ -260,9 +262,9 @@ def test_an_endless_text_is_cut() -> None:
     st.sampled_from(REQUESTS),
 )
 @settings(max_examples=80, deadline=None)
-def test_any_answer_is_some_error(content: bytes, status: int, request_: Request) -> None:
+def test_any_answer_is_some_error(content: bytes, status: int, request_: Request[object]) -> None:
     """Whatever came, it is told as an `APIError` with a text, and nothing else is raised."""
-    error = refusal(request_, status, content)
+    error = error_from_answer(request_, status, content)
     assert isinstance(error, APIError)
     assert error.message
     assert str(error).startswith(f"{request_.method} {request_.path}: {status}")

@@ -311,12 +311,12 @@ def test_the_image_that_must_be_read_is_told() -> None:
 
 # --- calls -------------------------------------------------------------------------------------------
 
-CALLS: list[tuple[Request, str, str, Kind, str]] = [
+CALLS: list[tuple[Request[Any], str, str, Kind, str]] = [
     (requests.list_tasks(), "GET", "/api/v1/tasks", Kind.QUERY, "endpoint"),
-    (requests.task("tv_1"), "GET", "/api/v1/tasks/tv_1", Kind.QUERY, "task"),
-    (requests.task_status("tv_1"), "GET", "/api/v1/tasks/tv_1/status", Kind.QUERY, "task"),
-    (requests.cancel("tv_1"), "PUT", "/api/v1/tasks/tv_1/cancel", Kind.COMMAND, "task"),
-    (requests.account(), "GET", "/api/v1/account", Kind.QUERY, "endpoint"),
+    (requests.get_task("tv_1"), "GET", "/api/v1/tasks/tv_1", Kind.QUERY, "task"),
+    (requests.get_status("tv_1"), "GET", "/api/v1/tasks/tv_1/status", Kind.QUERY, "task"),
+    (requests.cancel_task("tv_1"), "PUT", "/api/v1/tasks/tv_1/cancel", Kind.COMMAND, "task"),
+    (requests.get_account(), "GET", "/api/v1/account", Kind.QUERY, "endpoint"),
     (requests.quote_price("t2v", EMPTY), "POST", "/api/v1/quote/t2v", Kind.COMMAND, "endpoint"),
     (
         requests.generate("t2v", EMPTY, idempotency_key="12345678", webhook_url=None, max_credits=None),
@@ -328,10 +328,12 @@ CALLS: list[tuple[Request, str, str, Kind, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("request_", "method", "path", "kind", "about"), CALLS)
-def test_each_call_is_the_documented_one(request_: Request, method: str, path: str, kind: Kind, about: str) -> None:
+@pytest.mark.parametrize(("request_", "method", "path", "kind", "missing"), CALLS)
+def test_each_call_is_the_documented_one(
+    request_: Request[Any], method: str, path: str, kind: Kind, missing: str
+) -> None:
     """Queries count against the limit, commands do not, and only a submit costs money."""
-    assert (request_.method, request_.path, request_.kind, request_.about) == (method, path, kind, about)
+    assert (request_.method, request_.path, request_.kind, request_.missing) == (method, path, kind, missing)
     assert (request_.body is None) is (method != "POST")
 
 
@@ -351,12 +353,12 @@ HOSTILE = [
     "\x00",
     "x" * 10_240,
 ]
-MADE_OF_AN_ID: list[Callable[[str], Request]] = [requests.task, requests.task_status, requests.cancel]
+MADE_OF_AN_ID: list[Callable[[str], Request[Any]]] = [requests.get_task, requests.get_status, requests.cancel_task]
 
 
 @pytest.mark.parametrize("make", MADE_OF_AN_ID)
 @pytest.mark.parametrize("task_id", HOSTILE)
-def test_a_hostile_id_stays_one_segment_of_the_path(make: Callable[[str], Request], task_id: str) -> None:
+def test_a_hostile_id_stays_one_segment_of_the_path(make: Callable[[str], Request[Any]], task_id: str) -> None:
     """It leads to no other endpoint, adds no query and breaks no line; and the service reads it back unchanged."""
     before, after = make("ID").path.split("ID")
     path = make(task_id).path
@@ -372,7 +374,7 @@ def test_a_hostile_id_stays_one_segment_of_the_path(make: Callable[[str], Reques
 def test_any_id_is_quoted_or_refused(task_id: str) -> None:
     """Never anything else."""
     try:
-        path = requests.task(task_id).path
+        path = requests.get_task(task_id).path
     except ConfigurationError:
         assert task_id in {".", ".."} or any("\ud800" <= letter <= "\udfff" for letter in task_id)
     else:
@@ -382,7 +384,7 @@ def test_any_id_is_quoted_or_refused(task_id: str) -> None:
 
 @pytest.mark.parametrize("make", MADE_OF_AN_ID)
 @pytest.mark.parametrize("task_id", ["", ".", "..", "\ud800", None, 17, b"tv_1", ["tv_1"]])
-def test_what_can_be_no_id_is_refused(make: Callable[[Any], Request], task_id: object) -> None:
+def test_what_can_be_no_id_is_refused(make: Callable[[Any], Request[Any]], task_id: object) -> None:
     """Dots are steps in a path, quoted or not; the message names the argument and the value."""
     with pytest.raises(ConfigurationError, match="task_id=") as caught:
         make(task_id)

@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from aivideomaker_async import ConfigurationError
 from aivideomaker_async._http.retry import (
-    UNTOLD_PAUSE,
+    DEFAULT_RATE_LIMIT_PAUSE_S,
     Failure,
-    GiveUp,
-    Retry,
     RetryPolicy,
     classify_status,
     parse_retry_after,
@@ -43,8 +41,8 @@ def decide(
     random: float = 0.5,
     time_left: float = 600.0,
     retry_after: float | None = None,
-) -> Retry | GiveUp:
-    return RetryPolicy().decide(
+) -> float | None:
+    return RetryPolicy().pause_before_retry(
         failure,
         attempt=attempt,
         random=random,
@@ -58,17 +56,17 @@ def decide(
 @pytest.mark.parametrize(
     ("failure", "repeatable", "expected"),
     [
-        (NEVER_SENT, QUERY, Retry(0.25)),
-        (NEVER_SENT, SUBMIT, Retry(0.25)),
-        (RATE_LIMITED, QUERY, Retry(30.25)),
-        (RATE_LIMITED, SUBMIT, Retry(30.25)),
-        (LOST, QUERY, Retry(0.25)),
-        (LOST, SUBMIT, GiveUp.OUTCOME_UNKNOWN),
-        (REFUSED, QUERY, GiveUp.RAISE),
-        (REFUSED, SUBMIT, GiveUp.RAISE),
+        (NEVER_SENT, QUERY, 0.25),
+        (NEVER_SENT, SUBMIT, 0.25),
+        (RATE_LIMITED, QUERY, 30.25),
+        (RATE_LIMITED, SUBMIT, 30.25),
+        (LOST, QUERY, 0.25),
+        (LOST, SUBMIT, None),
+        (REFUSED, QUERY, None),
+        (REFUSED, SUBMIT, None),
     ],
 )
-def test_what_is_known_about_the_attempt_decides(failure: Failure, repeatable: bool, expected: Retry | GiveUp) -> None:
+def test_what_is_known_about_the_attempt_decides(failure: Failure, repeatable: bool, expected: float | None) -> None:
     """A lost submit is looked up and never repeated; what was refused is an error; the rest is tried again."""
     retry_after = 30.0 if failure is RATE_LIMITED else None
     assert decide(failure, repeatable, retry_after=retry_after) == expected
@@ -77,43 +75,43 @@ def test_what_is_known_about_the_attempt_decides(failure: Failure, repeatable: b
 @pytest.mark.parametrize("failure", Failure)
 @pytest.mark.parametrize("attempt", [1, 4, 100])
 def test_a_submit_that_may_have_arrived_is_never_repeated(failure: Failure, attempt: int) -> None:
-    """Not on the first attempt and not on the last: the outcome is unknown, and that is what is said."""
-    decision = decide(failure, SUBMIT, attempt=attempt)
-    assert (decision is GiveUp.OUTCOME_UNKNOWN) is (failure is LOST)
+    """Not on the first attempt and not on the last, however much time is left."""
+    if failure is LOST:
+        assert decide(failure, SUBMIT, attempt=attempt, retry_after=1.0, time_left=inf) is None
 
 
 @pytest.mark.parametrize("repeatable", [QUERY, SUBMIT])
 def test_attempts_end(repeatable: bool) -> None:
     """After the last attempt nothing is sent again."""
-    assert isinstance(decide(NEVER_SENT, repeatable, attempt=3), Retry)
-    assert decide(NEVER_SENT, repeatable, attempt=4) is GiveUp.RAISE
-    assert decide(LOST, QUERY, attempt=4) is GiveUp.RAISE
+    assert decide(NEVER_SENT, repeatable, attempt=3) is not None
+    assert decide(NEVER_SENT, repeatable, attempt=4) is None
+    assert decide(LOST, QUERY, attempt=4) is None
 
 
 def test_waiting_cures_a_429_however_often_it_comes() -> None:
     """A 429 uses up no attempt; only the deadline ends it."""
-    assert decide(RATE_LIMITED, QUERY, attempt=1000, retry_after=10.0) == Retry(10.25)
-    assert decide(RATE_LIMITED, QUERY, attempt=1, retry_after=10.0, time_left=10.0) is GiveUp.RAISE
+    assert decide(RATE_LIMITED, QUERY, attempt=1000, retry_after=10.0) == 10.25
+    assert decide(RATE_LIMITED, QUERY, attempt=1, retry_after=10.0, time_left=10.0) is None
 
 
 def test_a_429_that_does_not_tell_how_long_waits_a_little() -> None:
     """Without Retry-After some seconds pass; with 0 hardly any."""
-    assert decide(RATE_LIMITED, QUERY) == Retry(UNTOLD_PAUSE + 0.25)
-    assert decide(RATE_LIMITED, QUERY, retry_after=0.0) == Retry(0.25)
+    assert decide(RATE_LIMITED, QUERY) == DEFAULT_RATE_LIMIT_PAUSE_S + 0.25
+    assert decide(RATE_LIMITED, QUERY, retry_after=0.0) == 0.25
 
 
 def test_a_server_error_that_tells_how_long_is_waited_for() -> None:
     """Retry-After of a 503 holds where it is longer than the backoff."""
-    assert decide(LOST, QUERY, retry_after=20.0) == Retry(20.0)
-    assert decide(LOST, QUERY, retry_after=0.1) == Retry(0.25)
+    assert decide(LOST, QUERY, retry_after=20.0) == 20.0
+    assert decide(LOST, QUERY, retry_after=0.1) == 0.25
 
 
 @pytest.mark.parametrize("failure", [NEVER_SENT, RATE_LIMITED, LOST])
 def test_nothing_is_tried_after_the_deadline(failure: Failure) -> None:
     """A pause that would end at the deadline or later is an error now."""
-    assert decide(failure, QUERY, time_left=0.0) is GiveUp.RAISE
-    assert decide(failure, QUERY, time_left=-5.0) is GiveUp.RAISE
-    assert isinstance(decide(failure, QUERY, time_left=inf), Retry)
+    assert decide(failure, QUERY, time_left=0.0) is None
+    assert decide(failure, QUERY, time_left=-5.0) is None
+    assert decide(failure, QUERY, time_left=inf) is not None
 
 
 @given(policies, st.integers(1, 5000), randoms)
@@ -144,7 +142,7 @@ def test_every_retry_ends_before_the_deadline_and_not_before_it_was_asked_for(
     retry_after: float | None,
 ) -> None:
     """Whatever the policy and the failure."""
-    decision = policy.decide(
+    pause = policy.pause_before_retry(
         failure,
         attempt=attempt,
         random=random,
@@ -152,10 +150,10 @@ def test_every_retry_ends_before_the_deadline_and_not_before_it_was_asked_for(
         time_left=time_left,
         retry_after=retry_after,
     )
-    if isinstance(decision, Retry):
+    if pause is not None:
         assert failure is not REFUSED
         assert repeatable or failure is not LOST
-        assert (retry_after or 0.0) <= decision.after < time_left
+        assert (retry_after or 0.0) <= pause < time_left
         assert attempt < policy.max_attempts or failure is RATE_LIMITED
 
 

@@ -469,12 +469,12 @@ async def test_each_service_has_a_window_of_its_own() -> None:
 async def test_clients_use_the_limiter_of_their_service() -> None:
     """The usual one, or that of the limiter that they are given; one of another kind as it is."""
     async with AIVideoMaker("ak_test", base_url="https://A.example:81") as client:
-        assert client._session.limiter is default_limiter("a.example:81")
+        assert client.limiter is default_limiter("a.example:81")
     shared, own = HostRateLimiter(), RateLimiter()
     async with AIVideoMaker("ak_test", base_url="https://a.example", limiter=shared) as client:
-        assert client._session.limiter is shared.for_origin("a.example")
+        assert client.limiter is shared.for_origin("a.example")
     async with AIVideoMaker("ak_test", base_url="https://a.example", limiter=own) as client:
-        assert client._session.limiter is own
+        assert client.limiter is own
 
 
 async def test_a_limiter_without_a_service_has_a_window_of_its_own(tmp_path: Path) -> None:

@@ -51,7 +51,11 @@ async def in_child(used: AIVideoMaker, unused: AIVideoMaker, limiter: RateLimite
         status = await unused.get_status("child")
     # Somebody held its lock, and all its permits were under way.
     granted = [limiter.acquire_nowait() for _ in range(5)]
-    said = {"unused": status, "limiter": sum(item is not None for item in granted), "closed": used._session.closed}
+    said = {
+        "unused": status,
+        "limiter": sum(item is not None for item in granted),
+        "closed": used._api.lifecycle.closed,
+    }
     say({**said, "hint": hint})
 
 

@@ -33,8 +33,8 @@ async def assert_nothing_held(client: AIVideoMaker) -> None:
     assert statistics.limiter.in_flight == 0
     assert statistics.limiter.waiting_foreground == statistics.limiter.waiting_background == 0
     assert our_tasks() == []
-    assert all(places._value == 32 for places in client._session._admission._places.values())
-    assert client._session._admission._waits == set()
+    assert all(slots._value == 32 for slots in client._api._gate._slots.values())
+    assert client._api._gate._waits == set()
     submitter = client._buyer.submitter
     assert submitter._turns == {} and submitter._at_work == {}
     assert not submitter._lookup._looking.locked()

@@ -9,8 +9,7 @@ from itertools import pairwise
 from hypothesis import strategies as st
 
 from aivideomaker_async import TaskDetails
-from aivideomaker_async._http.all_tasks import AllTasks
-from aivideomaker_async._http.list_reader import ListReader
+from aivideomaker_async._http import AllTasks, ListReader
 from tests.support.pictures import PNG, data_uri
 
 SLICE = 1 << 16

@@ -24,16 +24,22 @@ def assert_hidden(text: str, *secrets: str) -> None:
         assert place < 0, f"{piece!r} of a secret is shown: …{text[max(0, place - 300) : place + 100]}…"
 
 
-def told_by_error(error: BaseException) -> str:
-    """Whatever can be seen of an error and of those behind it, local variables included."""
-    told = []
+def words_of(error: BaseException) -> str:
+    """Everything that an error and those behind it show of themselves: texts, reprs, attributes, pickles."""
+    words = []
     for one in chain(error):
-        told += [str(one), repr(one), repr(vars(one)), repr(getattr(one, "__notes__", None))]
-        told += [repr(item) for frame, _ in traceback.walk_tb(one.__traceback__) for item in held(frame)]
+        words += [str(one), repr(one), repr(vars(one)), repr(getattr(one, "__notes__", None))]
         # Some errors hold a handle, which is refused.
-        told.append(_pickled(one))
-    report = traceback.TracebackException.from_exception(error, capture_locals=True)
-    told += report.format()
+        words.append(_pickled(one))
+    return "\n".join(words)
+
+
+def frames_behind(error: BaseException) -> str:
+    """The local variables of all frames behind an error, as crash reporters show them."""
+    shown = [
+        repr(item) for one in chain(error) for frame, _ in traceback.walk_tb(one.__traceback__) for item in held(frame)
+    ]
+    shown += traceback.TracebackException.from_exception(error, capture_locals=True).format()
     for longest in (80, 10_000):
         extracted = Traceback.extract(
             type(error),
@@ -43,10 +49,10 @@ def told_by_error(error: BaseException) -> str:
             locals_max_string=longest,
             locals_hide_dunder=False,
         )
-        told += [
+        shown += [
             str(node) for stack in extracted.stacks for frame in stack.frames for node in (frame.locals or {}).values()
         ]
-    return "\n".join(told)
+    return "\n".join(shown)
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -12,6 +12,7 @@ from yarl import URL
 from aivideomaker_async import ConfigurationError
 from aivideomaker_async._redaction import Secret
 from aivideomaker_async._util import validation as _checks
+from aivideomaker_async._util.base_url import base_url, service_url
 
 HUGE = pytest.param(10**400, id="huge")
 
@@ -48,22 +49,22 @@ def test_no_other_seconds_are_taken(value: object) -> None:
 @pytest.mark.parametrize("value", [0, 0.0, 1, 3600.0, inf])
 def test_a_wait_may_be_nothing_or_endless(value: float) -> None:
     """And comes back as a float."""
-    assert _checks.wait("timeout", value) == value
-    assert type(_checks.wait("timeout", value)) is float
+    assert _checks.seconds_or_inf("timeout", value) == value
+    assert type(_checks.seconds_or_inf("timeout", value)) is float
 
 
 @pytest.mark.parametrize("value", [-1, -inf, nan, True, "30", None, HUGE])
 def test_no_other_wait_is_taken(value: object) -> None:
     """The message names the argument, the value and the way to wait for ever."""
     with pytest.raises(ConfigurationError) as caught:
-        _checks.wait("timeout", value)
+        _checks.seconds_or_inf("timeout", value)
     assert str(caught.value) == f"timeout={value!r}: must be seconds, 0 or more (math.inf for no limit)"
 
 
 @pytest.mark.parametrize("value", ["ak_123", "  ak_123\n", "x", "!~#"])
 def test_a_key_is_taken_without_the_space_around_it(value: str) -> None:
     """As it comes out of a file or a shell; it is a secret from here on."""
-    secret = _checks.key(Secret(value))
+    secret = _checks.api_key(Secret(value))
     assert secret.reveal() == value.strip()
     assert value.strip() not in repr(secret)
 
@@ -72,7 +73,7 @@ def test_a_key_is_taken_without_the_space_around_it(value: str) -> None:
 def test_no_key_is_told_with_the_ways_to_give_one(value: str | None) -> None:
     """The argument, the variable of the environment and the page."""
     with pytest.raises(ConfigurationError, match=r"api_key=.*AIVIDEO_API_KEY.*https://aivideomaker\.ai"):
-        _checks.key(None if value is None else Secret(value))
+        _checks.api_key(None if value is None else Secret(value))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_no_key_is_told_with_the_ways_to_give_one(value: str | None) -> None:
 def test_a_key_that_cannot_be_one_is_not_shown(value: Any) -> None:
     """It may be right but for one character."""
     with pytest.raises(ConfigurationError) as caught:
-        _checks.key(Secret(value))
+        _checks.api_key(Secret(value))
     assert "SECRET" not in str(caught.value)
 
 
@@ -89,7 +90,7 @@ def test_a_key_that_cannot_be_one_is_not_shown(value: Any) -> None:
 def test_a_key_that_is_no_text_is_told_by_its_type(value: Any) -> None:
     """Which is not the same as none."""
     with pytest.raises(ConfigurationError) as caught:
-        _checks.key(Secret(value))
+        _checks.api_key(Secret(value))
     assert str(caught.value) == f"api_key: must be a text, not {type(value).__name__}"
 
 
@@ -111,7 +112,7 @@ def test_a_key_that_is_no_text_is_told_by_its_type(value: Any) -> None:
 )
 def test_a_base_url_is_a_host_and_perhaps_a_path(value: str, url: str) -> None:
     """Without a slash at the end, and in the letters in which it travels."""
-    assert _checks.base_url(value) == url
+    assert base_url(value) == url
 
 
 @pytest.mark.parametrize(
@@ -158,7 +159,7 @@ def test_a_base_url_is_a_host_and_perhaps_a_path(value: str, url: str) -> None:
 def test_no_other_base_url_is_taken_or_shown(value: Any) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigurationError, match=r"base_url: must be http\(s\)://host") as caught:
-        _checks.base_url(value)
+        base_url(value)
     assert "SECRET" not in str(caught.value)
 
 
@@ -177,7 +178,7 @@ def test_no_other_base_url_is_taken_or_shown(value: Any) -> None:
 def test_a_key_may_go_unencrypted_to_this_machine(host: str) -> None:
     """Nobody listens on that way."""
     url = f"http://{host}:8080/base"
-    assert _checks.service_url(url, allow_http=False) == url
+    assert service_url(url, allow_http=False) == url
 
 
 @pytest.mark.parametrize(
@@ -201,16 +202,16 @@ def test_a_key_goes_unencrypted_to_another_machine_only_where_that_is_allowed(ho
     """The message says what would happen, and both ways out."""
     url = f"http://{host}"
     with pytest.raises(ConfigurationError, match=r"unencrypted to .*https://.*allow_http=True.*--allow-http") as caught:
-        _checks.service_url(url, allow_http=False)
+        service_url(url, allow_http=False)
     assert host.strip("[]") in str(caught.value)
-    assert _checks.service_url(url, allow_http=True) == url
-    assert _checks.service_url(url.replace("http", "https"), allow_http=False).startswith("https://")
+    assert service_url(url, allow_http=True) == url
+    assert service_url(url.replace("http", "https"), allow_http=False).startswith("https://")
 
 
 def test_what_is_no_base_url_is_none_of_a_service() -> None:
     """Whatever is allowed."""
     with pytest.raises(ConfigurationError, match="must be http"):
-        _checks.service_url("ftp://localhost", allow_http=True)
+        service_url("ftp://localhost", allow_http=True)
 
 
 @given(st.text())
@@ -218,7 +219,7 @@ def test_any_text_is_a_base_url_or_refused(value: str) -> None:
     """Never another error."""
     for text in (value, "https://" + value, "https://host/" + value):
         try:
-            url = _checks.base_url(text)
+            url = base_url(text)
         except ConfigurationError:
             continue
         assert url.isascii() and not set(url) & set(" ?#\r\n\t")

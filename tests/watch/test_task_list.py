@@ -11,10 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aivideomaker_async import TaskDetails, TaskStatus
-from aivideomaker_async._http import all_tasks
-from aivideomaker_async._http.all_tasks import AllTasks
-from aivideomaker_async._http.decoding import MalformedAnswer
-from aivideomaker_async._http.sizes import Size, marks
+from aivideomaker_async._http import AllTasks, MalformedAnswer
 from aivideomaker_async._submits.reconcile import Wanted
 from aivideomaker_async._submits.submit_rows import TasksOfSubmits
 from aivideomaker_async._watch.task_list import FinishedRow, NewsOfTasks, told_seconds
@@ -81,22 +78,6 @@ def test_no_error_shows_an_image(rows: list[object]) -> None:
             all_of(body)
         assert "iVBOR" not in str(caught.value)
         assert len(str(caught.value)) < 200
-
-
-def test_all_that_is_kept_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list of more values than the largest account has would fill the memory; who drops rows need not count."""
-    body = body_of(*(row(str(number), input={"a": [[]] * 50}) for number in range(100)))
-    monkeypatch.setattr(all_tasks, "LIST", Size(1 << 20, marks(body)))
-    assert len(all_of(body)) == 100
-    monkeypatch.setattr(all_tasks, "LIST", Size(1 << 20, marks(body) - 1))
-    with pytest.raises(MalformedAnswer, match="the list has more than"):
-        all_of(body)
-    reader = AllTasks()
-    for start in range(0, len(body), 1000):
-        reader.feed(body[start : start + 1000])
-    assert reader.enough
-    assert len(reader.tasks) < 100
-    assert news_of({"99": None}, *(row(str(number), input={"a": [[]] * 50}) for number in range(100))).news
 
 
 odd_rows = values | st.fixed_dictionaries(

@@ -683,7 +683,7 @@ def test_a_second_event_loop_is_told_to_open_its_own_client() -> None:
             made.append(AIVideoMaker("ak_test", base_url=server.url, limiter=RateLimiter()))
             await made[0].submit(SPEC)
             await made[0].aclose()
-            made[0]._session.closed = False
+            made[0]._api.lifecycle.closed = False
 
     async def second() -> None:
         for call in (made[0].submit(SPEC), made[0].get_status("ck1"), made[0].task("ck1").result()):

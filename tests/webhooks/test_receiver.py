@@ -41,7 +41,7 @@ class FakeClient:
     """What a receiver knows of a client. It notes what it is told."""
 
     def __init__(self, key: str = "ak_test") -> None:
-        self._session = SimpleNamespace(settings=SimpleNamespace(key=Secret(key)), closed=False)
+        self._api = SimpleNamespace(settings=SimpleNamespace(key=Secret(key)), lifecycle=SimpleNamespace(closed=False))
         self.receivers: list[object] = []
         self.hints: list[tuple[str | None, bool]] = []
         self.shared: list[str] = []
@@ -322,7 +322,7 @@ async def test_a_delivery_after_the_client_was_closed_is_taken(client: FakeClien
     """Nobody shall try again for ever; nothing else happens."""
     known, unknown = receiver.url_for(), receiver.url_for()
     receiver.bind(known, "ck1")
-    client._session.closed = True
+    client._api.lifecycle.closed = True
     assert await deliver(receiver, known) == await deliver(receiver, unknown) == 200
     assert client.hints == []
     assert client.shared == []

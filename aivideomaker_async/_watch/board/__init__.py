@@ -1,1 +1,5 @@
 """To be written."""
+
+from .status_board import StatusBoard
+
+__all__ = ["StatusBoard"]

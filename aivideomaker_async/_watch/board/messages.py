@@ -18,8 +18,8 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from attrs import define, field, frozen
 
-from ..._http import decoding as answers
-from ..._http.requests import is_task_id
+from ..._http import decode_status, decode_task, encode_task
+from ..._util.validation import is_task_id
 from ...tasks import TaskDetails, TaskStatus
 
 __all__ = [
@@ -405,7 +405,7 @@ def write_news(task_id: str, news: News) -> str:
     """An observation as the row of JSON that the service might have sent, for `read_news`."""
     if isinstance(news, TaskDetails):
         with suppress(TypeError, ValueError, RecursionError):
-            row = json.dumps({**answers.task_row(news), "id": task_id}, separators=(",", ":"))
+            row = json.dumps({**encode_task(news), "id": task_id}, separators=(",", ":"))
             if len(row) <= LARGEST_NEWS:
                 return row
         # Too long, or nothing that came from the service; its status can be told all the same.
@@ -420,7 +420,7 @@ def read_news(row: object) -> tuple[str, News] | None:
     if not isinstance(row, dict) or not is_id(row.get("id")):
         return None
     try:
-        return row["id"], answers.status(row) if row.keys() == {"id", "status"} else answers.task(row)
+        return row["id"], decode_status(row) if row.keys() == {"id", "status"} else decode_task(row)
     except ValueError:
         return None
 
