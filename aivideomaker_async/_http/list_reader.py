@@ -186,7 +186,9 @@ class ListReader:
         except (ValueError, RecursionError):
             # A number of thousands of digits, or nested thousands of levels deep.
             raise MalformedAnswer(f"the body is not JSON: {excerpt(text[start : start + 60])}") from None
-        # Of a number, the next piece may bring more digits: a value is complete when the next item begins behind it.
+        if not isinstance(value, int | float):
+            return value, end
+        # The next piece may bring more digits: a number is complete when the next item begins behind it.
         end = _skip(_SPACE, text, end)
         if end == len(text):
             return None
