@@ -15,9 +15,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .._files.download_all import Downloaded, VideoProgress, download_all
-from .._files.public_address import is_private_host
-from .._files.video import Video
+from .._files import Downloaded, Video, VideoProgress, download_all, is_private_host
 from .._http import decoding as answers
 from .._http import requests
 from .._http.all_tasks import AllTasks

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, final
 
 from attrs import field, frozen
 
-from .._files.video import Video
+from .._files import Video
 from .._redaction import redact
 from .._submits.budget import Budget
 from .._submits.submitting import IdempotencyKey

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from math import inf
 from typing import TYPE_CHECKING, NoReturn, Self, final
 
-from .._files.video import Video
+from .._files import Video
 from .._http.lifecycle import Home
 from .._http.requests import hide_address
 from .._redaction import shorten
