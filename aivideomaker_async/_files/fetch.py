@@ -22,7 +22,7 @@ MAX_RETRY_AFTER_S: Final = 60.0
 
 
 class _Unavailable(Exception):
-    """The server has no answer now and may have one later: 408, 429 or 5xx."""
+    """The server cannot send the file now and may be able to later: 408, 429 or 5xx."""
 
     def __init__(self, status: int, retry_after: float | None) -> None:
         self.message = f"status {status}"
@@ -74,7 +74,7 @@ class Fetch:
                 raise self._unusable(error) from error
 
     async def read(self) -> bytes:
-        """Return the next bytes of the file; none when it is whole.
+        """Return the next bytes of the file; no bytes when it is whole.
 
         The file begins, or begins anew, with bytes whose length is `transfer.position`.
 
@@ -118,7 +118,7 @@ class Fetch:
         """Wait before another attempt.
 
         Raises:
-            DownloadError: there is none.
+            DownloadError: no other attempt is left, or none can help.
         """
         await self._hang_up()
         # Counted first: an attempt that brought enough starts the count again.

@@ -64,7 +64,7 @@ class FileResponse:
         self._failure: TransportError | DownloadError | None = None
 
     async def read(self) -> bytes:
-        """Return the next bytes, as many as have arrived; none at the end.
+        """Return the next bytes, as many as have arrived; no bytes at the end.
 
         Raises:
             TransportError: the connection broke, or nothing arrived in time.
@@ -102,8 +102,8 @@ async def open_file(source: Source, headers: Mapping[str, str]) -> FileResponse:
         headers: what to ask for.
 
     Raises:
-        TransportError: the file cannot be had now.
-        DownloadError: it cannot be had at all, or must not be.
+        TransportError: the file cannot be fetched now.
+        DownloadError: it cannot be fetched at all, or must not be.
         ConfigurationError: the caller's session cannot be used.
     """
     session = _open_session(source)
@@ -221,7 +221,7 @@ async def _proxy_for(source: Source, url: URL) -> URL | None:
     # Neither has a public name.
     proxy, auth = (getattr(http, name, None) for name in ("_default_proxy", "_default_proxy_auth"))
     if proxy is None and http.trust_env:
-        # Some systems are asked for their settings, which blocks.
+        # On some systems both read the settings of the system, which blocks.
         host = url.host or ""
         if not await DISK.run(proxy_bypass, host):
             proxy = (await DISK.run(getproxies)).get(url.scheme)
@@ -324,7 +324,7 @@ def _translate(error: Exception, source: Source) -> TransportError | DownloadErr
     elif isinstance(error, ValueError):
         failure = source.failed(f"its URL cannot be used: {reason}")
     elif isinstance(error, TimeoutError):
-        failure = RequestTimeout(f"nothing came within {source.options.timeout:g} s", method="GET", path=source.name)
+        failure = RequestTimeout(f"no data arrived within {source.options.timeout:g} s", method="GET", path=source.name)
     elif isinstance(error, aiohttp.ClientConnectorError):
         failure = ConnectFailed(reason, method="GET", path=source.name)
     elif isinstance(error, aiohttp.ClientResponseError):

@@ -120,7 +120,7 @@ class Transfer:
 
     def _restart(self, version: Version | None) -> None:
         if self.position and not self._may_restart:
-            raise Changed("the file has changed, or its server does not say that it has not")
+            raise Changed("the file has changed, or its server cannot confirm that it has not")
         self.position, self.version = 0, version
 
     def _check_size(self, total: int | None) -> None:

@@ -1,4 +1,4 @@
-"""Save a file: what arrives is written in a thread, and gets its name when it is whole."""
+"""Save a file: bytes are written in threads as they arrive, and the file gets its name when it is whole."""
 
 from __future__ import annotations
 

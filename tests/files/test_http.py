@@ -171,16 +171,6 @@ async def test_no_proxy_of_the_environment_is_respected(monkeypatch: pytest.Monk
         assert await get(service.url, http=http) == b"x"
 
 
-async def test_a_session_of_the_caller_is_left_open_and_must_not_be_closed() -> None:
-    async with aiohttp.ClientSession() as http:
-        async with scripted(lambda _: Reply(body=b"x")) as service:
-            assert await get(service.url, http=http) == b"x"
-            assert await get(service.url, http=http) == b"x"
-        assert not http.closed
-    with pytest.raises(ConfigurationError, match="closed"):
-        await get("http://127.0.0.1:9", http=http)
-
-
 def test_a_session_of_another_event_loop_is_refused() -> None:
 
     async def make() -> aiohttp.ClientSession:
@@ -467,7 +457,7 @@ async def test_a_body_that_stands_still_times_out() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"
     async with scripted(lambda _: Talk(head, b"too late", after=60)) as service:
         began = loop.time()
-        with pytest.raises(RequestTimeout, match="nothing came within 5 s"):
+        with pytest.raises(RequestTimeout, match="no data arrived within 5 s"):
             await get(service.url)
         assert 5 <= loop.time() - began < 7
 
@@ -491,7 +481,7 @@ async def test_bytes_that_are_not_of_the_file_do_not_extend_the_timeout(head: by
     loop = asyncio.get_running_loop()
     async with scripted(lambda _: Endless(head, piece, pause=1)) as service, aiohttp.ClientSession() as http:
         began = loop.time()
-        with pytest.raises(RequestTimeout, match="nothing came within 5 s"):
+        with pytest.raises(RequestTimeout, match="no data arrived within 5 s"):
             async with asyncio.timeout(60):
                 await get(service.url, http=None if own else http)
         assert 5 <= loop.time() - began < 8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import pickle
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Awaitable, Callable
@@ -227,3 +229,14 @@ async def test_a_part_of_a_file_of_the_simulator_is_continued(
     assert [one.status for one in simulator.requests if one.path.endswith(".mp4")] == [200, 200, 206]
     async with video.stream() as pieces:
         assert (pieces.length, pieces.content_type) == (len(whole), "video/mp4")
+
+
+# --- the room ----------------------------------------------------------------------------------------
+
+
+def test_importing_the_room_imports_nothing_that_moves_bytes() -> None:
+    """A program that only holds videos does not pay for aiohttp."""
+    code = "import sys, aivideomaker_async._files; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    lazy = {"aiohttp", *(f"aivideomaker_async._files.{name}" for name in ("fetch", "http", "part_file", "save"))}
+    assert not lazy & set(loaded)
