@@ -196,7 +196,8 @@ class PartFile:
             self._publish(self._part)
             self._part = None
             if self._metadata is not None:
-                self._metadata.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._metadata.unlink()
             self._close_part()
 
     def close(self, *, keep: bool = True) -> None:
