@@ -10,8 +10,7 @@
 
 import typing as _typing
 
-from ._files.download_all import Downloaded, download_all
-from ._files.video import Video, VideoStream
+from ._files import Downloaded, Video, VideoStream, download_all
 from ._http import RetryPolicy
 from ._limits.host import HostRateLimiter
 from ._limits.local import Limiter, LimiterStatistics, Permit, Priority, RateLimiter

@@ -98,7 +98,7 @@ def _round(url: str, environment: Mapping[str, str], *, reverse: bool) -> dict[s
 def _cost(program: Sequence[str], environment: Mapping[str, str]) -> float:
     """Seconds of CPU time of a fresh interpreter that runs `program`, given with its arguments."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", *program], check=True, env=environment)  # noqa: S603
+    subprocess.run([sys.executable, "-c", *program], check=True, env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

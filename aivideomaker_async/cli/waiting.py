@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from .._files.video import Video
+from .._files import Video
 from ..client.client import AIVideoMaker
 from ..client.task import VideoTask
 from ..errors import (

@@ -22,7 +22,7 @@ from aivideomaker_async import (
     VideoTask,
 )
 from aivideomaker_async._files.part_file import PartFile
-from aivideomaker_async._files.versions import Version, identify
+from aivideomaker_async._files.versions import Version, part_key
 from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
@@ -99,11 +99,11 @@ def test_a_download_that_broke_off_is_taken_up_by_the_command_that_is_told(
     (task,) = service.tasks.values()
     clip = BUNDLED_CLIP.read_bytes()
     url, target = f"{service.url}/videos/{task.id}.mp4", tmp_path / "sunset.mp4"
-    part = PartFile(target, overwrite=False, identity=identify(url, task.id))
+    part = PartFile(target, overwrite=False, key=part_key(url, task.id))
     part.open()
     part.begin(Version(etag=f'"{hashlib.sha256(clip).hexdigest()[:32]}"', total=len(clip)))
     part.write(clip[:1000])
-    part.give_up()
+    part.close()
     result = cli("watch", task.id, "--output", str(target), "--json").events[-1]
     assert (result["path"], result["bytes"]) == (str(target), len(clip))
     assert target.read_bytes() == clip
