@@ -24,11 +24,12 @@ from sybil.parsers.markdown import CodeBlockParser
 
 def _setup(namespace: dict[str, Any]) -> None:
     from aivideomaker_async import AIVideoMaker, RateLimiter
-    from aivideomaker_async.simulator import Simulator
+    from aivideomaker_async.simulator import ThreadedSimulator
 
     async def enter() -> AIVideoMaker:
         stack = namespace["_stack"] = contextlib.AsyncExitStack()
-        simulator = await stack.enter_async_context(Simulator(speed=600, limit=None))
+        # In a thread of its own, for the blocks that run an event loop of theirs.
+        simulator = stack.enter_context(ThreadedSimulator(speed=600, limit=None))
         os.environ["AIVIDEO_API_KEY"] = simulator.api_key
         os.environ["AIVIDEO_BASE_URL"] = simulator.url
         return await stack.enter_async_context(AIVideoMaker(limiter=RateLimiter(6000)))
