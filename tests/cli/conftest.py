@@ -18,7 +18,7 @@ import pytest
 from attrs import frozen
 
 from aivideomaker_async import RateLimiter
-from aivideomaker_async.cli.demo import picture
+from aivideomaker_async.cli.demo import png_image
 from aivideomaker_async.cli.main import main
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
@@ -114,7 +114,7 @@ def younger(monkeypatch: pytest.MonkeyPatch) -> Iterator[YoungerService]:
 def image(tmp_path: Path) -> str:
     """The name of an image file."""
     path = tmp_path / "picture.png"
-    path.write_bytes(picture(8, 8))
+    path.write_bytes(png_image(8, 8))
     return str(path)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from aivideomaker_async import AIVideoMaker, TextToVideo
-from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
+from aivideomaker_async.simulator.video_store import BUNDLED_CLIP
 from tests.cli.conftest import Command
 from tests.cli.younger import YoungerService
 
@@ -212,7 +212,7 @@ def test_account_tells_what_can_be_spent(cli: Command, younger: YoungerService) 
         "warning below     no warning",
         "models            t2v, i2v, t2v_v3, i2v_v3, minimax, seedance20, wan27, happyhorse",
     ]
-    assert ran.err == "note: lv not among them: the service may refuse what it does not name\n"
+    assert ran.err == "note: lv not among them: the service may refuse other models\n"
 
 
 def test_account_tells_guardrails(cli: Command, younger: YoungerService) -> None:
@@ -245,5 +245,5 @@ def test_a_service_that_does_not_tell_of_accounts_is_exit_code_4(cli: Command, s
     assert (ran.code, ran.out) == (4, "")
     assert ran.err == (
         "error: GET /api/v1/account: 404: Not Found\n"
-        "this service does not tell of accounts: it is of the revision 2026-03, or the base URL is wrong\n"
+        "this service has no account endpoint: it speaks the revision 2026-03, or the base URL is wrong\n"
     )

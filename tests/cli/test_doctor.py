@@ -14,8 +14,7 @@ import pytest
 
 from aivideomaker_async import HostRateLimiter, RateLimiter
 from aivideomaker_async._limits.host import default_limiter
-from aivideomaker_async.cli import checks as checks_of
-from aivideomaker_async.cli import examination
+from aivideomaker_async.cli import doctor_checks
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from tests.cli.conftest import Command
@@ -160,9 +159,9 @@ def test_a_base_url_of_no_use_is_exit_code_3(doctor: Doctor, younger: YoungerSer
         (Reply(503, {"message": "later"}), "503: later", "trouble"),
         (Reply(200, "<html>Log in</html>"), "cannot be understood: the body is not JSON", "proxy"),
         (Reply(302, b"", {"Location": "https://login.example/x"}), "redirects to https://login.example", "base URL"),
-        (Reply(403, "<html>Blocked</html>"), "the body is HTML", "stands in between"),
+        (Reply(403, "<html>Blocked</html>"), "the body is HTML", "proxy"),
         (Raw(b"\x00 nonsense"), "breaks the rules of HTTP", "proxy"),
-        (Reply(404, "<html>Not found</html>"), "something answers, and not as the service does", "base URL"),
+        (Reply(404, "<html>Not found</html>"), "something answers, but not as the service does", "base URL"),
     ],
     ids=lambda value: str(value)[:20],
 )
@@ -176,7 +175,7 @@ def test_a_service_that_does_not_do_its_work_is_exit_code_4(
 ) -> None:
     """It says what came instead, and what to look at; each request is made once."""
     if isinstance(action, Hang):
-        monkeypatch.setattr(examination, "_SECONDS", 0.3)
+        monkeypatch.setattr(doctor_checks, "_QUERY_TIMEOUT_S", 0.3)
     younger.override = lambda arrival: action
     code, checks = doctor()
     assert (code, troubles(checks)) == (4, {"service": "problem"})
@@ -210,7 +209,7 @@ def test_a_service_that_cannot_be_reached_is_exit_code_4(
     assert (code, troubles(checks)) == (4, {"service": "problem"})
     assert found in checks["service"]["found"]
     assert checks["service"]["advice"].startswith(advice)
-    assert checks["clock"]["found"] == "the service has not told the time"
+    assert checks["clock"]["found"] == "not compared: no answer of the service had a date"
 
 
 def test_a_limit_that_is_reached_is_no_problem_of_the_key(doctor: Doctor, younger: YoungerService) -> None:
@@ -229,7 +228,7 @@ def test_a_limit_that_others_have_used_up_is_told(
     used_up = RateLimiter(1, 60.0)
     assert used_up.acquire_nowait() is not None
     monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: used_up)
-    monkeypatch.setattr(examination, "_SECONDS", 0.2)
+    monkeypatch.setattr(doctor_checks, "_QUERY_TIMEOUT_S", 0.2)
     code, checks = doctor()
     assert (code, younger.paths, troubles(checks)) == (0, [], {"service": "warning"})
     assert checks["limit"]["found"] == "RateLimiter: 1 of 1 queries in 60 s used, 0 free now, not paused"
@@ -289,13 +288,13 @@ def test_the_surroundings_are_told(doctor: Doctor, younger: YoungerService, monk
     """Versions with numbers, variables without values; a proxy of the environment is not used, and it says so."""
     monkeypatch.setenv("HTTPS_PROXY", "http://me:pass@proxy.example:8080")
     monkeypatch.setenv("AIVIDEO_TIMEOUT_MS", "12345")
-    monkeypatch.setattr(checks_of, "_EXTRAS", {"cli": ("cyclopts", "rich"), "none": ("no-such-package", "rich")})
+    monkeypatch.setattr(doctor_checks, "_EXTRAS", {"cli": ("cyclopts", "rich"), "none": ("no-such-package", "rich")})
     code, checks = doctor()
     assert (code, troubles(checks)) == (0, {})
     assert re.match(r"aivideomaker-async \d\S+, Python 3\.\d+\.\d+\S*, \w+ on ", checks["package"]["found"])
     assert re.match(r"aiohttp 3\.\S+, anyio \d\S+, attrs \d\S+, cattrs \d", checks["libraries"]["found"])
     assert re.fullmatch(r"cli \(cyclopts \S+, rich \S+\), none not installed", checks["extras"]["found"])
-    assert checks["proxy"]["found"] == "none is used, though the environment names one for https"
+    assert checks["proxy"]["found"] == "none is used, though the environment has one for https"
     assert "AIVIDEO_API_KEY set, AIVIDEO_BASE_URL set" in checks["environment"]["found"]
     assert "AIVIDEO_TIMEOUT_MS set, and not read by this package" in checks["environment"]["found"]
     assert not re.search("12345|proxy.example|pass", str(checks))

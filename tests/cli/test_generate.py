@@ -23,9 +23,9 @@ from aivideomaker_async import (
 )
 from aivideomaker_async._files.part_file import PartFile
 from aivideomaker_async._files.versions import Version, identify
-from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
+from aivideomaker_async.simulator.video_store import BUNDLED_CLIP
 from aivideomaker_async.specs import SPECS
 from tests.cli.conftest import T2V, Command, Terminal, When, finish_all, polled
 

@@ -13,10 +13,10 @@ import pytest
 import aivideomaker_async
 from aivideomaker_async.cli import main as entry
 from aivideomaker_async.cli.context import Context
-from aivideomaker_async.cli.display import clock, size
-from aivideomaker_async.cli.exits import MEANINGS, Exit
+from aivideomaker_async.cli.exit_codes import MEANINGS, Exit
 from aivideomaker_async.cli.main import main
 from aivideomaker_async.cli.output import Output
+from aivideomaker_async.cli.progress import format_elapsed, format_size
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.specs import SPECS
 from tests.cli.conftest import T2V, Command, Terminal, When, finish_all
@@ -155,8 +155,8 @@ def test_a_process_without_the_extra() -> None:
 
 def test_another_import_that_fails_is_not_blamed_on_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "aivideomaker_async.cli.app")
-    monkeypatch.setitem(sys.modules, "aivideomaker_async.cli.arguments", None)
-    with pytest.raises(ImportError, match=r"cli\.arguments"):
+    monkeypatch.setitem(sys.modules, "aivideomaker_async.cli.spec_commands", None)
+    with pytest.raises(ImportError, match=r"cli\.spec_commands"):
         main(["--help"])
 
 
@@ -203,7 +203,9 @@ def test_a_terminal_shows_the_download(
     service: ThreadedSimulator, terminal: Callable[[], Terminal], tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes: list[str] = []
-    monkeypatch.setattr("aivideomaker_async.cli.display.Board.note", lambda board, row, note: notes.append(note))
+    monkeypatch.setattr(
+        "aivideomaker_async.cli.progress.ProgressDisplay.note", lambda display, row, note: notes.append(note)
+    )
     screen = terminal()
     assert main([*T2V, "-v", "--output", f"{tmp_path}/a.mp4"]) == 0
     assert "DEBUG" in screen.getvalue()
@@ -252,5 +254,5 @@ def test_events_are_json_whatever_is_in_them(capsys: pytest.CaptureFixture[str])
 
 
 def test_numbers_for_people() -> None:
-    assert [clock(seconds) for seconds in (0, 59.9, 60, 3725)] == ["0:00", "0:59", "1:00", "62:05"]
-    assert [size(count) for count in (0, 999, 24_368, 1_260_000)] == ["0 bytes", "999 bytes", "24 kB", "1.3 MB"]
+    assert [format_elapsed(seconds) for seconds in (0, 59.9, 60, 3725)] == ["0:00", "0:59", "1:00", "62:05"]
+    assert [format_size(count) for count in (0, 999, 24_368, 1_260_000)] == ["0 bytes", "999 bytes", "24 kB", "1.3 MB"]

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from aivideomaker_async import PRICES_2026_03, PRICES_2026_09, InvalidSpec, RateLimiter, Seedance20, UnknownPrice
-from aivideomaker_async.cli.models import cheapest
+from aivideomaker_async.cli.models import cheapest_specs
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.specs import SPECS, wire_fields
 from aivideomaker_async.specs.image_input import IMAGE_FORMS
@@ -46,7 +46,7 @@ def test_every_model_has_its_options_and_prices(cli: Command) -> None:
     [
         ("minimax", "  table of 2026-09  credits a second: resolution 720p 3, 1080p 4 + tier turbo 0, base 1"),
         ("minimax", "  table of 2026-03  no price"),
-        ("seedance20", "  table of 2026-09  only a quote tells it"),
+        ("seedance20", "  table of 2026-09  only by a quote"),
         ("lv", "  table of 2026-09  no price"),
         ("wan27", "  --prompt-extend  prompt_extend  default False    True or False"),
         ("i2v", "  --image     image     required         an http(s) URL, a data URI or the name of a file"),
@@ -95,8 +95,8 @@ def test_the_service_tells_prices_now(cli: Command, younger: YoungerService) -> 
     assert "  price now         15 credits (USD 0.15) for 5 s, by the service's quote" in found["t2v"].splitlines()
     assert "price now         41 credits (USD 0.41) for 4 s at 480p, by the service's quote" in found["seedance20"]
     assert "account           has it" in found["wan27"]
-    assert "account           does not name it: the service may refuse it" in found["lv"]
-    assert "price now         not told: POST /api/v1/quote/lv: 400 INVALID_MODEL: Unsupported model" in found["lv"]
+    assert "account           does not list it: the service may refuse it" in found["lv"]
+    assert "price now         not known: POST /api/v1/quote/lv: 400 INVALID_MODEL: Unsupported model" in found["lv"]
     assert sorted(younger.paths) == sorted(["GET /account", *(f"POST /quote/{model}" for model in SPECS)])
     events = {event["model"]: event for event in cli("models", "--json").events}
     assert events["happyhorse"]["quote"] == {
@@ -117,7 +117,7 @@ def test_one_model_is_one_quote(cli: Command, younger: YoungerService) -> None:
 def test_offline_asks_nobody(cli: Command, younger: YoungerService) -> None:
     ran = cli("models", "--offline")
     assert (ran.code, younger.paths) == (0, [])
-    assert ran.err == "note: prices by the tables alone: nobody was asked\n"
+    assert ran.err == "note: prices by the tables alone: --offline\n"
 
 
 def test_a_service_without_quotes_leaves_the_tables(cli: Command, service: ThreadedSimulator) -> None:
@@ -125,7 +125,7 @@ def test_a_service_without_quotes_leaves_the_tables(cli: Command, service: Threa
     ran = cli("models")
     assert (ran.code, len(service.requests)) == (0, 1)
     assert "price now" not in ran.out
-    assert "the service tells neither prices nor models (revision 2026-03)" in ran.err
+    assert "the service has neither quotes nor an account (revision 2026-03)" in ran.err
 
 
 def test_a_service_that_is_away_leaves_the_tables(
@@ -138,10 +138,10 @@ def test_a_service_that_is_away_leaves_the_tables(
     ran = cli("models")
     assert (ran.code, "Invalid API key" in ran.err) == (0, True)
     monkeypatch.setenv("AIVIDEO_API_KEY", younger.api_key)
-    monkeypatch.setattr("aivideomaker_async.cli.models._SECONDS", 0.3)
+    monkeypatch.setattr("aivideomaker_async.cli.models._TIMEOUT_S", 0.3)
     younger.override = lambda arrival: Hang()
     ran = cli("models")
-    assert (ran.code, "the service has not told them within 0.3 s" in ran.err) == (0, True)
+    assert (ran.code, "the service has not answered within 0.3 s" in ran.err) == (0, True)
     assert list(pages(ran.out)) == list(SPECS)
 
 
@@ -152,7 +152,7 @@ def test_quotes_need_no_room_under_the_limit(
     used_up = RateLimiter(1, 60.0)
     assert used_up.acquire_nowait() is not None
     monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: used_up)
-    monkeypatch.setattr("aivideomaker_async.cli.models._ATTEMPT", 0.2)
+    monkeypatch.setattr("aivideomaker_async.cli.models._REQUEST_TIMEOUT_S", 0.2)
     ran = cli("models", "t2v")
     assert (ran.code, younger.paths) == (0, ["POST /quote/t2v"])
     assert "15 credits" in ran.out
@@ -173,7 +173,7 @@ def test_an_account_that_names_no_models_says_nothing_of_them(cli: Command, youn
 @pytest.mark.parametrize("model", SPECS)
 def test_the_examples_are_the_cheapest(model: str) -> None:
     """Nothing shorter is taken, and no other resolution or tier costs less by any table."""
-    spec: Any = cheapest()[model]
+    spec: Any = cheapest_specs()[model]
     shorter: dict[str, Any] = {"prompts": ()} if model == "lv" else {"duration": spec.duration - 1}
     with pytest.raises(InvalidSpec):
         attrs.evolve(spec, **shorter)
@@ -186,8 +186,8 @@ def test_the_examples_are_the_cheapest(model: str) -> None:
 
 
 def test_the_example_that_only_a_quote_has_a_price_for_is_the_smallest() -> None:
-    assert list(cheapest()) == list(SPECS)
-    spec = cheapest()["seedance20"]
+    assert list(cheapest_specs()) == list(SPECS)
+    spec = cheapest_specs()["seedance20"]
     assert isinstance(spec, Seedance20)
     assert spec.resolution == "480p"
 
@@ -195,7 +195,7 @@ def test_the_example_that_only_a_quote_has_a_price_for_is_the_smallest() -> None
 def test_what_the_test_service_takes_has_the_fields_of_the_specs() -> None:
     """And its prices are those of the table: two readings of the vendor's words agree."""
     assert list(FIELDS) == list(SPECS)
-    for model, spec in cheapest().items():
+    for model, spec in cheapest_specs().items():
         with suppress(UnknownPrice):
             expected = spec.credits(PRICES_2026_09)
             body: dict[str, object] = {"duration": spec.seconds, **attrs.asdict(spec)}
@@ -226,5 +226,5 @@ def test_the_help_of_every_model_has_every_option_and_what_is_allowed(cli: Comma
 def test_a_refused_quote_of_one_model_spoils_no_other(cli: Command, younger: YoungerService) -> None:
     younger.override = lambda arrival: refused(500, "", "broken") if arrival.path.endswith("/wan27") else None
     found = pages(cli("models").out)
-    assert "not told: POST /api/v1/quote/wan27: 500" in found["wan27"]
+    assert "not known: POST /api/v1/quote/wan27: 500" in found["wan27"]
     assert "75 credits" in found["happyhorse"]

@@ -176,7 +176,7 @@ def test_a_price_that_is_not_known_is_asked_for_too(younger: YoungerService, per
     younger.override = lambda arrival: refused(400, "INVALID_PAYLOAD", "no") if "/quote/" in arrival.path else None
     screen = person(b"y\n")
     assert main(list(T2V)) == 0
-    assert "generate for a price that is not known? [y/N] " in screen.getvalue()
+    assert "generate at an unknown price? [y/N] " in screen.getvalue()
     assert "x-max-credits" not in younger.submits[0][2].headers
 
 
@@ -249,7 +249,7 @@ def test_lv_is_tried_with_a_note_where_the_account_lacks_it(cli: Command, younge
     ran = cli(*LV)
     note, price, error = ran.err.splitlines()
     assert note == (
-        "note: this account's models do not name lv "
+        "note: lv is not among the models of this account "
         "(t2v, i2v, t2v_v3, i2v_v3, minimax, seedance20, wan27, happyhorse): the service may refuse it"
     )
     assert price.startswith("price: not known: ")

@@ -17,9 +17,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from aivideomaker_async import ImageToVideo, RateLimiter, TextToVideo
-from aivideomaker_async.cli import demo, faults
-from aivideomaker_async.cli.faults import read_fault
+from aivideomaker_async.cli import demo, simulate
 from aivideomaker_async.cli.main import main
+from aivideomaker_async.cli.simulate import read_fault
 from aivideomaker_async.pricing import PRICES_2026_03
 from aivideomaker_async.simulator import Simulator
 from aivideomaker_async.simulator.contract import REVISIONS
@@ -167,7 +167,7 @@ def test_faults_are_read_from_texts(text: str, kind: str, arguments: dict[str, o
 
 
 def test_every_detail_can_be_given_on_the_command_line() -> None:
-    readable = {*faults._RULES, *faults._DETAILS}
+    readable = {*simulate._RULE_READERS, *simulate._DETAIL_READERS}
     assert readable == set(get_type_hints(FaultArguments))
 
 
@@ -277,7 +277,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A demo with two models, whose folder has videos of an earlier one."""
     chosen = (
         TextToVideo(prompt="a", aspect_ratio="16:9", duration=5),
-        ImageToVideo(image=demo.picture(), duration=5),
+        ImageToVideo(image=demo.png_image(), duration=5),
     )
     monkeypatch.setattr(demo, "specs", lambda: chosen)
     (tmp_path / "t2v.mp4").write_text("old")
@@ -347,7 +347,7 @@ def test_the_limit_of_the_demo_is_a_minute_by_the_wall(
         made.append(options)
         return Simulator(**options)
 
-    monkeypatch.setattr(demo, "Simulator", make)
+    monkeypatch.setattr("aivideomaker_async.simulator.simulator.Simulator", make)
     monkeypatch.setattr(demo, "specs", lambda: [TextToVideo(prompt="[fail]", aspect_ratio="16:9", duration=5)])
     cli("demo", "--speed", "400", "--output-dir", str(small_demo))
     assert [options["window"] / options["speed"] for options in made] == [60.0]

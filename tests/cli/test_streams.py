@@ -88,9 +88,9 @@ def test_what_is_charged_beyond_the_limit_is_told(cli: Command, younger: Younger
     younger.override = dearer
     ran = cli(*T2V, "--max-credits", "15")
     assert ran.code == 0
-    assert "note: the service has charged 30 credits (USD 0.30), more than 15 all the same" in ran.err
+    assert "note: the service has charged 30 credits (USD 0.30), more than the agreed 15" in ran.err
     ran = cli(*T2V, "--json")
-    assert "more than 15 all the same" in ran.err
+    assert "more than the agreed 15" in ran.err
 
 
 FORGED = "lv\nok       key accepted  FORGED"

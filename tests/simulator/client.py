@@ -11,7 +11,7 @@ from attrs import frozen
 from yarl import URL
 
 from aivideomaker_async.simulator import Simulator
-from aivideomaker_async.simulator.threaded import Options
+from aivideomaker_async.simulator.options import SimulatorOptions
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -81,7 +81,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def running(**options: Unpack[Options]) -> AsyncIterator[tuple[Simulator, Caller]]:
+async def running(**options: Unpack[SimulatorOptions]) -> AsyncIterator[tuple[Simulator, Caller]]:
     """Run a simulator that renders nothing, unless told otherwise, and a client of it."""
     options.setdefault("render", False)
     async with Simulator(**options) as simulator, aiohttp.ClientSession() as session:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from yarl import URL
 
 from aivideomaker_async.simulator import Simulator
-from aivideomaker_async.simulator.threaded import Options
+from aivideomaker_async.simulator.options import SimulatorOptions
 from tests.simulator.client import Answer, Caller
 
 FORMATS = FormatChecker(())
@@ -77,14 +77,14 @@ class Conforming(Caller):
         return answer
 
 
-def september(**options: Unpack[Options]) -> AbstractAsyncContextManager[tuple[Simulator, Conforming]]:
+def september(**options: Unpack[SimulatorOptions]) -> AbstractAsyncContextManager[tuple[Simulator, Conforming]]:
     """Run a simulator of revision 2026-09, and a client that checks what it answers."""
     options.setdefault("revision", "2026-09")
     return documented(**options)
 
 
 @asynccontextmanager
-async def documented(**options: Unpack[Options]) -> AsyncIterator[tuple[Simulator, Conforming]]:
+async def documented(**options: Unpack[SimulatorOptions]) -> AsyncIterator[tuple[Simulator, Conforming]]:
     """Run a simulator that renders nothing, unless told otherwise, and a client that checks what it answers."""
     options.setdefault("render", False)
     async with Simulator(**options) as simulator, aiohttp.ClientSession() as session:
