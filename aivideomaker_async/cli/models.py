@@ -46,7 +46,7 @@ _TABLES: Final = (PRICES_2026_03, PRICES_2026_09)
 
 
 def cheapest_specs() -> Mapping[str, VideoSpec]:
-    """Return the cheapest spec of each model. The image is an address that nobody fetches for a quote."""
+    """Return the cheapest spec of each model. Its image is an address, which a quote does not fetch."""
     prompt, image = "A sunset", "https://example.com/image.png"
     specs: Sequence[VideoSpec] = (
         TextToVideo(prompt=prompt, aspect_ratio="16:9", duration=5),

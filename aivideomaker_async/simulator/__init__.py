@@ -11,7 +11,7 @@ pyproject.toml enforces that.
 
 How it works: everything that will happen to a task is planned when it is submitted (`state.py`), in simulated seconds,
 of which `speed` pass in each second of the clients (`timing.py`). A request is answered from the plan, so a simulator
-that nobody asks does nothing. Only webhooks need a timer.
+without requests does nothing. Only webhooks need a timer.
 
 The modules:
 

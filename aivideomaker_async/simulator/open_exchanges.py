@@ -60,7 +60,7 @@ def _connection_lost(transport: asyncio.Transport) -> Iterator[asyncio.Future[No
 
 
 class _LossWatcher(asyncio.Protocol):
-    """A protocol around that of a connection, which learns when the connection is lost."""
+    """A protocol around that of a connection, which also sets a future when the connection is lost."""
 
     def __init__(self, inner: asyncio.Protocol, lost: asyncio.Future[None]) -> None:
         self._inner = inner

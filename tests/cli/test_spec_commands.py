@@ -1,4 +1,4 @@
-"""The options of `generate` and `quote`: which spec they make, and what is said of wrong ones."""
+"""The options of `generate` and `quote`: which specs they make, and the messages for wrong ones."""
 
 from __future__ import annotations
 

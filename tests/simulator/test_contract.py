@@ -1,4 +1,4 @@
-"""Which requests are valid in each revision, what they cost, and what a refusal says."""
+"""Which requests are valid in each revision, what they cost, and how others are refused."""
 
 from __future__ import annotations
 

@@ -423,8 +423,8 @@ async def test_retry_after_can_be_a_date() -> None:
     async with running(limit=1, clock=clock, epoch=EPOCH, retry_after="date") as (_, call):
         await call("GET", TASKS)
         clock.seconds += 0.5
-        told = (await call("GET", TASKS)).headers["Retry-After"]
-        assert email.utils.parsedate_to_datetime(told) == EPOCH + timedelta(seconds=60)
+        retry_after = (await call("GET", TASKS)).headers["Retry-After"]
+        assert email.utils.parsedate_to_datetime(retry_after) == EPOCH + timedelta(seconds=60)
 
 
 async def test_every_address_has_a_limit_of_its_own() -> None:
