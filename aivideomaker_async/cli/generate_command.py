@@ -53,8 +53,8 @@ async def _generate(context: Context, spec: VideoSpec, options: WaitOptions, pay
             if not await confirm(context.output, _question(price)):
                 context.output.message("nothing was sent")
                 return Exit.USAGE
-            # A quote is a promise of the service, so no more than the confirmed price may be charged. An estimate is
-            # none.
+            # A quote is a promise of the service, so no more than the confirmed price may be charged. An estimate
+            # promises nothing.
             at_most = price.credits if isinstance(price, Price) and price.quote is not None else at_most
         quoted = price if isinstance(price, Price) else None
         task = await submit(context, client, spec, price=quoted, max_credits=at_most, path=options.path)
