@@ -16,7 +16,7 @@ import pytest
 
 import aivideomaker_async
 from aivideomaker_async import VideoSpec, errors, simulator
-from aivideomaker_async.cli.exits import Exit
+from aivideomaker_async.cli.exit_codes import Exit
 from aivideomaker_async.specs import SPECS
 
 PACKAGE = Path(aivideomaker_async.__file__).parent
