@@ -57,7 +57,7 @@ class Field:
 
     def schema(self) -> Schema:
         """Describe the allowed values."""
-        schema = self.type.schema()
+        schema: Schema = self.type.schema()
         if self.nullable and "type" in schema:
             schema = {**schema, "type": [schema["type"], "null"]}
         elif self.nullable:
