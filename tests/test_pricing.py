@@ -146,7 +146,7 @@ def test_a_model_without_a_price_is_an_error(prices: PriceTable, spec: VideoSpec
 def test_what_only_a_quote_tells_is_said(prices: PriceTable | None) -> None:
     """No table has it."""
     spec = Seedance20(prompt="A cat", duration=4, resolution="480p", aspect_ratio="1:1")
-    with pytest.raises(UnknownPrice, match=r"2026-09 .* 'seedance20': only a quote of the service tells it"):
+    with pytest.raises(UnknownPrice, match=r"2026-09 .* 'seedance20': ask the service for a quote"):
         spec.credits(prices)
 
 
