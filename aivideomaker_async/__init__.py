@@ -13,8 +13,7 @@ import typing as _typing
 from ._files.download_all import Downloaded, download_all
 from ._files.video import Video, VideoStream
 from ._http.retry import RetryPolicy
-from ._limits.host import HostRateLimiter
-from ._limits.local import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
+from ._limits import HostRateLimiter, Limiter, LimiterStatistics, Permit, Priority, RateLimiter
 from ._submits.budget import Budget
 from ._util.version import __version__
 from .client.client import AIVideoMaker, ClientStatistics
@@ -70,7 +69,7 @@ from .specs.image_input import ImageInput
 from .tasks import Account, CancelResult, Eta, Quote, StatusChange, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
 
 if _typing.TYPE_CHECKING:
-    from ._limits.redis import RedisRateLimiter
+    from ._limits import RedisRateLimiter
     from ._watch.board.status_board import StatusBoard
 
 __all__ = [
@@ -152,7 +151,7 @@ __all__ = [
     "download_all",
 ]
 
-_ON_USE = {"RedisRateLimiter": "_limits.redis", "StatusBoard": "_watch.board.status_board"}
+_ON_USE = {"RedisRateLimiter": "_limits", "StatusBoard": "_watch.board.status_board"}
 """What belongs to an extra is imported when it is used: who does without pays nothing for it."""
 
 

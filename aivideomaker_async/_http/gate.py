@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
-from .._limits.local import Limiter, Permit, Priority
-from .._limits.quota import LONGEST_PAUSE
+from .._limits import MAX_LIMIT_PAUSE_S, Limiter, Permit, Priority
 from .._redaction import shorten
 from ..errors import RequestTimeout
 from .requests import Kind, Request
@@ -23,8 +22,8 @@ COMMANDS_AT_ONCE: Final = 32
 """Submits under way at once, and as many cancels and quotes; queries are bounded by the limiter."""
 
 INSTEAD: Final = 60.0
-"""Seconds for which queries pause when more than `LONGEST_PAUSE` are asked for: the limit is one of requests a minute,
-so a clock is wrong somewhere, and everything behind this address would stand still for it."""
+"""Seconds for which queries pause when more than `MAX_LIMIT_PAUSE_S` are asked for: the limit is one of requests a
+minute, so a clock is wrong somewhere, and everything behind this address would stand still for it."""
 
 
 class Admission:
@@ -84,9 +83,9 @@ class Admission:
     def pause(self, request: Request, seconds: float) -> None:
         """The service refused `request` with 429. The limit on queries is the address's, that on submits the key's."""
         if request.kind is Kind.QUERY:
-            self._limiter.pause(seconds if seconds <= LONGEST_PAUSE else INSTEAD)
+            self._limiter.pause(seconds if seconds <= MAX_LIMIT_PAUSE_S else INSTEAD)
         elif request.kind is Kind.SUBMIT:
-            resume_at = asyncio.get_running_loop().time() + min(seconds, LONGEST_PAUSE)
+            resume_at = asyncio.get_running_loop().time() + min(seconds, MAX_LIMIT_PAUSE_S)
             self._submits_resume_at = max(self._submits_resume_at, resume_at)
 
     def wake_all(self) -> None:

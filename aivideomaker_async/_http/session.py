@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import evolve, frozen
 
-from .._limits.local import Limiter, Permit, Priority
+from .._limits import Limiter, Permit, Priority
 from .._redaction import Secret, shorten
 from .._util.http_dates import parse_http_date
 from ..errors import AIVideoMakerError, APIError, BadResponse, ConnectFailed, RateLimited, TransportError

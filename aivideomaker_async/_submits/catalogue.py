@@ -9,7 +9,7 @@ from typing import Final
 from .._http import decoding as answers
 from .._http import requests
 from .._http.session import Session
-from .._limits.local import Priority
+from .._limits import Priority
 from .._redaction import one_line
 from ..errors import AIVideoMakerError, EndpointNotFound
 from ..tasks import Account

@@ -20,7 +20,7 @@ from attrs import evolve
 from .._http import decoding as answers
 from .._http import requests
 from .._http.session import Session
-from .._limits.local import Permit, Priority
+from .._limits import Permit, Priority
 from .._redaction import one_line
 from ..errors import (
     AIVideoMakerError,

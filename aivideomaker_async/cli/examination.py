@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from .._limits.host import HostRateLimiter
+from .._limits import HostRateLimiter
 from .._redaction import told
 from ..client.client import AIVideoMaker
 from ..errors import (

@@ -23,9 +23,7 @@ from .._http import requests
 from .._http.all_tasks import AllTasks
 from .._http.retry import RetryPolicy
 from .._http.session import Session, Settings
-from .._limits.host import default_limiter
-from .._limits.local import Limiter, LimiterStatistics
-from .._limits.shared import SharedRateLimiter
+from .._limits import Limiter, LimiterStatistics, SharedRateLimiter, default_limiter
 from .._redaction import Secret, one_line
 from .._submits.budget import Budget
 from .._submits.buying import Buyer

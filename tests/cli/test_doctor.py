@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from aivideomaker_async import HostRateLimiter, RateLimiter
-from aivideomaker_async._limits.host import default_limiter
+from aivideomaker_async._limits import default_limiter
 from aivideomaker_async.cli import checks as checks_of
 from aivideomaker_async.cli import examination
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
