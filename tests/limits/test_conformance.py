@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
-import subprocess
-import sys
 import threading
 import weakref
 from pathlib import Path
@@ -321,7 +318,7 @@ async def test_many_that_wait_and_give_up_keep_the_limit_and_the_rest_is_served(
     assert limiter.statistics().granted == len(arrivals)
 
 
-# --- event loops, threads and forks ------------------------------------------------------------------
+# --- event loops and threads ---------------------------------------------------------------------------
 
 
 def test_one_limiter_serves_one_event_loop_after_another(make: MakeLimiter) -> None:
@@ -451,49 +448,6 @@ def test_a_pause_outside_of_any_event_loop_holds(make: MakeLimiter) -> None:
         return now() - began
 
     assert asyncio.run(main()) > 0.1
-
-
-FORK: Final = """
-import asyncio, json, os, sys
-from pathlib import Path
-from tests.support import limiters
-
-kind, place = sys.argv[1:]
-make = {"local": limiters.local, "host": lambda: limiters.host(Path(place)), "redis": lambda: limiters.redis(place)}
-limiter = make[kind]()(1, 60.0)
-
-async def main():
-    permit = await limiter.acquire()
-    waiter = asyncio.ensure_future(limiter.acquire())
-    await asyncio.sleep(0.05)
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        permit.settle()
-        permit.refund()
-        state = limiter.statistics()
-        os.write(write, json.dumps([state.in_flight, state.waiting_foreground, state.granted]).encode())
-        os._exit(0)
-    os.waitpid(pid, 0)
-    assert json.loads(os.read(read, 100)) == [0, 0, 0]
-    assert limiter.statistics().in_flight + limiter.statistics().waiting_foreground == 2
-    permit.refund()
-    (await waiter).refund()
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
-@pytest.mark.parametrize("kind", ["local", "host", "redis"])
-def test_a_forked_child_has_no_permits_and_no_waiters(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """Settling a permit of the parent there does nothing, and the parent goes on."""
-    place = request.getfixturevalue("redis_url") if kind == "redis" else str(tmp_path)
-    command = [sys.executable, "-W", "error", "-c", FORK, kind, place]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=Path(__file__).parents[2])
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # --- arguments and statistics ------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from aivideomaker_async._limits.quota import (
-    MAX_LIMIT_PAUSE_S,
     PACE_SHARE,
     UNANSWERED_S,
     Quota,
@@ -76,18 +75,6 @@ def test_a_burst_goes_at_once_and_then_an_even_pace() -> None:
     assert take_all(quota, 100.0 + 10 * MINUTE / (60 * PACE_SHARE)) == 3
 
 
-def test_a_full_window_waits_for_an_answer() -> None:
-    """While all permits are in flight there is no time at which the next may go."""
-    quota = fresh(limit=2, burst=2)
-    take_all(quota, 0.0)
-    assert quota.ready_at(1000.0) == inf
-    assert not quota.take(1000.0)
-    quota.settle(1000.0)
-    assert quota.ready_at(1000.0) == pytest.approx(1000.0 + HELD)
-    quota.settle(1001.0)
-    assert quota.ready_at(1000.0) == pytest.approx(1000.0 + HELD)
-
-
 def test_a_request_without_an_answer_counts_as_if_it_came_late() -> None:
     """And it does not hold up those that were answered after it."""
     quota = fresh(limit=2, burst=2)
@@ -117,29 +104,6 @@ def test_a_refund_during_a_pause_brings_no_burst_after_it() -> None:
     for _ in range(grants):
         quota.refund(5.0)
     assert take_all(quota, 10.0) == 1
-
-
-def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
-    quota = fresh()
-    quota.pause(0.0, 60.0)
-    assert quota.pause(1.0, 5.0) == 60.0
-    assert not quota.take(59.0)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "ends"), [(-5.0, 10.0), (0.0, 10.0), (1e9, 10.0 + MAX_LIMIT_PAUSE_S), (inf, 10.0 + MAX_LIMIT_PAUSE_S)]
-)
-def test_a_nonsensical_pause_is_bounded(seconds: float, ends: float) -> None:
-    assert fresh().pause(10.0, seconds) == ends
-
-
-def test_a_clock_that_runs_backwards_gives_nothing_away() -> None:
-    quota = fresh(limit=3, burst=3)
-    for _ in range(take_all(quota, 1000.0)):
-        quota.settle(1001.0)
-    for now in (500.0, 0.0, -1e6, 1001.0 + 59.0):
-        assert not quota.take(now)
-    assert quota.ready_at(0.0) == pytest.approx(1001.0 + HELD)
 
 
 def test_a_clock_that_jumps_ahead_refills_one_burst_only() -> None:

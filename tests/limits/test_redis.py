@@ -7,8 +7,6 @@ import gc
 import importlib
 import logging
 import re
-import subprocess
-import sys
 import time
 import uuid
 from typing import Any
@@ -47,54 +45,6 @@ async def wait_until_unavailable(limiter: RedisRateLimiter, caplog: pytest.LogCa
 
 
 # --- the limit ---------------------------------------------------------------------------------------
-
-HAMMER = """
-import asyncio, sys, time
-from contextlib import suppress
-from aivideomaker_async import RedisRateLimiter
-
-limiter = RedisRateLimiter(sys.argv[1], 20, 1.0, name=sys.argv[2])
-
-async def hammer():
-    while True:
-        permit = await limiter.acquire()
-        print(time.monotonic(), flush=True)
-        permit.settle()
-
-async def main():
-    with suppress(TimeoutError):
-        async with asyncio.timeout(2.5):
-            await asyncio.gather(*(hammer() for _ in range(5)))
-
-print("ready", flush=True)
-sys.stdin.readline()
-asyncio.run(main())
-"""
-
-
-async def test_all_processes_together_keep_to_the_limit_and_share_it(redis_url: str) -> None:
-    command = [sys.executable, "-W", "error", "-c", HAMMER, redis_url, uuid.uuid4().hex]
-
-    def hammered() -> list[list[float]]:
-        pipe = subprocess.PIPE
-        processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        ended = [process.communicate() for process in processes]
-        assert not any(errors for _, errors in ended), ended
-        return [[float(line) for line in output.split()] for output, _ in ended]
-
-    sent = await to_thread.run_sync(hammered)
-    arrivals = sorted(moment for one in sent for moment in one)
-    for first, last in zip(arrivals, arrivals[20:], strict=False):
-        assert last - first >= 1.0
-    assert 30 <= len(arrivals) <= 60
-    assert min(map(len, sent)) >= len(arrivals) / 6
 
 
 async def test_a_limiter_without_a_name_keeps_a_window_for_each_service(redis_url: str) -> None:

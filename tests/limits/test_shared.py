@@ -305,18 +305,3 @@ def test_a_permit_in_a_closed_event_loop_counts_as_unanswered() -> None:
     held.settle()
     asyncio.run(use(limiter))
     assert not limiter._in_flight
-
-
-def test_a_pause_outside_of_any_event_loop_is_reported_with_the_next_request() -> None:
-    place = MemoryPlace()
-    place.limiter().pause(0.0)
-    one, other = place.limiter(), place.limiter()
-    one.pause(0.3)
-    assert place.updates == 0
-
-    async def main() -> float:
-        began = now()
-        await asyncio.gather(use(one), use(other))
-        return now() - began
-
-    assert asyncio.run(main()) > 0.2

@@ -81,8 +81,8 @@ def host(directory: Path) -> MakeLimiter:
     return make
 
 
-def redis(url: str) -> MakeLimiter:
-    name = uuid.uuid4().hex
+def redis(url: str, name: str | None = None) -> MakeLimiter:
+    name = name or uuid.uuid4().hex
 
     def make(limit: int = 60, window: float = 60.0, **options: Any) -> Limiter:
         kind = RedisRateLimiter if _virtual_loop() is None else _RedisInVirtualTime
