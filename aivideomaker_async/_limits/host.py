@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,6 @@ from .store import Step, StoreUnavailable
 
 if TYPE_CHECKING:
     import sqlite3
-    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["HostRateLimiter", "default_limiter"]
 
@@ -44,7 +44,8 @@ UNUSED_FILE_S: Final = 2 * 86400.0
 ONLY_USER: Final = 0o700
 
 _fork_lock: Final = threading.Lock()
-"""Held while SQLite is at work: a fork in the middle would leave the child with locks that nobody releases."""
+"""Held while SQLite is at work and while a thread imports modules. A fork in the middle would leave the child with
+locks that nobody releases: those of SQLite, or those of modules that never finish loading."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -110,8 +111,8 @@ class HostRateLimiter(SharedRateLimiter):
         return self._again(name)()
 
     def _open_store(self) -> _FileStore:
-        file_name = file_name_of(self.name or "default", self.window)
-        return _FileStore(file_name, self._directory, time.monotonic if self._clock is None else self._clock)
+        clock = time.monotonic if self._clock is None else self._clock
+        return _FileStore(self.name or "default", self.window, self._directory, clock)
 
 
 _default: Final = HostRateLimiter()
@@ -140,13 +141,15 @@ class _FileStore:
     """A text in an SQLite file. See `SharedStore`.
 
     Args:
-        file_name: the name of the file.
-        directory: where it lies; None for the usual places, where unused files are removed.
+        name: the name of the limit.
+        window: the length of its window in seconds.
+        directory: where the file lies; None for the usual places, where unused files are removed.
         clock: a clock that all processes of the host share.
     """
 
-    def __init__(self, file_name: str, directory: Path | None, clock: Callable[[], float]) -> None:
-        self._file_name = file_name
+    def __init__(self, name: str, window: float, directory: Path | None, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._window = window
         self._directory = directory
         self._clock = clock
         self._path: Path | None = None
@@ -155,8 +158,6 @@ class _FileStore:
     async def update(self, step: Step[T]) -> T:
         if self._thread is None:
             # A thread of its own, since those of the event loop may all be busy for long.
-            from concurrent.futures import ThreadPoolExecutor
-
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="aivideomaker_async.limiter")
         try:
             updated = asyncio.get_running_loop().run_in_executor(self._thread, self._update, step)
@@ -187,7 +188,7 @@ class _FileStore:
                 return self._wait_and_transact(self._path, lambda text, now: step(text or "", now))
         except (OSError, sqlite3.Error) as error:
             self._path = None
-            raise StoreUnavailable(f"{self._file_name}: {error}") from error
+            raise StoreUnavailable(f"the file of the limit {self._name!r}: {error}") from error
 
     def _wait_and_transact(self, path: Path, step: Step[T]) -> T:
         """Change the text when no other process does, for which `LOCK_TIMEOUT_S` seconds are enough."""
@@ -227,18 +228,20 @@ class _FileStore:
             OSError: there is no such directory.
         """
         reasons = []
-        for directory in _usual_directories() if self._directory is None else (self._directory,):
-            try:
-                directory.mkdir(mode=ONLY_USER, parents=True, exist_ok=True)
-                path = directory / self._file_name
-                exists = path.exists()
-                if not exists and self._directory is None:
-                    _remove_unused_files(directory)
-                if os.access(directory, os.W_OK | os.X_OK) and (not exists or os.access(path, os.R_OK | os.W_OK)):
-                    return path
-                reasons.append(f"{directory} cannot be written")
-            except OSError as error:
-                reasons.append(str(error))
+        with _fork_lock:
+            file_name = file_name_of(self._name, self._window)
+            for directory in _usual_directories() if self._directory is None else (self._directory,):
+                try:
+                    directory.mkdir(mode=ONLY_USER, parents=True, exist_ok=True)
+                    path = directory / file_name
+                    exists = path.exists()
+                    if not exists and self._directory is None:
+                        _remove_unused_files(directory)
+                    if os.access(directory, os.W_OK | os.X_OK) and (not exists or os.access(path, os.R_OK | os.W_OK)):
+                        return path
+                    reasons.append(f"{directory} cannot be written")
+                except OSError as error:
+                    reasons.append(str(error))
         raise OSError("; ".join(reasons) or "no directory is private to this user")
 
 

@@ -106,7 +106,7 @@ async def test_a_file_that_a_stopped_process_has_locked_is_unavailable_after_a_t
 async def test_a_store_that_fails_keeps_the_cause(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = HostRateLimiter(name="x", directory=tmp_path / "file")._open_store()
-    with pytest.raises(StoreUnavailable, match=r"x-.*sqlite3: .*file") as caught:
+    with pytest.raises(StoreUnavailable, match=r"the file of the limit 'x': .*file") as caught:
         await store.update(lambda text, _: (text, None))
     assert isinstance(caught.value.__cause__, OSError)
     await store.aclose()
@@ -252,3 +252,44 @@ async def test_a_limiter_without_a_name_can_be_used_without_a_client(tmp_path: P
     sibling = limiter.for_origin("a.example")
     assert (sibling.limit, sibling.window, sibling.burst) == (30, 10.0, 2)
     assert await used_file(sibling) == tmp_path / file_name_of("a.example", 10.0)
+
+
+FORKED_IMPORTS: Final = """
+import asyncio, importlib.abc, os, sys, threading, time
+from aivideomaker_async import HostRateLimiter
+
+limiter = HostRateLimiter(1000, 1.0)
+importing = threading.Event()
+
+class SlowImports(importlib.abc.MetaPathFinder):
+    def find_spec(self, *_):
+        if threading.current_thread() is not threading.main_thread():
+            importing.set()
+            time.sleep(0.02)
+
+async def use():
+    (await limiter.acquire()).settle()
+
+sys.meta_path.insert(0, SlowImports())
+thread = threading.Thread(target=lambda: asyncio.run(use()))
+thread.start()
+forks = 0
+while thread.is_alive():
+    if importing.wait(0.01):
+        importing.clear()
+        forks += 1
+        pid = os.fork()
+        if pid == 0:
+            asyncio.run(use())
+            os._exit(1 if limiter.statistics().granted != 1 else 0)
+        assert os.waitpid(pid, 0)[1] == 0
+assert forks
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
+def test_a_fork_waits_until_no_thread_imports_what_the_file_needs(state: Path) -> None:
+    """Or the child would wait for a module that no thread loads."""
+    command = [sys.executable, "-W", "error", "-c", FORKED_IMPORTS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
