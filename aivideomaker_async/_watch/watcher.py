@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from attrs import evolve
 
 from .._http import ApiClient, get_status, get_task
-from .._limits.local import Permit, Priority
+from .._limits import Permit, Priority
 from .._redaction import single_line
 from ..errors import (
     AIVideoMakerError,

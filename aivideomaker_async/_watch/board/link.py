@@ -9,7 +9,7 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Final, final
 
-from ..._util.redis import Gone
+from ..._util.redis import RedisUnavailable
 from ...tasks import TaskDetails, TaskStatus
 from . import messages as board
 from .member import GOODBYE, NEWS_AT_ONCE, Member, ended
@@ -177,7 +177,7 @@ class BoardLink:
                         await self._place.say([self._hints_message("-")])
                         self._owner._found()
                     failures = 0
-                except Gone as error:
+                except RedisUnavailable as error:
                     # Who has met the others since then begins anew.
                     failures = 1 if not self._owner._is_gone else failures + 1
                     self._owner._lost(error)

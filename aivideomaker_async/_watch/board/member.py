@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..._util.redis import Ear, Gone
+from ..._util.redis import RedisSubscription, RedisUnavailable
 from . import messages as board
 from .messages import AT_ONCE, RENEWALS, Message, News, Others, Seat, Step, Want
 from .store import Place
@@ -69,7 +69,7 @@ class Member:
         """Take part until this process wants nothing more, or is to step down, then resign.
 
         Raises:
-            Gone: the others cannot be reached.
+            RedisUnavailable: the others cannot be reached.
         """
         async with self._place.ear() as ear:
             listener = self.loop.create_task(self._listen(ear), name="aivideomaker_async.StatusBoard.listener")
@@ -109,7 +109,7 @@ class Member:
 
     # --- what is due ---------------------------------------------------------------------------------
 
-    async def _serve(self, ear: Ear, listener: asyncio.Task[None], found: Callable[[], None]) -> None:
+    async def _serve(self, ear: RedisSubscription, listener: asyncio.Task[None], found: Callable[[], None]) -> None:
         await self._beat()
         found()
         while not self._link.steps_down and (self._link.wants or self._link.hints or self._news or self.gone):
@@ -149,7 +149,7 @@ class Member:
         # The leader says so with each of its beats.
         self._silent_beats += 1
         if self._silent_beats > 2 * RENEWALS + 1:
-            raise Gone("what the others say does not arrive")
+            raise RedisUnavailable("what the others say does not arrive")
 
     def _say_all_again(self) -> None:
         self.unsaid = {**self._link.wants, **self.unsaid}
@@ -181,7 +181,7 @@ class Member:
 
     # --- what the leader does besides ----------------------------------------------------------------
 
-    async def _ask_for_wants(self, ear: Ear) -> None:
+    async def _ask_for_wants(self, ear: RedisSubscription) -> None:
         self._asked_for_wants = self._leading
         if not self._leading:
             self._hears_wants = False
@@ -238,7 +238,7 @@ class Member:
 
     # --- what the others say -------------------------------------------------------------------------
 
-    async def _listen(self, ear: Ear) -> None:
+    async def _listen(self, ear: RedisSubscription) -> None:
         while True:
             heard = await self._place.hear(ear, self._lease)
             if heard is not None:

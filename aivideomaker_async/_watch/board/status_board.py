@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from ..._redaction import Secret
 from ..._util import validation as _checks
-from ..._util.redis import Connections, Gone, hashed
+from ..._util.redis import RedisConnections, RedisTarget, RedisUnavailable, digest_name
 from ...tasks import TaskDetails, TaskStatus
 from .link import BoardLink
 from .messages import Want
@@ -78,14 +78,14 @@ class StatusBoard:
 
     def __init__(self, url: str, *, name: str | None = None, lease: float = 3.0) -> None:
         self._lease = _checks.seconds("lease", lease)
-        self._connections = Connections(url)
+        self._connections = RedisConnections(RedisTarget(url))
         self._name = name
         self._links: WeakSet[BoardLink] = WeakSet()
         self._is_gone = False
 
     def __repr__(self) -> str:
         named = "" if self._name is None else f" name={self._name!r}"
-        return f"<StatusBoard at {self._connections.place}{named}>"
+        return f"<StatusBoard at {self._connections.target.location}{named}>"
 
     def link(self, *, origin: str, key: Secret | str, port: BoardPort) -> BoardLink:
         """The link of one client. It does nothing before it is used.
@@ -96,7 +96,7 @@ class StatusBoard:
             port: whom to tell what the others say.
         """
         text = key.reveal() if isinstance(key, Secret) else key
-        place = Place(self._connections, hashed("board", origin, text, self._name or ""), self._lease)
+        place = Place(self._connections, digest_name("board", origin, text, self._name or ""), self._lease)
         link = BoardLink(self, place, self._lease, port)
         self._links.add(link)
         return link
@@ -110,13 +110,13 @@ class StatusBoard:
         if not any(other.loop is loop for other in self._links):
             await self._connections.aclose()
 
-    def _lost(self, error: Gone) -> None:
+    def _lost(self, error: RedisUnavailable) -> None:
         level = logging.DEBUG if self._is_gone else logging.WARNING
         self._is_gone = True
-        place = self._connections.place
+        place = self._connections.target.location
         logger.log(level, "the status board at %s cannot be used (%s): each process polls for itself", place, error)
 
     def _found(self) -> None:
         if self._is_gone:
             self._is_gone = False
-            logger.info("the status board at %s can be used again", self._connections.place)
+            logger.info("the status board at %s can be used again", self._connections.target.location)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, final
 
-from ..._util.redis import Command, Connections, Ear
+from ..._util.redis import RedisCommand, RedisConnections, RedisSubscription
 from ...tasks import TaskDetails
 from . import messages as board
 from .messages import AT_ONCE, News, Want
@@ -57,10 +57,10 @@ return {redis.call('HGET', KEYS[1], ''), redis.call('HSCAN', KEYS[1], ARGV[1], '
 class Place:
     """The keys and channels of one board in Redis, and all that is done with them.
 
-    Each method is one round trip (`versions`: two), and raises `Gone` when Redis cannot be used.
+    Each method is one round trip (`versions`: two), and raises `RedisUnavailable` when Redis cannot be used.
     """
 
-    def __init__(self, connections: Connections, name: str, lease: float) -> None:
+    def __init__(self, connections: RedisConnections, name: str, lease: float) -> None:
         # In braces: on a cluster, all of one board is in one place.
         prefix = f"aivideomaker:board:{{{name}}}"
         self._connections = connections
@@ -84,14 +84,14 @@ class Place:
         keys = [self._leader, self._members, self._wants(member)]
         lead = board.write_message("lead", member)
         arguments = member, self._lease, self._life, _milliseconds(ENDED_KEPT), self.events, lead
-        leader, left, kept = await self._connections.run(_BEAT, keys, *arguments)
+        leader, left, kept = await self._connections.run_script(_BEAT, keys, *arguments)
         return str(leader, "utf-8", "replace"), left / 1000, bool(kept)
 
     async def leave(self, member: str) -> None:
         """Want nothing more, and resign."""
         keys = [self._leader, self._members, self._wants(member)]
         free, bye = board.write_message("free", member), board.write_message("bye", member)
-        await self._connections.run(_LEAVE, keys, member, self.events, free, self.wanted, bye)
+        await self._connections.run_script(_LEAVE, keys, member, self.events, free, self.wanted, bye)
 
     async def write(self, member: str, version: int, changes: Mapping[str, Want | None]) -> bool:
         """Change what a member wants; whether there was nothing before."""
@@ -100,7 +100,7 @@ class Place:
         removed = [task_id for task_id, want in changes.items() if want is None]
         written = {**added, **dict.fromkeys(removed)}
         message = board.write_message("want", member, version=version, wants=written)
-        commands: list[Command] = [
+        commands: list[RedisCommand] = [
             ("HSET", key, "", version),
             ("PEXPIRE", key, self._life),
             ("SADD", self._members, member),
@@ -110,53 +110,53 @@ class Place:
             commands.append(("HSET", key, *chain.from_iterable(added.items())))
         if removed:
             commands.append(("HDEL", key, *removed))
-        return bool((await self._connections.together(*commands))[0])
+        return bool((await self._connections.transaction(*commands))[0])
 
     async def say(self, messages: Iterable[str]) -> None:
         """Tell all members."""
-        await self._connections.together(*(("PUBLISH", self.events, message) for message in messages))
+        await self._connections.transaction(*(("PUBLISH", self.events, message) for message in messages))
 
     async def publish(self, member: str, news: Mapping[str, News]) -> None:
         """Tell all members what was observed, and keep it for those that come later."""
         rows = {task_id: board.write_news(task_id, item) for task_id, item in news.items()}
-        kept: list[Command] = [
+        kept: list[RedisCommand] = [
             ("SET", self._news(task_id), row, "PX", _milliseconds(_kept_for(news[task_id])))
             for task_id, row in rows.items()
         ]
-        await self._connections.together(*kept, ("PUBLISH", self.events, board.news_message(member, rows.values())))
+        await self._connections.transaction(*kept, ("PUBLISH", self.events, board.news_message(member, rows.values())))
 
     async def read(self, ids: Iterable[str]) -> list[bytes]:
         """The last news of these tasks, as far as there are any."""
-        (rows,) = await self._connections.together(("MGET", *map(self._news, ids)))
+        (rows,) = await self._connections.transaction(("MGET", *map(self._news, ids)))
         return [row for row in rows if row is not None]
 
     async def versions(self) -> dict[str, int]:
         """The members that are alive, and how many changes each has told."""
-        (names,) = await self._connections.together(("SMEMBERS", self._members))
+        (names,) = await self._connections.transaction(("SMEMBERS", self._members))
         members = [str(name, "utf-8", "replace") for name in names]
         if not members:
             return {}
-        counts = await self._connections.together(*(("HGET", self._wants(member), "") for member in members))
+        counts = await self._connections.transaction(*(("HGET", self._wants(member), "") for member in members))
         found = dict(zip(members, counts, strict=True))
         if dead := [member for member, count in found.items() if count is None]:
-            await self._connections.together(("SREM", self._members, *dead))
+            await self._connections.transaction(("SREM", self._members, *dead))
         return {member: _number(count) for member, count in found.items() if count is not None}
 
     async def read_wants(self, member: str, cursor: str) -> tuple[int, str, dict[str, Want]]:
         """How many changes a member has told, where to read on ("0": nowhere), and some of its wants."""
-        count, (after, parts) = await self._connections.run(_READ_WANTS, [self._wants(member)], cursor, AT_ONCE)
+        count, (after, parts) = await self._connections.run_script(_READ_WANTS, [self._wants(member)], cursor, AT_ONCE)
         texts = [str(part, "utf-8", "replace") for part in parts]
         pairs = ((task_id, board.read_want(text)) for task_id, text in zip(texts[::2], texts[1::2], strict=True))
         return _number(count), str(after, "ascii"), {name: want for name, want in pairs if name and want is not None}
 
-    async def ask_for_wants(self, ear: Ear, is_on: bool) -> None:
+    async def ask_for_wants(self, ear: RedisSubscription, is_on: bool) -> None:
         """Hear of changes of what members want, or no more."""
         channel = self.wanted.decode()
-        await self._connections.ask(lambda _: ear.subscribe(channel) if is_on else ear.unsubscribe(channel))
+        await self._connections.execute(lambda _: ear.subscribe(channel) if is_on else ear.unsubscribe(channel))
 
-    async def hear(self, ear: Ear, seconds: float) -> dict[str, Any] | None:
+    async def hear(self, ear: RedisSubscription, seconds: float) -> dict[str, Any] | None:
         """What is said next, if anything is within so many seconds."""
-        return await self._connections.hear(ear, seconds)
+        return await self._connections.next_message(ear, seconds)
 
     def ear(self) -> _Subscribed:
         """A subscription to what is said to all, for a `with` block."""
@@ -165,12 +165,12 @@ class Place:
 
 @final
 class _Subscribed:
-    def __init__(self, connections: Connections, channel: str) -> None:
+    def __init__(self, connections: RedisConnections, channel: str) -> None:
         self._connections = connections
         self._channel = channel
-        self._ear: Ear | None = None
+        self._ear: RedisSubscription | None = None
 
-    async def __aenter__(self) -> Ear:
+    async def __aenter__(self) -> RedisSubscription:
         self._ear = await self._connections.subscribe(self._channel)
         return self._ear
 
