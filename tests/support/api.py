@@ -18,6 +18,9 @@ from tests.support.scripted import Handler, ScriptedService, scripted
 
 KEY = "ak_secret_of_this_test"
 
+IN_FLIGHT_BYTES = 12 << 20
+"""How many bytes a server can send before it notices that the client has closed the connection."""
+
 
 class BytesBody:
     """A request body in the given pieces."""
