@@ -168,9 +168,8 @@ TEXTS = {
         "wait for it again with client.task('tv_1'), do not submit it again"
     ),
     "SubmitOutcomeUnknown": (
-        "the connection broke; the outcome of this t2v submit is unknown (idempotency key avm-1; 1 task in the list "
-        "may be it): it may have been created and charged, so do not submit it again before client.reconcile(error) "
-        "has told"
+        "the connection broke; the outcome of this t2v submit is unknown (idempotency key avm-1; 1 listed task may "
+        "be it): it may have been created and charged, so do not submit it again before client.reconcile(error)"
     ),
 }
 
@@ -211,7 +210,7 @@ def test_an_invalid_spec_carries_all_its_problems() -> None:
 
 def test_a_failure_without_a_reason_says_so() -> None:
     error = errors.TaskFailed(TaskDetails(id="x", status=TaskStatus.FAILED))
-    assert str(error) == "task x failed: the service gives no reason"
+    assert str(error) == "task x failed: the service gave no reason"
     assert error.details.id == "x"
 
 

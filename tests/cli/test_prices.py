@@ -270,7 +270,7 @@ def test_an_unknown_price_is_exit_code_4(cli: Command, service: ThreadedSimulato
     ran = cli("quote", *ONLY_QUOTED, "--json")
     assert ran.code == 4
     assert ran.events[-1]["type"] == "UnknownPrice"
-    assert "only a quote of the service tells it" in ran.err
+    assert "ask the service for a quote" in ran.err
 
 
 def test_a_refused_quote_is_exit_code_4(cli: Command, september: ThreadedSimulator) -> None:
