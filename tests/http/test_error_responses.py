@@ -160,6 +160,7 @@ def test_a_200_is_an_error_when_it_has_a_message_instead_of_the_expected_field(
         (b'{"message": "", "error": "second"}', "second"),
         (b'{"message": {"a": 1}, "error": "second"}', "second"),
         (b'{"message": "two\\n  lines"}', "two lines"),
+        (body("cannot load https://b.example/a.png?sig=SECRET"), "cannot load https://b.example/…"),
         (b'{"message": 5}', "no reason given (the body is not the documented JSON)"),
         (b'["message"]', "no reason given (the body is not the documented JSON)"),
         (b"<!doctype html><HTML><body>502</body></HTML>", "no reason given (the body is HTML)"),
