@@ -171,8 +171,8 @@ async def test_every_model_is_generated_for_its_price(revision: str, spec: Video
         assert (task.model, task.credits_charged) == (spec.model, price)
         sent = {name: value for name, value in task.input.items() if name in wire}
         assert sent == wire and [type(sent[name]) for name in wire] == [type(value) for value in wire.values()]
-        told = price if revision == "2026-09" else None
-        assert (video.details.credits_charged, video.details.list_value_cents) == (told, told)
+        charged = price if revision == "2026-09" else None
+        assert (video.details.credits_charged, video.details.list_value_cents) == (charged, charged)
         if revision == "2026-09":
             assert (await client.quote(spec)).credits == price
             assert (await client.price(spec)).credits == price

@@ -305,7 +305,7 @@ async def test_in_a_caller_s_session_unsolicited_bytes_delay_no_call_beyond_its_
         assert loop.time() - began <= 5
 
 
-# --- sessions that nobody closes ---------------------------------------------------------------------
+# --- sessions that were not closed -------------------------------------------------------------------
 
 
 async def used_session(url: str) -> aiohttp.ClientSession:
