@@ -237,6 +237,22 @@ async def test_odd_failures_of_aiohttp_count_as_broken_connections(
     assert sending.sent
 
 
+class Buggy(ListReader):
+    """A reader that uses what it was given in a wrong way."""
+
+    def take(self, row: object) -> None:
+        raise AttributeError("a bug in a reader")
+
+
+@pytest.mark.xfail(strict=True, reason="what aiohttp raises oddly is caught around the reader as well")
+async def test_a_bug_in_a_reader_is_not_taken_for_a_broken_connection() -> None:
+    """The call would be repeated, and its error would blame the network."""
+    answer = Reply(200, {"tasks": [row("a", "PROGRESS")]})
+    async with scripted(lambda _: answer) as service, transport_to(service) as transport:
+        with pytest.raises(AttributeError, match="a bug in a reader"):
+            await transport.send(list_tasks(), timeout=5, sending=Sending(), reader=Buggy())
+
+
 def aiohttp_errors() -> list[Exception]:
     """Return one of each exception class that aiohttp's client exports."""
     key = ConnectionKey("h", 443, True, True, None, None, None)
