@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Protocol, TypeAlias
 from attrs import field, frozen
 
 from ._redaction import shorten
-from ._util import validation as _checks
+from ._util import validation
 from .errors import ConfigurationError, UnknownPrice
 from .tasks import Quote
 
@@ -55,7 +55,7 @@ def _frozen_copy(rates: Mapping[str, Rate]) -> Mapping[str, Rate]:
 
 def _frozen_rate(name: str, rate: Rate) -> Rate:
     if not isinstance(rate, Mapping):
-        return _checks.amount(name, rate)
+        return validation.amount(name, rate)
     if not rate:
         # An empty sum would be a price of 0.
         raise ConfigurationError(f"{name}={{}}: must have a field that the price depends on")
@@ -65,7 +65,7 @@ def _frozen_rate(name: str, rate: Rate) -> Rate:
 
 def _frozen_costs(name: str, costs: Mapping[str, int]) -> Mapping[str, int]:
     items = _items(name, costs, "values of the field to credits a second")
-    return MappingProxyType({value: _checks.amount(f"{name}[{value!r}]", cost) for value, cost in items})
+    return MappingProxyType({value: validation.amount(f"{name}[{value!r}]", cost) for value, cost in items})
 
 
 def _items(name: str, value: Mapping[str, Any], of: str) -> Iterable[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""The laws of the house that no linter knows: what importing costs, and what the package shows."""
+"""Laws of the package that no linter checks: what importing it loads, and what it exports and documents."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
 def imported_by(statement: str) -> set[str]:
-    """The modules that a fresh interpreter has loaded after `statement`."""
+    """Return the modules that a fresh interpreter has loaded after `statement`."""
     code = f"import sys; {statement}; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
 def test_importing_the_package_imports_no_extra() -> None:
-    """Who only uses the client pays for nothing else."""
     loaded = imported_by("import aivideomaker_async")
     extras = {"av", "PIL", "cyclopts", "rich", "numpy", "pytest", "fastapi", "redis"}
     assert not loaded & extras
@@ -40,14 +39,14 @@ def test_importing_the_package_imports_no_extra() -> None:
 
 
 def test_values_alone_need_no_aiohttp() -> None:
-    """Specs and statuses can be used where nothing is sent."""
+    """Specs and statuses are also used where nothing is sent."""
     for statement in ("from aivideomaker_async import TextToVideo", "from aivideomaker_async.tasks import TaskStatus"):
         assert "aiohttp" not in imported_by(statement)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_imports_the_package_root(module: Path) -> None:
-    """Rooms import rooms: the root imports everything, and would be a circle."""
+    """Rooms import rooms: the root imports everything, which would be a circle."""
     depth = len(module.relative_to(PACKAGE).parts)
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -60,13 +59,11 @@ def test_no_module_imports_the_package_root(module: Path) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_says_what_it_is_for(module: Path) -> None:
-    """A newcomer finds the room by its first line."""
+def test_every_module_has_a_docstring(module: Path) -> None:
     assert ast.get_docstring(ast.parse(module.read_text(encoding="utf-8")))
 
 
-def test_the_exported_names_are_these() -> None:
-    """The public face changes on purpose only."""
+def test_the_root_exports_its_public_names() -> None:
     fixed = (
         "AIVideoMaker TextToVideo ImageToVideo LongVideo TextToVideoV3 ImageToVideoV3 VideoTask Video TaskStatus "
         "StatusChange TaskDetails TaskOutput SubmittedTask Quote Account Eta RateLimiter "
@@ -79,7 +76,7 @@ def test_the_exported_names_are_these() -> None:
     assert all(hasattr(aivideomaker_async, name) for name in exported)
     public = {name for name in vars(aivideomaker_async) if name[0] not in "_@"}
     rooms = {path.stem for path in PACKAGE.iterdir()}
-    assert public - rooms <= set(exported), "what can be seen is exported"
+    assert public - rooms <= set(exported), "a name without an underscore is exported"
 
 
 ROOT = Path(__file__).parents[1]
@@ -90,14 +87,12 @@ PAGES = {
 
 
 @pytest.mark.parametrize("package", [aivideomaker_async, simulator], ids=lambda package: package.__name__)
-def test_every_public_name_stands_in_the_docs(package: ModuleType) -> None:
-    """Who meets one in a traceback or a type finds what it is."""
+def test_every_public_name_is_mentioned_in_the_docs(package: ModuleType) -> None:
     text = "\n".join(PAGES.values())
     assert [name for name in package.__all__ if not re.search(rf"\b{name}\b", text)] == []
 
 
-def test_every_error_has_its_row_with_what_to_do() -> None:
-    """And no row is of an error that there is not."""
+def test_the_docs_have_a_row_for_each_error_and_for_nothing_else() -> None:
     table = PAGES["docs/errors.md"].partition("## Other names")[0]
     rows = re.findall(r"^\| `(\w+)`(?: \(a `(\w+)`\))? \| .+ \| .+ \|$", table, re.MULTILINE)
     assert {name for name, _ in rows} == {*errors.__all__} - {"AIVideoMakerError", "FieldProblem"}
@@ -105,24 +100,22 @@ def test_every_error_has_its_row_with_what_to_do() -> None:
         assert issubclass(getattr(errors, name), getattr(builtins, base or "Exception"))
 
 
-def test_every_exit_code_stands_in_the_readme() -> None:
-    """As the help tells them."""
+def test_the_readme_lists_every_exit_code() -> None:
     sentence = re.search(r"Exit\s+codes: (.+?)\. ", PAGES["README.md"], re.DOTALL)
     assert sentence is not None
     assert [int(code) for code in re.findall(r"\b\d+\b", sentence[1])] == [int(code) for code in Exit]
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.__name__)
-def test_every_field_of_a_spec_is_described(spec: type[VideoSpec]) -> None:
-    """In the docstring, which editors and the command line show."""
+def test_the_docstring_of_a_spec_describes_every_field(spec: type[VideoSpec]) -> None:
+    """Editors and the command line show it."""
     assert re.findall(r"^    (\w+): ", inspect.cleandoc(str(spec.__doc__)), re.MULTILINE) == [
         *(field.name for field in attrs.fields(spec) if field.name != "extra"),
         "extra",
     ]
 
 
-def test_the_version_is_told_in_one_place() -> None:
-    """Package and distribution agree."""
+def test_package_and_distribution_have_the_same_version() -> None:
     from importlib.metadata import version
 
     assert aivideomaker_async.__version__ == version("aivideomaker-async")

@@ -28,7 +28,7 @@ TRANSPORTS: list[type[TransportError]] = [
 
 
 class Handle:
-    """Stands for a `VideoTask`: of the handle, an error needs the id."""
+    """A stand-in for a `VideoTask`, of which an error needs the id alone."""
 
     id = "tv_1"
 
@@ -45,8 +45,8 @@ EXAMPLES: list[AIVideoMakerError] = [
         "TextToVideo", [FieldProblem("prompt", "''", "a text"), FieldProblem("duration", "7", "5 or 8")]
     ),
     errors.UnknownPrice("lv", "2026-09"),
-    *(kind("told", **ANSWERED) for kind in ANSWERS),
-    *(kind("told", **CALLED) for kind in TRANSPORTS),
+    *(kind("no", **ANSWERED) for kind in ANSWERS),
+    *(kind("broken", **CALLED) for kind in TRANSPORTS),
     errors.SubmitOutcomeUnknown(
         "the connection broke", model="t2v", idempotency_key="avm-1", began_at=NOW, candidates=[DETAILS]
     ),
@@ -64,7 +64,7 @@ examples = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(err
 
 
 def drawn() -> dict[str, tuple[str, ...]]:
-    """The bases of each class, as the docstring of the module draws them."""
+    """Return the bases of each class, as the docstring of the module draws them."""
     bases: dict[str, tuple[str, ...]] = {}
     above: list[tuple[int, str]] = []
     for line in inspect.cleandoc(errors.__doc__ or "").splitlines():
@@ -79,8 +79,7 @@ def drawn() -> dict[str, tuple[str, ...]]:
     return bases
 
 
-def test_the_tree_is_as_it_is_drawn() -> None:
-    """Every class hangs where the docstring shows it, and no class is missing in either."""
+def test_the_docstring_draws_the_tree_of_all_errors() -> None:
     actual = {
         name: tuple(base.__name__ for base in value.__bases__)
         for name, value in vars(errors).items()
@@ -90,15 +89,14 @@ def test_the_tree_is_as_it_is_drawn() -> None:
     assert len(actual) == 27
 
 
-def test_whoever_catches_the_usual_errors_of_python_catches_ours() -> None:
+def test_some_errors_can_be_caught_as_errors_of_python() -> None:
     """A wrong value is a ValueError, a timeout a TimeoutError, a missing price a LookupError."""
     for name, bases in drawn().items():
         for base in bases[1:]:
             assert issubclass(getattr(errors, name), getattr(builtins, base))
 
 
-def test_every_error_can_be_imported_from_the_root_and_from_errors() -> None:
-    """And nothing else is exported."""
+def test_the_errors_are_exported_by_the_root_and_by_their_module() -> None:
     public = {
         name for name, value in vars(errors).items() if inspect.isclass(value) and value.__module__ == errors.__name__
     }
@@ -109,7 +107,7 @@ def test_every_error_can_be_imported_from_the_root_and_from_errors() -> None:
 
 
 def test_every_class_has_an_example_here() -> None:
-    """So that what follows holds for all of them."""
+    """The tests below use these."""
     assert {type(error).__name__ for error in EXAMPLES} == {name for name in errors.__all__ if name != "FieldProblem"}
 
 
@@ -121,8 +119,8 @@ def state(error: AIVideoMakerError) -> dict[str, object]:
 
 
 @examples
-def test_an_error_survives_pickle(error: AIVideoMakerError) -> None:
-    """With its text and everything that it carries, but for a handle, which lives in one event loop."""
+def test_an_error_can_be_pickled(error: AIVideoMakerError) -> None:
+    """With its text and all attributes, but for a handle, which belongs to one event loop."""
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         twin = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
         assert type(twin) is type(error)
@@ -132,8 +130,8 @@ def test_an_error_survives_pickle(error: AIVideoMakerError) -> None:
 
 
 @examples
-def test_an_error_survives_a_copy(error: AIVideoMakerError) -> None:
-    """As test tools and task queues make them."""
+def test_an_error_can_be_copied(error: AIVideoMakerError) -> None:
+    """Test tools and task queues do that."""
     for twin in (copy.copy(error), copy.deepcopy(error)):
         assert type(twin) is type(error)
         assert str(twin) == str(error)
@@ -141,16 +139,14 @@ def test_an_error_survives_a_copy(error: AIVideoMakerError) -> None:
 
 
 @examples
-def test_an_error_keeps_notes_on_its_way(error: AIVideoMakerError) -> None:
-    """Those that users add."""
+def test_an_error_keeps_its_notes_when_it_is_copied_and_pickled(error: AIVideoMakerError) -> None:
     noted = copy.copy(error)
     noted.add_note("while generating clip 7")
     assert pickle.loads(pickle.dumps(noted)).__notes__ == ["while generating clip 7"]  # noqa: S301
 
 
 @examples
-def test_an_error_can_be_raised_and_caught_as_ours(error: AIVideoMakerError) -> None:
-    """One clause catches all that this package raises."""
+def test_one_clause_catches_every_error_of_the_package(error: AIVideoMakerError) -> None:
     with pytest.raises(AIVideoMakerError) as caught:
         raise error
     assert caught.value is error
@@ -158,13 +154,13 @@ def test_an_error_can_be_raised_and_caught_as_ours(error: AIVideoMakerError) -> 
     assert "\n" not in str(error)
 
 
-# --- what each one tells -----------------------------------------------------------------------------
+# --- texts and attributes ----------------------------------------------------------------------------
 
 TEXTS = {
     "InvalidSpec": "TextToVideo: prompt='': must be a text; duration=7: must be 5 or 8",
     "UnknownPrice": "the price table 2026-09 has no price for the model 'lv'",
-    "APIError": "GET /p: 418 TEAPOT: told",
-    "TransportError": "GET /p: told",
+    "APIError": "GET /p: 418 TEAPOT: no",
+    "TransportError": "GET /p: broken",
     "TaskFailed": "task tv_1 failed: blocked",
     "TaskCancelled": "task tv_1 was cancelled",
     "WaitTimeout": (
@@ -180,33 +176,31 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_the_text_says_what_happened_and_what_to_do(name: str) -> None:
-    """In one line that stands for itself in a log."""
     (error,) = (error for error in EXAMPLES if type(error).__name__ == name)
     assert str(error) == TEXTS[name]
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_an_answer_that_is_an_error_tells_all_about_it(kind: type[APIError]) -> None:
-    """What the service said, with which status and code, to which request, and when to ask again."""
-    error = kind("told", **ANSWERED)
+def test_an_api_error_carries_the_answer_and_the_request(kind: type[APIError]) -> None:
+    error = kind("no", **ANSWERED)
     own = {"credits": None, "allowed": None} if kind is errors.BudgetExceeded else {}
-    assert vars(error) == {"message": "told", **ANSWERED, **own}
-    bare = kind("told", status=500, method="PUT", path="/p")
+    assert vars(error) == {"message": "no", **ANSWERED, **own}
+    bare = kind("no", status=500, method="PUT", path="/p")
     assert (bare.code, bare.retry_after) == (None, None)
-    assert str(bare) == "PUT /p: 500: told"
+    assert str(bare) == "PUT /p: 500: no"
 
 
 @pytest.mark.parametrize("kind", TRANSPORTS)
 def test_only_a_failed_connection_promises_that_nothing_was_sent(kind: type[TransportError]) -> None:
-    """Everything else may have reached the service, unless it says otherwise."""
-    error = kind("told", **CALLED)
+    """With any other, the request may have reached the service, unless the error says otherwise."""
+    error = kind("broken", **CALLED)
     assert error.sent is (kind is not errors.ConnectFailed)
-    assert kind("told", **CALLED, sent=False).sent is False
-    assert (error.message, error.method, error.path) == ("told", "GET", "/p")
+    assert kind("broken", **CALLED, sent=False).sent is False
+    assert (error.message, error.method, error.path) == ("broken", "GET", "/p")
 
 
-def test_a_wrong_spec_tells_its_first_problem_and_all() -> None:
-    """The first in the attributes, all in `problems`."""
+def test_an_invalid_spec_carries_all_its_problems() -> None:
+    """And the first one in attributes of its own."""
     first, second = FieldProblem("prompt", "''", "a text"), FieldProblem("duration", "7", "5 or 8")
     error = errors.InvalidSpec("TextToVideo", [first, second])
     assert (error.spec, error.field, error.value, error.allowed) == ("TextToVideo", "prompt", "''", "a text")
@@ -215,33 +209,29 @@ def test_a_wrong_spec_tells_its_first_problem_and_all() -> None:
 
 
 def test_a_failure_without_a_reason_says_so() -> None:
-    """The service does not always give one."""
     error = errors.TaskFailed(TaskDetails(id="x", status=TaskStatus.FAILED))
     assert str(error) == "task x failed: the service gave no reason"
     assert error.details.id == "x"
 
 
-def test_a_wait_that_saw_nothing_says_so() -> None:
-    """No status is invented."""
+def test_a_wait_timeout_without_a_status_says_so() -> None:
     error = errors.WaitTimeout(HANDLE, last_status=None, elapsed=1.0)
     assert "its status was never seen" in str(error)
     assert (error.task, error.last_status, error.elapsed) == (HANDLE, None, 1.0)
 
 
-def test_an_unknown_outcome_carries_what_is_needed_to_look_it_up() -> None:
-    """The key, the moment and the tasks that it may be."""
+def test_an_unknown_outcome_carries_the_idempotency_key_the_moment_and_the_candidates() -> None:
     error = errors.SubmitOutcomeUnknown("lost", model="t2v", idempotency_key="avm-1", began_at=NOW)
     assert (error.model, error.idempotency_key, error.began_at, error.candidates) == ("t2v", "avm-1", NOW, ())
 
 
-def test_a_download_error_tells_what_is_known() -> None:
-    """How old the file was, or how much of it came."""
+def test_a_download_error_carries_the_age_of_the_file_or_its_sizes() -> None:
     assert errors.OutputExpired("gone", age=None).age is None
     cut = errors.IncompleteDownload("cut", received=5, expected=None)
     assert (cut.received, cut.expected, str(cut)) == (5, None, "cut")
 
 
-# --- texts of others ---------------------------------------------------------------------------------
+# --- foreign texts -----------------------------------------------------------------------------------
 
 EVIL = "x\nERROR root: all is lost\x1b[2J\ud800"
 
@@ -259,15 +249,15 @@ EVIL = "x\nERROR root: all is lost\x1b[2J\ud800"
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_no_text_of_somebody_else_breaks_the_line(error: AIVideoMakerError) -> None:
-    """Ids and reasons come from the service; they make up no log lines, steer no terminal, and end somewhere."""
+def test_a_foreign_text_stays_on_one_line_of_bounded_length(error: AIVideoMakerError) -> None:
+    """Ids and reasons come from the service: they must not forge log lines or steer a terminal."""
     assert str(error).isprintable()
     assert len(str(error)) < 2000
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301
 
 
-def test_a_reason_shows_nothing_private() -> None:
-    """Also what only those know who raise it; the details have it all."""
+def test_the_reason_of_a_failure_is_shown_without_secrets() -> None:
+    """Also without those that only the caller knows. The details have it as it came."""
     reason = "ak_0123456789abcdef: https://b.example/a.png?sig=SECRET, https://me.example/hooks/SECRET or opensesame"
     details = TaskDetails(id="x", status=TaskStatus.FAILED, output=TaskOutput(error=reason))
     error = errors.TaskFailed(details, hide=lambda text: text.replace("opensesame", "<secret>"))
@@ -277,8 +267,8 @@ def test_a_reason_shows_nothing_private() -> None:
     assert "SECRET" not in repr(error) + repr(vars(error))
 
 
-def test_a_reason_shows_no_image() -> None:
-    """Some services quote what they do not like; the details have it all."""
+def test_the_reason_of_a_failure_is_shown_without_an_image() -> None:
+    """The details have it as it came."""
     reason = "bad image data:image/png;base64," + "iVBOR" * 10**5
     error = errors.TaskFailed(TaskDetails(id="x", status=TaskStatus.FAILED, output=TaskOutput(error=reason)))
     assert str(error) == "task x failed: bad image <data URI>"

@@ -44,7 +44,7 @@ def table_of(per_second: Any, **changed: Any) -> PriceTable:
 
 MINE = table_of({"t2v": 3})
 
-# --- what is documented ------------------------------------------------------------------------------
+# --- documented prices -------------------------------------------------------------------------------
 
 WORDS: dict[str, Any] = {"prompt": "A cat", "aspect_ratio": "1:1"}
 IN_2026_03: list[tuple[VideoSpec, int]] = [
@@ -99,22 +99,21 @@ IN_2026_09: list[tuple[VideoSpec, int]] = [
 @pytest.mark.parametrize(
     ("prices", "documented"), [(PRICES_2026_03, IN_2026_03), (PRICES_2026_09, IN_2026_09)], ids=["2026-03", "2026-09"]
 )
-def test_every_documented_price(prices: PriceTable, documented: list[tuple[VideoSpec, int]]) -> None:
-    """Of each model, for each value that the price depends on; and no other model has one."""
+def test_the_tables_have_every_documented_price(prices: PriceTable, documented: list[tuple[VideoSpec, int]]) -> None:
+    """For each value that the price of a model depends on; and no price of any other model."""
     for spec, credits_ in documented:
         assert spec.credits(prices) == prices.credits(spec) == credits_, spec
     assert {spec.model for spec, _ in documented} == set(prices.per_second)
 
 
-def test_what_nothing_was_said_about_is_the_cheapest() -> None:
-    """As the service has it: 720p, and turbo; and what is shown and what it costs agree."""
+def test_omitted_fields_have_the_cheapest_value() -> None:
+    """The defaults of the service: 720p and turbo."""
     assert MiniMaxH3(prompt="A cat").credits() == 15
     assert Wan27(prompt="A cat", duration=5).credits() == 50
     assert HappyHorse(prompt="A cat", duration=5).credits() == 125
 
 
-def test_the_usual_prices_is_that_of_march_and_for_younger_models_the_next() -> None:
-    """The older revision is the default wherever the two differ."""
+def test_the_default_table_is_that_of_2026_03_and_for_younger_models_that_of_2026_09() -> None:
     for spec, credits_ in IN_2026_03:
         assert spec.credits() == credits_
     for spec, credits_ in IN_2026_09:
@@ -133,8 +132,7 @@ def test_the_usual_prices_is_that_of_march_and_for_younger_models_the_next() -> 
         (MINE, LongVideo(image=URL, prompts=["A cat"])),
     ],
 )
-def test_a_model_without_a_price_is_an_error(prices: PriceTable, spec: VideoSpec) -> None:
-    """That names the model and the table; it is a LookupError too."""
+def test_a_model_without_a_price_is_an_error_that_names_model_and_table(prices: PriceTable, spec: VideoSpec) -> None:
     with pytest.raises(UnknownPrice) as caught:
         spec.credits(prices)
     assert str(caught.value) == f"the price table {prices.revision} has no price for the model {spec.model!r}"
@@ -143,26 +141,23 @@ def test_a_model_without_a_price_is_an_error(prices: PriceTable, spec: VideoSpec
 
 
 @pytest.mark.parametrize("prices", [None, PRICES_2026_09])
-def test_what_only_a_quote_tells_is_said(prices: PriceTable | None) -> None:
-    """No table has it."""
+def test_a_price_that_only_a_quote_can_give_is_an_error_that_says_so(prices: PriceTable | None) -> None:
     spec = Seedance20(prompt="A cat", duration=4, resolution="480p", aspect_ratio="1:1")
     with pytest.raises(UnknownPrice, match=r"2026-09 .* 'seedance20': ask the service for a quote"):
         spec.credits(prices)
 
 
-def test_the_tables_are_dated_data() -> None:
-    """They say when they were true, and who said so."""
+def test_the_tables_have_a_date_and_a_source() -> None:
     assert (PRICES_2026_03.revision, PRICES_2026_03.published) == ("2026-03", date(2026, 3, 19))
     assert (PRICES_2026_09.revision, PRICES_2026_09.published) == ("2026-09", date(2026, 9, 1))
     for table in (PRICES_2026_03, PRICES_2026_09):
         assert table.source.startswith("https://aivideomaker.ai")
 
 
-# --- tables of one's own -----------------------------------------------------------------------------
+# --- tables of the user ------------------------------------------------------------------------------
 
 
-def test_a_table_of_one_s_own_decides_the_price() -> None:
-    """By seconds of video."""
+def test_a_table_of_the_user_decides_the_price() -> None:
     assert SPEC.credits() == 8
     assert SPEC.credits(MINE) == SPEC.credits(prices=MINE) == MINE.credits(SPEC) == 24
 
@@ -174,7 +169,7 @@ NESTED = table_of(
 
 
 def test_a_price_may_depend_on_any_fields() -> None:
-    """It is the sum of what their values cost a second."""
+    """It is the sum of the costs of their values, for each second."""
     assert MiniMaxH3(prompt="A cat", duration=6).credits(NESTED) == 12
     assert MiniMaxH3(prompt="A cat", duration=6, resolution="1080p").credits(NESTED) == 42
     assert Wan27(prompt="A cat", duration=5, prompt_extend=True).credits(NESTED) == 5
@@ -192,11 +187,20 @@ def test_a_price_may_depend_on_any_fields() -> None:
         (Wan27(prompt="A cat", duration=5), {"resolution": {}}),
     ],
 )
-def test_a_price_that_the_table_does_not_tell_is_an_error(spec: VideoSpec, rate: Any) -> None:
-    """A value, or a field, that it or the spec does not have; or one that can be no key."""
+def test_a_value_or_field_that_the_table_does_not_price_is_an_error(spec: VideoSpec, rate: Any) -> None:
+    """Also one that the spec does not have, and a value that cannot be a key."""
     with pytest.raises(UnknownPrice) as caught:
         spec.credits(table_of({spec.model: rate}))
     assert str(caught.value) == f"the price table mine has no price for the model {spec.model!r} with these fields"
+
+
+def test_only_free_fields_may_be_sent_beside_those_that_the_price_depends_on() -> None:
+    """What another one would change in the price is not known."""
+    table = table_of({"t2v": 3}, free_fields={"seed", "filterMode"})
+    for names in ([], ["seed"], {"filterMode": 1, "seed": 2}):
+        table.check_extra("t2v", names)
+    with pytest.raises(UnknownPrice, match="the price table mine has no price for the model 't2v' with these fields"):
+        table.check_extra("t2v", ["seed", "fps"])
 
 
 @pytest.mark.parametrize(
@@ -216,15 +220,15 @@ def test_a_price_that_the_table_does_not_tell_is_an_error(spec: VideoSpec, rate:
         ({"free_fields": "seed"}, "free_fields='seed': must be a set of wire names of fields"),
     ],
 )
-def test_a_wrong_table_is_refused(changed: dict[str, Any], message: str) -> None:
-    """When it is made, and not when somebody relies on it: a price below 0 would add to a budget."""
+def test_a_wrong_table_is_refused_when_it_is_made(changed: dict[str, Any], message: str) -> None:
+    """A price below 0 would add to a budget."""
     with pytest.raises(ConfigurationError) as caught:
         table_of(**{"per_second": {}, **changed})
     assert str(caught.value).startswith(message)
 
 
-def test_a_table_does_not_change() -> None:
-    """Neither its fields nor its prices, nor with the mappings that it was made of."""
+def test_a_table_is_immutable() -> None:
+    """It does not change with the mappings that it was made of either."""
     costs = {"720p": 3}
     prices: dict[str, Any] = {"t2v": 3, "wan27": {"resolution": costs}}
     table = table_of(prices)
@@ -241,8 +245,8 @@ def test_a_table_does_not_change() -> None:
 
 
 @pytest.mark.parametrize("table", [PRICES_2026_03, PRICES_2026_09, MINE, NESTED], ids=["03", "09", "mine", "nested"])
-def test_a_table_survives_pickle_and_copy(table: PriceTable) -> None:
-    """On its way to a worker process; equal tables hash alike, and stay as fixed as they were."""
+def test_a_table_can_be_pickled_and_copied(table: PriceTable) -> None:
+    """The copy is equal, has the same hash, and is as immutable."""
     twins = [pickle.loads(pickle.dumps(table)), copy.copy(table), copy.deepcopy(table), attrs.evolve(table)]  # noqa: S301
     for twin in twins:
         assert twin == table
@@ -252,10 +256,10 @@ def test_a_table_survives_pickle_and_copy(table: PriceTable) -> None:
     assert table != attrs.evolve(table, per_second={**table.per_second, "t2v": 77})
 
 
-# --- models without a class, or given as they travel -------------------------------------------------
+# --- models by name, with the fields of the request --------------------------------------------------
 
 IMAGE = data_uri(PNG)
-AS_THEY_TRAVEL: list[tuple[str, dict[str, Any], int, int | None]] = [
+BY_NAME: list[tuple[str, dict[str, Any], int, int | None]] = [
     ("t2v", {"prompt": "A cat", "aspectRatio": "16:9", "duration": "8"}, 8, 24),
     ("t2v", {"prompt": "A cat", "aspectRatio": "16:9", "duration": 8, "filterMode": "strict"}, 8, 24),
     ("i2v", {"image": IMAGE, "prompt": None, "duration": "5"}, 5, 15),
@@ -270,11 +274,10 @@ AS_THEY_TRAVEL: list[tuple[str, dict[str, Any], int, int | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "body", "in_march", "in_september"), AS_THEY_TRAVEL)
-def test_fields_as_they_travel_have_their_price(
+@pytest.mark.parametrize(("model", "body", "in_march", "in_september"), BY_NAME)
+def test_a_model_by_name_has_the_price_of_its_class(
     model: str, body: dict[str, Any], in_march: int, in_september: int | None
 ) -> None:
-    """By the usual table that of the model's own class."""
     spec = OtherModel(model, body)
     assert spec.credits() == in_march
     if in_september is None:
@@ -316,21 +319,21 @@ def test_fields_as_they_travel_have_their_price(
         ("minimax", {"content": "A cat", "tier": None}),
         ("minimax", {"content": "A cat", "imageUrl": URL, "referenceImageUrls": [URL]}),
         ("minimax", {"content": "A cat", "referenceImageUrls": URL}),
-        # What it takes for a resolution that is left out is not documented, and the price depends on it.
+        # The default resolution is not documented, and the price depends on it.
         ("wan27", {"prompt": "A cat", "duration": "10"}),
         ("happyhorse", {"prompt": "A cat", "duration": 10}),
         ("seedance20", {"prompt": "A cat"}),
         ("happyhorse", {"prompt": "A cat", "duration": 10, "resolution": {"720P": 1}}),
     ],
 )
-def test_fields_that_are_not_the_model_s_have_no_price(model: str, body: dict[str, Any]) -> None:
-    """It is not guessed: half of it would be reserved in a budget."""
+def test_fields_that_do_not_fit_the_model_have_no_price(model: str, body: dict[str, Any]) -> None:
+    """A guess would reserve too little in a budget."""
     with pytest.raises(UnknownPrice, match=f"model '{model}' with these fields"):
         OtherModel(model, body).credits()
 
 
 def test_a_model_without_a_class_has_no_price() -> None:
-    """Not even in a table of one's own: nobody knows how long its video is."""
+    """Not even in a table of the user: the length of its video is not known."""
     spec = OtherModel("next", {"duration": 5})
     for prices, revision in ((None, "2026-09"), (table_of({"next": 5}), "mine")):
         with pytest.raises(UnknownPrice, match=f"the price table {revision} has no price for the model 'next'"):
@@ -346,11 +349,10 @@ values = st.recursive(
 )
 
 
-@given(st.sampled_from(AS_THEY_TRAVEL), st.data())
+@given(st.sampled_from(BY_NAME), st.data())
 def test_any_fields_have_a_price_or_none(
     known: tuple[str, dict[str, Any], int, int | None], data: st.DataObject
 ) -> None:
-    """Nothing else is raised."""
     model, body, *_ = known
     odd = data.draw(
         st.dictionaries(st.sampled_from(sorted(body)) | st.text(min_size=1, max_size=5), values, max_size=3)
@@ -361,8 +363,8 @@ def test_any_fields_have_a_price_or_none(
         assert error.model == model
 
 
-def test_what_was_put_into_a_body_after_its_check_has_no_price() -> None:
-    """The mapping is the caller's, in a way."""
+def test_a_body_that_was_changed_after_validation_has_no_price() -> None:
+    """Its mapping can be reached."""
     spec = OtherModel("t2v", {"prompt": "A cat", "aspectRatio": "16:9", "duration": "8"})
     body: Any = spec.body
     for late in (float("inf"), float("nan"), object(), b"8", {8}):
@@ -371,8 +373,7 @@ def test_what_was_put_into_a_body_after_its_check_has_no_price() -> None:
             spec.credits()
 
 
-def test_a_price_in_dollars_is_one_in_cents() -> None:
-    """Without the dust of binary fractions."""
+def test_a_price_in_dollars_is_rounded_to_cents() -> None:
     assert [Price(credits=credits_).usd for credits_ in (0, 1, 35, 57, 110)] == [0.0, 0.01, 0.35, 0.57, 1.1]
     assert Price(credits=15, table=PRICES_2026_09) == Price(credits=15, table=copy.deepcopy(PRICES_2026_09))
     assert Price(credits=15, quote=Quote(model="t2v", credits=15)).table is None

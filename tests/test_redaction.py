@@ -3,12 +3,14 @@ from __future__ import annotations
 import copy
 import pickle
 import traceback
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aivideomaker_async._redaction import (
+    HiddenText,
     Secret,
     hide_base64,
     hide_data_uris,
@@ -26,8 +28,8 @@ from tests.support.pictures import PNG, data_uri
 URI = data_uri(PNG)
 
 
-def test_a_secret_tells_itself_only_when_it_is_asked() -> None:
-    """Not in a repr, a text, a format or the attributes that a dumper walks."""
+def test_a_secret_is_shown_by_nothing_but_reveal() -> None:
+    """Neither by its repr and its formatted forms, nor by the attributes that a dumper walks."""
     secret = Secret("ak_topsecret")
     assert secret.reveal() == "ak_topsecret"
     shown = [repr(secret), str(secret), f"{secret}", f"{[secret]}", "%s" % secret]  # noqa: UP031
@@ -36,7 +38,7 @@ def test_a_secret_tells_itself_only_when_it_is_asked() -> None:
 
 
 def test_a_secret_is_not_in_a_traceback_with_local_variables() -> None:
-    """As crash reporters take them."""
+    """Crash reporters make such tracebacks."""
     secret = Secret("ak_topsecret")
 
     def fail(held: Secret) -> None:
@@ -71,17 +73,44 @@ def test_a_known_secret_is_hidden_whole_and_in_pieces(secret: str, text: str, sh
 
 
 @given(st.text("abk_01", min_size=8, max_size=20), st.text("abk_01", max_size=60))
-def test_no_piece_of_a_secret_is_left(secret: str, text: str) -> None:
+def test_no_long_piece_of_a_known_secret_is_left(secret: str, text: str) -> None:
     left = Secret(secret).hide_in(f"{text}{secret}{text[::-1]}")
     assert not any(secret[start : start + 8] in left for start in range(len(secret) - 7))
 
 
-def test_a_secret_is_not_written_down() -> None:
-    """It can be neither pickled nor copied."""
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        pickle.dumps(Secret("x"))
-    with pytest.raises(TypeError, match="cannot be pickled"):
-        copy.deepcopy(Secret("x"))
+@pytest.mark.parametrize("secret", [Secret("x"), HiddenText(Secret("x"))], ids=["Secret", "HiddenText"])
+@pytest.mark.parametrize("write", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def test_a_secret_can_be_neither_pickled_nor_copied(secret: object, write: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="a secret cannot be pickled"):
+        write(secret)
+
+
+def test_a_hidden_text_stands_for_its_secret_where_headers_are_written_and_compared() -> None:
+    hidden = HiddenText(Secret("ak_topsecret"))
+    assert isinstance(hidden, str)
+    assert (str(hidden), hidden.encode()) == ("ak_topsecret", b"ak_topsecret")
+    assert ("key: " + hidden, hidden + "\r\n") == ("key: ak_topsecret", "ak_topsecret\r\n")
+    assert hidden == "ak_topsecret" and hidden == HiddenText(Secret("ak_topsecret"))
+    assert hidden != "<secret>" and hidden != 5
+    assert hash(hidden) == hash("ak_topsecret")
+
+
+def test_a_hidden_text_shows_its_secret_nowhere_else() -> None:
+    hidden = HiddenText(Secret("ak_topsecret"))
+    shown = [
+        repr(hidden),
+        f"{hidden}",
+        f"{hidden:>20}",
+        f"{hidden!r}",
+        hidden[:],
+        hidden[2:5],
+        hidden.upper(),
+        f"{[hidden]}",
+        *hidden,
+        *hidden.partition("x"),
+        repr({hidden: hidden}),
+    ]
+    assert "topsecret" not in "".join(shown).lower()
 
 
 @pytest.mark.parametrize(
@@ -93,8 +122,7 @@ def test_a_secret_is_not_written_down() -> None:
         ("x" * 1000, 1, "x… (999 more characters)"),
     ],
 )
-def test_a_long_text_is_cut_with_a_note(text: str, limit: int, short: str) -> None:
-    """Of how much is left out."""
+def test_a_long_text_is_cut_with_a_note_of_how_much_is_left_out(text: str, limit: int, short: str) -> None:
     assert shorten(text, limit) == short
 
 
@@ -114,13 +142,11 @@ def test_a_long_text_is_cut_with_a_note(text: str, limit: int, short: str) -> No
         ("", ""),
     ],
 )
-def test_a_url_is_shown_without_what_may_be_a_secret(url: str, shown: str) -> None:
-    """User info, query and fragment."""
+def test_a_url_is_shown_without_user_info_query_and_fragment(url: str, shown: str) -> None:
     assert redact_url(url) == shown
 
 
 def test_a_long_url_is_cut() -> None:
-    """A path can be long, too."""
     assert len(redact_url("https://example.com/" + "x" * 10_000)) < 300
 
 
@@ -149,32 +175,28 @@ def test_a_long_url_is_cut() -> None:
         ({}, {}),
     ],
 )
-def test_what_must_not_be_seen_is_named_instead(value: object, shown: object) -> None:
-    """At any depth of a value; the rest is as it was."""
+def test_images_bytes_and_queries_of_a_value_are_replaced_at_any_depth(value: object, shown: object) -> None:
     assert redact(value) == shown
 
 
-def test_a_value_without_end_has_an_end() -> None:
-    """Also one that holds itself."""
+def test_the_copy_of_a_value_that_contains_itself_is_finite() -> None:
     endless: list[object] = []
     endless.append({"again": endless})
     assert len(repr(redact(endless))) < 500
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
-def test_an_image_in_a_text_is_hidden_wherever_it_stands(before: str, after: str) -> None:
-    """With whatever stands around it."""
+def test_a_data_uri_is_hidden_wherever_it_stands_in_a_text(before: str, after: str) -> None:
     assert "iVBORw0KGgo" not in hide_data_uris(before + URI + after)
     assert "iVBORw0KGgo" not in str(redact(before + URI + after))
 
 
-def test_a_text_without_secrets_is_as_it_was() -> None:
-    """Words that only sound like one are left alone."""
+def test_a_text_that_only_resembles_a_data_uri_is_unchanged() -> None:
     for text in ("data: the new oil", "data:image", "metadata:a/b and more"):
         assert hide_data_uris(text) == text
 
 
-# --- texts of others ---------------------------------------------------------------------------------
+# --- foreign texts -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -190,22 +212,20 @@ def test_a_text_without_secrets_is_as_it_was() -> None:
         ("", ""),
     ],
 )
-def test_a_text_of_somebody_else_is_one_line(text: str, shown: str) -> None:
-    """It adds no line to a log, and tells a terminal nothing."""
+def test_a_foreign_text_is_shown_on_one_line_without_control_characters(text: str, shown: str) -> None:
     assert printable(text) == single_line(text) == shown
 
 
 @given(st.text(st.characters(), max_size=300), st.integers(0, 250))
-def test_any_text_of_somebody_else_can_be_printed(text: str, limit: int) -> None:
-    """In any log and on any terminal that knows UTF-8; it is cut before it is escaped."""
+def test_any_foreign_text_becomes_printable_and_short(text: str, limit: int) -> None:
+    """It is cut before it is escaped."""
     for shown in (printable(text), single_line(text, limit), sanitize(text, limit)):
         assert shown.isprintable()
         shown.encode()
     assert len(single_line(text, limit)) <= 10 * limit + 40
 
 
-def test_what_a_service_says_is_cut_and_shows_no_image() -> None:
-    """However long it is."""
+def test_a_message_of_the_service_is_cut_and_shows_no_image() -> None:
     assert sanitize("  two\n  lines ") == "two lines"
     assert sanitize(f"bad: {data_uri(PNG * 1000)}, and more") == "bad: <data URI>"
     assert len(sanitize("word " * 10**6)) < 550
@@ -226,13 +246,12 @@ def test_what_a_service_says_is_cut_and_shows_no_image() -> None:
     ],
     ids=range(8),
 )
-def test_a_copy_of_anything_is_small(value: object) -> None:
-    """And made at once: not all of what is shown in part is looked at."""
+def test_the_copy_of_any_value_is_small(value: object) -> None:
+    """It is made at once, since the items that are left out are not visited."""
     assert len(repr(redact(value))) < 60_000
 
 
-def test_what_is_left_out_is_counted() -> None:
-    """A reader knows that there was more."""
+def test_items_that_are_left_out_are_counted() -> None:
     assert redact(list(range(1000))) == [*range(200), "… (800 more)"]
     shown = redact({number: number for number in range(1000)})
     assert isinstance(shown, dict)
@@ -241,7 +260,7 @@ def test_what_is_left_out_is_counted() -> None:
     assert redact([10**40, 10**39, -(10**40)]) == ["<a number of 133 bits>", 10**39, "<a number of 133 bits>"]
 
 
-# --- where nobody knows the secret -------------------------------------------------------------------
+# --- secrets by their form ---------------------------------------------------------------------------
 
 KEY = "ak_Zq7Lw0Xv3Rt9Mb5Kd1Hs"
 
@@ -261,7 +280,7 @@ KEY = "ak_Zq7Lw0Xv3Rt9Mb5Kd1Hs"
         ("why? a=b, c://, 1:1, C:/x", "why? a=b, c://, 1:1, C:/x"),
     ],
 )
-def test_an_address_in_a_text_is_shown_as_its_host(text: str, shown: str) -> None:
+def test_a_url_in_a_text_is_cut_down_to_its_host(text: str, shown: str) -> None:
     """The path may be a token of a webhook, the query a signature."""
     assert hide_urls(text) == shown
 
@@ -276,12 +295,12 @@ def test_an_address_in_a_text_is_shown_as_its_host(text: str, shown: str) -> Non
         (f"{URI} of https://b.example/a?b", "<data URI> of https://b.example/…"),
     ],
 )
-def test_what_looks_private_is_hidden(text: str, shown: str) -> None:
-    """Keys have a form of their own."""
+def test_keys_images_and_urls_in_a_text_are_hidden(text: str, shown: str) -> None:
+    """Keys are recognized by their form."""
     assert redact_text(text) == sanitize(text) == shown
 
 
-def test_an_image_in_lines_or_without_a_type_is_hidden() -> None:
+def test_a_data_uri_in_lines_or_without_a_type_is_hidden() -> None:
     """Many encoders break base64 into lines."""
     lines = "\n".join(URI[start : start + 76] for start in range(0, len(URI), 76))
     assert len(lines.splitlines()) > 1
@@ -307,8 +326,8 @@ def test_an_image_in_lines_or_without_a_type_is_hidden() -> None:
         ("prompt", True),
     ],
 )
-def test_what_goes_by_the_name_of_a_secret_is_not_shown(name: str, is_shown: bool) -> None:
-    """Texts and what is made of them, at any depth; numbers are no secrets."""
+def test_a_field_with_the_name_of_a_secret_is_hidden(name: str, is_shown: bool) -> None:
+    """Texts and containers, at any depth; numbers are not secrets."""
     for value in ("opensesame", ["opensesame"], {"a": "opensesame"}, b"opensesame"):
         for shown in (redact({name: value}), redact([{"deep": {name: value}}])):
             assert ("<secret>" in repr(shown)) is not is_shown
@@ -317,16 +336,16 @@ def test_what_goes_by_the_name_of_a_secret_is_not_shown(name: str, is_shown: boo
     assert redact({name: ""}) == {name: ""}
 
 
-def test_a_text_that_is_more_than_an_address_is_shown_without_it() -> None:
-    """A text that is one keeps its path, which tells which file is meant."""
+def test_a_value_that_is_a_url_keeps_its_path() -> None:
+    """The path shows which file is meant. A URL inside a longer text is cut down to its host."""
     assert redact("https://b.example/a.png?sig=SECRET") == "https://b.example/a.png?…"
     assert redact("s3://b/a.png?sig=SECRET") == "s3://b/a.png?…"
     assert redact("https://b.example/a?SECRET is gone") == "https://b.example/… is gone"
     assert redact(f"https://b.example/{KEY}/a") == "https://b.example/<secret>/a"
 
 
-def test_what_looks_like_a_file_in_base64_is_named() -> None:
-    """It has letters of both cases and digits, and is long."""
+def test_a_text_that_looks_like_base64_is_replaced_by_its_length() -> None:
+    """It is long, and has letters of both cases and digits."""
     encoded = URI.partition(",")[2]
     assert hide_base64(f"not {encoded} here") == f"not <{len(encoded)} characters> here"
     paths = ("/home/somebody/videos/of/last/summer/holidays", "/Users/Anna/Pictures/2026/Holidays/Summer/IMG1234.png")
@@ -335,6 +354,6 @@ def test_what_looks_like_a_file_in_base64_is_named() -> None:
 
 
 @pytest.mark.parametrize("text", ["a1" * 10**5, "?" * 10**5, "data:" * 10**5, "x://" * 10**5, "data:," + "a " * 10**5])
-def test_no_text_takes_long(text: str) -> None:
-    """Each is gone through once; twice as long a text would take four times as long otherwise: minutes."""
+def test_redaction_takes_linear_time(text: str) -> None:
+    """With quadratic patterns, each of these texts would take minutes."""
     hide_base64(redact_text(text))

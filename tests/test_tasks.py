@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 from datetime import UTC, datetime
+from math import inf, nan
 from typing import Any
 
 import attrs
@@ -21,12 +22,13 @@ from aivideomaker_async import (
     TaskOutput,
     TaskStatus,
 )
+from aivideomaker_async.tasks import SEGMENT_S, video_seconds
 from tests.support.pictures import PNG, data_uri
 
 URI = data_uri(PNG * 10)
 SIGNED = "https://cdn.example/v.mp4?signature=SECRET"
 HOOK = "https://me.example/hooks/SECRET"
-QUOTED = f"ak_SECRET0123456789 cannot load {SIGNED} nor tell {HOOK}"
+QUOTED = f"ak_SECRET0123456789 cannot load {SIGNED} nor call {HOOK}"
 NOW = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
 VALUES: list[Any] = [
@@ -44,7 +46,7 @@ VALUES: list[Any] = [
     CancelResult(task_id="x", cancelled=False, status=TaskStatus.PROGRESS),
     Quote(model="t2v", credits=5, extra={"note": URI}),
     Account(current_balance=5, supported_models=("t2v",), extra={"ok": True}),
-    # A service that echoes what it was sent.
+    # From a service that echoes what it was sent.
     StatusChange(task_id="x", status=TaskStatus(QUOTED), previous=None, at=NOW),
     TaskOutput(message=QUOTED, error=QUOTED, extra={"callback": {"to": HOOK}}),
     TaskDetails(id="x", status=TaskStatus.FAILED, input={"image": SIGNED, "webhookUrl": HOOK}, extra={"key": QUOTED}),
@@ -59,8 +61,8 @@ values = pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).
 
 
 @pytest.mark.parametrize("wire", ["SUBMITTED", "PROGRESS", "COMPLETED", "FAILED", "CANCEL"])
-def test_a_status_is_its_wire_text(wire: str) -> None:
-    """It equals it, prints as it, hashes as it and is written as it."""
+def test_a_status_behaves_like_its_text_on_the_wire(wire: str) -> None:
+    """It compares, prints, hashes and is encoded like it."""
     status = TaskStatus(wire)
     assert status is TaskStatus[wire]
     assert status == wire
@@ -71,15 +73,14 @@ def test_a_status_is_its_wire_text(wire: str) -> None:
     assert status.is_known
 
 
-def test_the_set_of_statuses_is_closed_for_those_who_list_it() -> None:
-    """The five documented ones."""
+def test_the_members_are_the_five_documented_statuses() -> None:
     assert [str(status) for status in TaskStatus] == ["SUBMITTED", "PROGRESS", "COMPLETED", "FAILED", "CANCEL"]
     assert {status for status in TaskStatus if status.is_terminal} == {"COMPLETED", "FAILED", "CANCEL"}
 
 
 @given(st.text(max_size=20).filter(lambda text: text not in TaskStatus.__members__))
 def test_an_unknown_status_is_a_status_like_any_other(wire: str) -> None:
-    """It compares, prints, hashes, copies and pickles; it is never terminal, and fills no table."""
+    """It compares, prints, hashes, copies and pickles. It is never terminal, and is not added to the members."""
     status = TaskStatus(wire)
     assert status == wire == str(status) == status.value == status.name
     assert status == TaskStatus(wire)
@@ -96,8 +97,7 @@ def test_an_unknown_status_is_a_status_like_any_other(wire: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 5, b"COMPLETED", ["COMPLETED"]])
-def test_what_is_no_text_is_no_status(value: object) -> None:
-    """As with any enumeration."""
+def test_a_value_that_is_not_a_text_is_not_a_status(value: object) -> None:
     with pytest.raises(ValueError, match="is not a valid TaskStatus"):
         TaskStatus(value)  # type: ignore[arg-type]
 
@@ -106,36 +106,34 @@ def test_what_is_no_text_is_no_status(value: object) -> None:
 
 
 @values
-def test_a_value_does_not_change(value: Any) -> None:
-    """No field can be set."""
+def test_no_field_of_a_value_can_be_set(value: Any) -> None:
     for field in attrs.fields(type(value)):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             setattr(value, field.name, None)
 
 
 @values
-def test_a_value_survives_pickle_and_copy(value: Any) -> None:
-    """On its way to another process."""
+def test_a_value_can_be_pickled_and_copied(value: Any) -> None:
     for twin in (pickle.loads(pickle.dumps(value)), copy.copy(value), copy.deepcopy(value)):  # noqa: S301
         assert twin == value
 
 
 @values
-def test_equal_values_can_stand_for_each_other_in_sets(value: Any) -> None:
-    """Also those that carry mappings of the wire."""
+def test_equal_values_have_equal_hashes(value: Any) -> None:
+    """Also where they carry mappings, which have none."""
     assert len({value, copy.deepcopy(value)}) == 1
 
 
 @values
-def test_a_value_shows_nothing_private(value: Any) -> None:
-    """In its repr, which ends up in logs."""
+def test_the_repr_of_a_value_shows_neither_image_nor_secret(value: Any) -> None:
+    """It ends up in logs."""
     assert "iVBOR" not in repr(value)
     assert "SECRET" not in repr(value)
 
 
 @values
-def test_a_value_is_made_by_names(value: Any) -> None:
-    """A field that a later version adds changes no meaning."""
+def test_the_fields_of_a_value_are_passed_by_name(value: Any) -> None:
+    """So that a field which a later version adds changes no meaning."""
     with pytest.raises(TypeError):
         type(value)("x", "y")
 
@@ -150,7 +148,45 @@ def test_a_value_is_made_by_names(value: Any) -> None:
         (TaskOutput(error="", message="m"), None, "m"),
     ],
 )
-def test_a_task_tells_its_url_and_its_failure(output: TaskOutput | None, url: str | None, failure: str | None) -> None:
-    """Where the output has them."""
+def test_a_task_has_the_url_or_the_failure_of_its_output(
+    output: TaskOutput | None, url: str | None, failure: str | None
+) -> None:
     details = TaskDetails(id="x", status=TaskStatus.FAILED, output=output)
     assert (details.url, details.failure) == (url, failure)
+
+
+@pytest.mark.parametrize(
+    ("status", "cancelled", "outcome"),
+    [
+        (TaskStatus.CANCEL, True, "cancelled"),
+        (TaskStatus.PROGRESS, False, "too_late"),
+        (TaskStatus("QUEUED"), False, "too_late"),
+        (TaskStatus.COMPLETED, False, "finished"),
+        (TaskStatus.FAILED, False, "finished"),
+    ],
+)
+def test_the_outcome_of_a_cancel_follows_from_the_status(status: TaskStatus, cancelled: bool, outcome: str) -> None:
+    assert CancelResult(task_id="x", cancelled=cancelled, status=status).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ({"duration": 5}, 5),
+        ({"duration": "8"}, 8),
+        ({"duration": 5.9}, 5),
+        ({"duration": "10", "prompt": "A cat"}, 10),
+        ({"prompt": ["A cat", "A dog"]}, 2 * SEGMENT_S),
+        ({"prompt": ("A cat",), "duration": None}, SEGMENT_S),
+        ({"duration": 5, "prompt": ["A cat", "A dog"]}, 5),
+        ({}, None),
+        ({"prompt": "A cat"}, None),
+        ({"prompt": []}, None),
+        *(({"duration": odd}, None) for odd in (0, -1, True, 1e6, nan, inf, 10**400, [5])),
+        *(({"duration": odd}, None) for odd in ("", "8s", "-5", "٣", "²", "9" * 6, "9" * 5000)),
+    ],
+    ids=lambda value: repr(value)[:30] if not isinstance(value, int) else None,
+)
+def test_the_length_of_a_video_is_read_from_its_request(body: dict[str, object], seconds: int | None) -> None:
+    """A list of prompts makes five seconds each."""
+    assert video_seconds(body) == seconds

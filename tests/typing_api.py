@@ -1,6 +1,6 @@
-"""The public face as type checkers see it. Checked by mypy and basedpyright, and never run.
+"""The public API as type checkers see it. Checked by mypy and basedpyright, and never run.
 
-A wrong use has an ignore that names its error: a checker that no longer finds it complains about the ignore.
+Each wrong use has an ignore comment with its error code: a checker that misses the error reports the unused comment.
 """
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true, reportUnusedExpression=false
@@ -317,8 +317,8 @@ def prices(table: PriceTable) -> None:
 # --- the limiter -------------------------------------------------------------------------------------
 
 
-class EveryoneMay:
-    """A limiter of one's own needs no base class."""
+class Unlimited:
+    """A limiter of the user needs no base class."""
 
     pace = 1.0
 
@@ -336,7 +336,7 @@ class EveryoneMay:
 
 
 async def limiters() -> None:
-    limiter: Limiter = EveryoneMay()
+    limiter: Limiter = Unlimited()
     limiter = HostRateLimiter()
     limiter = HostRateLimiter(30, 60.0, "name", burst=2, directory=Path("state"), clock=lambda: 0.0)
     assert_type(limiter.for_origin("a.example"), HostRateLimiter)

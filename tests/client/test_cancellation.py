@@ -1,4 +1,4 @@
-"""Every public call, cancelled at each of its awaits: what it has opened is closed, and nothing is left on the disk."""
+"""Every public call, cancelled at each of its awaits: all that it has opened is closed, and no file is left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aivideomaker_async import AIVideoMaker, ImageToVideo, RateLimiter, SubmitOu
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
 from tests.support.pictures import PNG
-from tests.support.scripted import Reply, scripted
+from tests.support.scripted import Action, Arrival, Hang, Reply, scripted
 from tests.support.shop import Lost, Shop
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +58,8 @@ def calls(folder: Path) -> dict[str, Callable[[AIVideoMaker], Awaitable[Any]]]:
         "generate": lambda client: client.generate(SPEC),
         "generate_many": many,
         "download_all": lambda client: client.download_all(folder / "videos"),
+        "account": lambda client: client.account(),
+        "quote": lambda client: client.quote(SPEC),
     }
 
 
@@ -66,18 +68,27 @@ def descriptors() -> int:
     return sum(1 for _ in folder.iterdir()) if folder.exists() else 0
 
 
+def answer_beside(arrival: Arrival) -> Action | None:
+    """Answer what the shop has not."""
+    if arrival.path.endswith(".mp4"):
+        return Reply(200, b"\0" * 5000)
+    if arrival.path.endswith("/account"):
+        return Reply(body={"currentBalance": 5})
+    return Reply(body={"credits": 5}) if "/quote/" in arrival.path else None
+
+
 NAMES = list(calls(Path(tempfile.mkdtemp())))
 
 
 @pytest.mark.parametrize("name", NAMES)
-async def test_what_was_opened_is_closed(name: str, tmp_path: Path) -> None:
-    """Connections and files; what is kept for later goes with the client."""
+async def test_a_call_cancelled_at_any_await_leaves_nothing_open(name: str, tmp_path: Path) -> None:
+    """Neither permits nor tasks, connections or files. Connections that are kept are closed with the client."""
     shop = Shop()
     shop.lasts = 0.2
     files = calls(tmp_path)
     before = descriptors()
     async with scripted(shop) as service:
-        shop.override = lambda arrival: Reply(200, b"\0" * 5000) if arrival.path.endswith(".mp4") else None
+        shop.override = answer_beside
         shop.videos_at = service.url
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(1_000_000)) as client:
             await client.submit(SPEC)
@@ -85,14 +96,14 @@ async def test_what_was_opened_is_closed(name: str, tmp_path: Path) -> None:
 
             async def check() -> None:
                 await assert_nothing_held(client)
-                # But for what a later call resumes, of which nothing is here.
+                # A part that a later download resumes has some bytes.
                 assert not [path for path in tmp_path.rglob("*.part") if not path.stat().st_size]  # noqa: ASYNC240
 
             async def call() -> None:
                 await files[name](client)
 
             await cancel_everywhere(call, check, at_least=3)
-            assert len(service.connections) <= 4, "kept for later: a few"
+            assert len(service.connections) <= 4, "only a few are kept"
             if name == "download_all":
                 assert (tmp_path / "videos" / "ck1.mp4").stat().st_size == 5000
             for error in client.unsettled():
@@ -103,7 +114,20 @@ async def test_what_was_opened_is_closed(name: str, tmp_path: Path) -> None:
     assert descriptors() <= before
 
 
-async def test_a_reconciliation_that_is_cancelled_can_be_made_again() -> None:
+async def test_a_cancelled_submit_in_flight_names_its_idempotency_key_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its task may exist, and the key finds it."""
+    async with scripted(lambda _: Hang()) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+            task = asyncio.ensure_future(client.submit(SPEC, idempotency_key="key-of-a-lost-one"))
+            await service.arrival()
+            task.cancel()
+            await asyncio.wait([task])
+    assert "key-of-a-lost-one" in caplog.text
+
+
+async def test_a_cancelled_reconciliation_can_be_repeated() -> None:
     shop = Shop(Lost(acted=True))
     shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
     async with scripted(shop) as service:
@@ -125,8 +149,7 @@ async def test_a_reconciliation_that_is_cancelled_can_be_made_again() -> None:
             assert client.unsettled() == []
 
 
-async def test_a_close_that_is_cancelled_has_closed() -> None:
-    """Whatever was under way ends, and a second close finishes the first."""
+async def test_a_cancelled_close_ends_all_waits_and_can_be_repeated() -> None:
     async with scripted(Shop()) as service:
         for steps in range(6):
             client = AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter())

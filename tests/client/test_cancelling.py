@@ -1,4 +1,4 @@
-"""What becomes of the paid task when the wait for it is cancelled."""
+"""`on_cancel`: whether a paid task is cancelled with the wait for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cancels(service: ScriptedService) -> list[str]:
 
 
 @pytest.mark.parametrize("on_cancel", ["leave", "cancel"])
-async def test_a_cancelled_wait(on_cancel: Any) -> None:
+async def test_a_cancelled_wait_cancels_its_task_only_when_asked_to(on_cancel: Any) -> None:
     async with buying(Shop()) as (service, client):
         task = await client.submit(SPEC)
         with pytest.raises(TimeoutError):
@@ -38,8 +38,8 @@ async def test_a_cancelled_wait(on_cancel: Any) -> None:
     assert cancels(service) == (["ck1"] if on_cancel == "cancel" else [])
 
 
-async def test_a_scope_of_anyio_is_a_cancellation_too() -> None:
-    """It cancels again at every await, and the paid task is cancelled all the same."""
+async def test_a_cancel_scope_of_anyio_cancels_the_task_as_well() -> None:
+    """It cancels again at every await."""
     async with buying(Shop()) as (service, client):
         with anyio.move_on_after(10) as scope:
             await client.generate(SPEC, on_cancel="cancel")
@@ -47,14 +47,14 @@ async def test_a_scope_of_anyio_is_a_cancellation_too() -> None:
     assert cancels(service) == ["ck1"]
 
 
-async def test_a_timeout_of_the_wait_leaves_the_task() -> None:
+async def test_a_wait_timeout_does_not_cancel_the_task() -> None:
     async with buying(Shop()) as (service, client):
         with pytest.raises(WaitTimeout):
             await client.generate(SPEC, timeout=5, on_cancel="cancel")
     assert cancels(service) == []
 
 
-async def test_a_submit_on_its_way_is_seen_through_and_cancelled() -> None:
+async def test_a_submit_in_flight_is_completed_and_its_task_cancelled() -> None:
     shop = Shop()
     shop.answer_after = 5.0
     async with buying(shop) as (service, client):
@@ -65,7 +65,7 @@ async def test_a_submit_on_its_way_is_seen_through_and_cancelled() -> None:
     assert cancels(service) == ["ck1"]
 
 
-async def test_a_submit_on_its_way_is_not_waited_for_without_end() -> None:
+async def test_a_submit_in_flight_is_waited_for_some_seconds_only() -> None:
     shop = Shop(Lost(acted=True, action=Hang()))
     async with buying(shop) as (_, client):
         began = asyncio.get_running_loop().time()
@@ -87,7 +87,7 @@ async def test_a_submit_that_was_not_sent_is_not_waited_for() -> None:
     assert len(posts(service)) == 1
 
 
-async def test_a_cancel_that_fails_does_not_hide_the_cancellation(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_cancel_that_fails_does_not_replace_the_cancellation(caplog: pytest.LogCaptureFixture) -> None:
     shop = Shop()
     shop.override = lambda arrival: Hang() if arrival.method == "PUT" else None
     async with buying(shop) as (_, client):
@@ -99,7 +99,7 @@ async def test_a_cancel_that_fails_does_not_hide_the_cancellation(caplog: pytest
     assert "goes on" in caplog.text
 
 
-async def test_leaving_generate_many_can_cancel_as_well() -> None:
+async def test_leaving_generate_many_cancels_its_tasks_when_asked_to() -> None:
     specs = [TextToVideo(prompt=f"fox {number}", aspect_ratio="1:1", duration=5) for number in range(4)]
     async with buying(Shop()) as (service, client):
         outcomes = client.generate_many(specs, max_active=4, on_cancel="cancel")
@@ -110,8 +110,8 @@ async def test_leaving_generate_many_can_cancel_as_well() -> None:
     assert sorted(cancels(service)) == ["ck1", "ck2", "ck3", "ck4"]
 
 
-async def test_cancelled_anywhere_every_task_is_cancelled() -> None:
-    """Whatever was sold was cancelled, or is in `unsettled`; and nothing is held."""
+async def test_a_generate_cancelled_at_any_await_leaves_no_running_task() -> None:
+    """Each task that was created was cancelled, or its submit is in `unsettled`."""
     shop = Shop()
     shop.answer_after = 0.05
     shop.lasts = 0.2
@@ -122,8 +122,7 @@ async def test_cancelled_anywhere_every_task_is_cancelled() -> None:
             await assert_nothing_held(client)
             await asyncio.sleep(1.0)
             unsettled = [await client.reconcile(error) for error in client.unsettled()]
-            left = ids(task for task in unsettled if task is not None)
-            for task_id in left:
+            for task_id in ids(task for task in unsettled if task is not None):
                 await client.cancel(task_id)
             assert sorted(set(cancels(service))) == ids(shop.sold)
             service.arrivals.clear()
@@ -135,15 +134,15 @@ async def test_cancelled_anywhere_every_task_is_cancelled() -> None:
         await cancel_everywhere(call, check, at_least=20)
 
 
-async def test_the_handle_is_told_before_the_wait() -> None:
-    told: list[VideoTask] = []
+async def test_on_submit_gets_the_handle_before_the_wait() -> None:
+    handles: list[VideoTask] = []
     async with buying(Shop()) as (_, client):
         with pytest.raises(WaitTimeout):
-            await client.generate(SPEC, timeout=5, on_submit=told.append)
-    assert ids(told) == ["ck1"]
+            await client.generate(SPEC, timeout=5, on_submit=handles.append)
+    assert ids(handles) == ["ck1"]
 
 
-async def test_anything_else_is_refused() -> None:
+async def test_another_value_of_on_cancel_is_refused() -> None:
     shop = Shop()
     wrong: Any = "kill"
     async with buying(shop) as (service, client):

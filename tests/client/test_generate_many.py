@@ -1,4 +1,4 @@
-"""Many generations at once: bounded, as they finish, and gone when the loop is left."""
+"""`generate_many`: a bounded number of tasks at once, outcomes as they finish, and nothing left when it ends."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def active(simulator: Simulator) -> int:
     return sum(task.status in {"SUBMITTED", "PROGRESS"} for task in simulator.tasks.values())
 
 
-async def test_outcomes_come_as_they_finish_and_failures_stop_nobody(
+async def test_each_spec_has_one_outcome_and_a_failure_stops_no_other(
     simulator: Simulator, client: AIVideoMaker
 ) -> None:
-    """Videos, failed tasks, refused submits: one outcome for each spec, with its place and handle."""
+    """A video, a failed task or a refused submit, with the index of the spec and the handle."""
     specs: list[SpecLike] = [spec("a"), spec("[fail]"), ("no-such-model", {"a": 1}), spec("b"), ("", {})]
     outcomes = {outcome.index: outcome async for outcome in client.generate_many(specs, max_active=2)}
     assert sorted(outcomes) == [0, 1, 2, 3, 4]
@@ -57,8 +57,9 @@ async def test_outcomes_come_as_they_finish_and_failures_stop_nobody(
     await assert_nothing_held(client)
 
 
-async def test_no_more_than_max_active_are_unfinished_at_any_time(simulator: Simulator, client: AIVideoMaker) -> None:
-    """And the bound is used: it is reached."""
+async def test_the_number_of_unfinished_tasks_reaches_max_active_and_never_exceeds_it(
+    simulator: Simulator, client: AIVideoMaker
+) -> None:
     most = 0
 
     async def look() -> None:
@@ -74,8 +75,7 @@ async def test_no_more_than_max_active_are_unfinished_at_any_time(simulator: Sim
     assert most == 4
 
 
-async def test_who_takes_no_outcomes_pays_for_no_more(simulator: Simulator, client: AIVideoMaker) -> None:
-    """A consumer that stands still stops the submits."""
+async def test_a_consumer_that_takes_no_outcomes_stops_the_submits(simulator: Simulator, client: AIVideoMaker) -> None:
     many = client.generate_many((spec(str(n)) for n in range(100)), max_active=3)
     await anext(many)
     await asyncio.sleep(3600)
@@ -83,8 +83,8 @@ async def test_who_takes_no_outcomes_pays_for_no_more(simulator: Simulator, clie
     await many.aclose()
 
 
-async def test_specs_are_taken_one_by_one(client: AIVideoMaker) -> None:
-    """A generator of any length is never read ahead."""
+async def test_specs_are_taken_from_their_iterator_as_they_are_needed(client: AIVideoMaker) -> None:
+    """It may be endless."""
     taken = 0
 
     def endless() -> Iterator[TextToVideo]:
@@ -100,10 +100,10 @@ async def test_specs_are_taken_one_by_one(client: AIVideoMaker) -> None:
     await many.aclose()
 
 
-async def test_leaving_early_submits_nothing_more_and_leaves_nothing_running(
+async def test_breaking_out_of_the_loop_submits_nothing_more_and_leaves_nothing_running(
     simulator: Simulator, client: AIVideoMaker
 ) -> None:
-    """`break`: what was submitted goes on at the service, nothing goes on here."""
+    """Submitted tasks go on at the service."""
     async for _ in client.generate_many((spec(str(n)) for n in range(50)), max_active=5):
         break
     gc.collect()
@@ -116,8 +116,7 @@ async def test_leaving_early_submits_nothing_more_and_leaves_nothing_running(
     await assert_nothing_held(client)
 
 
-async def test_a_consumer_that_is_cancelled_anywhere_leaves_nothing_running(client: AIVideoMaker) -> None:
-    """At each of its awaits."""
+async def test_a_consumer_cancelled_at_any_await_leaves_nothing_running(client: AIVideoMaker) -> None:
 
     async def consume() -> None:
         async for _ in client.generate_many([spec("a"), spec("b")], max_active=1, timeout=0.1):
@@ -130,22 +129,24 @@ async def test_a_consumer_that_is_cancelled_anywhere_leaves_nothing_running(clie
     await cancel_everywhere(consume, check, at_least=5)
 
 
-async def test_an_error_of_the_specs_themselves_reaches_the_consumer(client: AIVideoMaker) -> None:
-    """A generator that raises is no outcome of a spec."""
+async def test_an_error_of_the_iterator_of_specs_reaches_the_consumer(client: AIVideoMaker) -> None:
+    """After the outcomes of the tasks that were paid for."""
 
     def broken() -> Iterator[TextToVideo]:
         yield spec("a")
         raise ZeroDivisionError
 
     many = client.generate_many(broken(), max_active=2)
-    assert (await anext(many)).video is not None, "what was paid is told first"
+    assert (await anext(many)).video is not None
     with pytest.raises(ZeroDivisionError):
         await anext(many)
     await assert_nothing_held(client)
 
 
-async def test_no_paid_task_is_lost_to_a_spec_that_cannot_be_made(simulator: Simulator, client: AIVideoMaker) -> None:
-    """A generator over users' prompts, one of which is blank: an outcome for each task that was charged."""
+async def test_a_spec_that_cannot_be_made_hides_no_outcome_of_a_paid_task(
+    simulator: Simulator, client: AIVideoMaker
+) -> None:
+    """A generator over the prompts of users, one of which is blank."""
     many = client.generate_many((spec(text) for text in ["a", "b", "c", "d", "e", " ", "f"]), max_active=3)
     outcomes = []
     with pytest.raises(InvalidSpec):
@@ -154,8 +155,9 @@ async def test_no_paid_task_is_lost_to_a_spec_that_cannot_be_made(simulator: Sim
     assert len(outcomes) == simulator.statistics().tasks == 5
 
 
-async def test_an_iterator_in_a_variable_can_be_closed_by_a_block(simulator: Simulator, client: AIVideoMaker) -> None:
-    """Nothing more is submitted after it."""
+async def test_a_batch_as_a_context_manager_submits_nothing_after_its_block(
+    simulator: Simulator, client: AIVideoMaker
+) -> None:
     async with client.generate_many((spec(str(n)) for n in range(50)), max_active=2) as many:
         await anext(many)
     created = simulator.statistics().tasks
@@ -164,8 +166,8 @@ async def test_an_iterator_in_a_variable_can_be_closed_by_a_block(simulator: Sim
     await assert_nothing_held(client)
 
 
-async def test_handles_are_told_as_soon_as_there_are_any(simulator: Simulator, client: AIVideoMaker) -> None:
-    """Whoever leaves early, or dies, has noted them."""
+async def test_on_submit_gets_each_handle_at_once(simulator: Simulator, client: AIVideoMaker) -> None:
+    """So that a program which ends early has recorded them."""
     noted: dict[int, str] = {}
 
     def note(index: int, task: VideoTask) -> None:
@@ -183,23 +185,23 @@ async def test_handles_are_told_as_soon_as_there_are_any(simulator: Simulator, c
 
 
 async def test_each_wait_has_its_own_timeout(client: AIVideoMaker) -> None:
-    """The outcome carries the handle, by which the wait can go on."""
+    """The outcome has the handle, which can wait again."""
     outcomes = [outcome async for outcome in client.generate_many([spec("a")], timeout=5)]
     assert isinstance(outcomes[0].error, WaitTimeout)
     assert outcomes[0].task is not None
     assert (await outcomes[0].task.result()).id == outcomes[0].task.id
 
 
-async def test_no_specs_give_no_outcomes(client: AIVideoMaker) -> None:
-    """An empty batch is over at once, as often as it is asked."""
+async def test_a_batch_without_specs_has_no_outcomes(client: AIVideoMaker) -> None:
     many = client.generate_many([])
     assert [outcome async for outcome in many] == []
     with pytest.raises(StopAsyncIteration):
         await anext(many)
 
 
-async def test_a_batch_that_was_closed_before_it_began_is_over(simulator: Simulator, client: AIVideoMaker) -> None:
-    """Closing first submits nothing."""
+async def test_a_batch_that_was_closed_before_it_began_submits_nothing(
+    simulator: Simulator, client: AIVideoMaker
+) -> None:
     many = client.generate_many([spec("a")])
     await many.aclose()
     with pytest.raises(StopAsyncIteration):
@@ -207,8 +209,9 @@ async def test_a_batch_that_was_closed_before_it_began_is_over(simulator: Simula
     assert len(simulator.requests) == 0
 
 
-async def test_closing_the_client_ends_the_batch(simulator: Simulator) -> None:
-    """Each unfinished spec gets an outcome that says why."""
+async def test_closing_the_client_ends_the_batch_with_an_error_for_each_unfinished_spec(
+    simulator: Simulator,
+) -> None:
     client = AIVideoMaker(simulator.api_key, base_url=simulator.url, limiter=RateLimiter())
 
     async def consume() -> list[type | None]:
@@ -222,7 +225,6 @@ async def test_closing_the_client_ends_the_batch(simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("max_active", [0, -1, 1.5, "2", True])
-async def test_a_bound_that_makes_no_sense_is_refused(max_active: int, client: AIVideoMaker) -> None:
-    """The message names the argument and the value."""
+async def test_a_bound_that_is_not_a_whole_number_from_1_is_refused(max_active: int, client: AIVideoMaker) -> None:
     with pytest.raises(ConfigurationError, match="max_active"):
         client.generate_many([], max_active=max_active)

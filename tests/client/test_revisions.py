@@ -162,7 +162,7 @@ def expected_price(revision: str, spec: VideoSpec) -> int:
 
 @pytest.mark.parametrize(("revision", "spec", "wire"), MODELS, ids=lambda value: getattr(value, "model", ""))
 async def test_every_model_is_generated_for_its_price(revision: str, spec: VideoSpec, wire: dict[str, Any]) -> None:
-    """What travels is what the model wants, to the type; and the price is the documented one."""
+    """Its fields have the documented names and types."""
     price = expected_price(revision, spec)
     async with running(revision) as (service, client):
         video = await client.generate(spec)
@@ -171,16 +171,16 @@ async def test_every_model_is_generated_for_its_price(revision: str, spec: Video
         assert (task.model, task.credits_charged) == (spec.model, price)
         sent = {name: value for name, value in task.input.items() if name in wire}
         assert sent == wire and [type(sent[name]) for name in wire] == [type(value) for value in wire.values()]
-        told = price if revision == "2026-09" else None
-        assert (video.details.credits_charged, video.details.list_value_cents) == (told, told)
+        charged = price if revision == "2026-09" else None
+        assert (video.details.credits_charged, video.details.list_value_cents) == (charged, charged)
         if revision == "2026-09":
             assert (await client.quote(spec)).credits == price
             assert (await client.price(spec)).credits == price
 
 
 @revisions
-async def test_images_arrive_whatever_their_form(revision: str, tmp_path: Any) -> None:
-    """The service keeps each under a URL of its own."""
+async def test_images_of_every_form_arrive_in_every_field(revision: str, tmp_path: Any) -> None:
+    """The service shows each under a URL of its own."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     forms = [PNG, data_uri(PNG), path]
@@ -208,7 +208,7 @@ async def test_images_arrive_whatever_their_form(revision: str, tmp_path: Any) -
 
 
 @revisions
-async def test_a_task_from_the_submit_to_the_file(revision: str, tmp_path: Any) -> None:
+async def test_a_task_can_be_followed_from_its_submit_to_its_file(revision: str, tmp_path: Any) -> None:
     async with running(revision) as (service, client):
         task = await client.submit(SPEC)
         submitted = task.submitted
@@ -242,7 +242,7 @@ async def test_a_cancelled_task_is_refunded(revision: str) -> None:
 
 
 @revisions
-async def test_a_failed_task_says_why(revision: str) -> None:
+async def test_a_failed_task_has_a_reason_and_is_refunded(revision: str) -> None:
     async with running(revision, credits=100) as (service, client):
         with pytest.raises(TaskFailed, match="too dark") as caught:
             await client.generate(TextToVideo(prompt="[fail: too dark]", aspect_ratio="1:1", duration=5))
@@ -253,7 +253,7 @@ async def test_a_failed_task_says_why(revision: str) -> None:
 @revisions
 @pytest.mark.parametrize("acted", [True, False])
 @pytest.mark.parametrize("kind", ["drop", "hang", "status"])
-async def test_a_lost_answer_is_paid_once(revision: str, acted: bool, kind: Any) -> None:
+async def test_a_submit_whose_answer_was_lost_is_paid_once(revision: str, acted: bool, kind: Any) -> None:
     details: FaultDetails = {"status": 502, "acted": acted} if kind == "status" else {"acted": acted}
     async with running(revision, budget=Budget(100)) as (service, client):
         service.fault(kind, on="submit", **details)
@@ -264,8 +264,8 @@ async def test_a_lost_answer_is_paid_once(revision: str, acted: bool, kind: Any)
 
 
 @revisions
-async def test_an_idempotency_key_is_the_same_task(revision: str) -> None:
-    """Within a process whatever the service does; between processes where it keeps keys."""
+async def test_within_a_process_an_idempotency_key_is_the_same_task(revision: str) -> None:
+    """Also where the service does not keep keys."""
     async with running(revision) as (service, client):
         first = await client.submit(SPEC, idempotency_key="order-0001")
         assert (await client.submit(SPEC, idempotency_key="order-0001")).id == first.id
@@ -275,8 +275,10 @@ async def test_an_idempotency_key_is_the_same_task(revision: str) -> None:
         assert service.statistics().tasks == 1
 
 
-async def test_a_service_that_keeps_keys_answers_with_the_first_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To another process, for nothing; and with 409 for another body."""
+async def test_in_another_process_an_idempotency_key_is_the_same_task_where_the_service_keeps_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is not charged again; with another body it is a 409."""
     async with running("2026-09") as (service, client):
         first = await client.submit(SPEC, idempotency_key="order-0001")
         forget_what_this_process_knows(monkeypatch)
@@ -312,8 +314,8 @@ def code_of(revision: str, code: str) -> str | None:
 
 
 @revisions
-async def test_what_the_service_refuses_is_told_as_what_it_is(revision: str) -> None:
-    """Class, code and the words of the service, with its hint at the field; and nothing is charged."""
+async def test_a_refusal_is_an_error_of_its_class_and_costs_nothing(revision: str) -> None:
+    """It has the code and the message of the service, which names the field."""
     cases: list[tuple[Any, type[APIError], str, str]] = [
         (("no-such-model", {"prompt": "a"}), InvalidRequest, "INVALID_MODEL", "no-such-model"),
         (("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": 5}), InvalidRequest, "INVALID_PAYLOAD", "duration"),
@@ -339,7 +341,7 @@ async def test_what_the_service_refuses_is_told_as_what_it_is(revision: str) -> 
 
 
 @revisions
-async def test_too_few_credits_are_told(revision: str) -> None:
+async def test_too_few_credits_are_an_error(revision: str) -> None:
     async with running(revision, credits=4) as (_, client):
         with pytest.raises(InsufficientCredits) as caught:
             await client.submit(SPEC)
@@ -347,17 +349,17 @@ async def test_too_few_credits_are_told(revision: str) -> None:
 
 
 @revisions
-async def test_a_wrong_key_is_told(revision: str) -> None:
+async def test_a_wrong_key_is_an_error_of_every_call(revision: str) -> None:
     async with running(revision) as (service, _):
         async with AIVideoMaker("ak_wrong", base_url=service.url, limiter=RateLimiter()) as client:
-            for call in (client.submit(SPEC), client.list_tasks(), client.account(), client.quote(SPEC)):
+            calls = client.submit(SPEC), client.list_tasks(), client.account(), client.quote(SPEC)
+            for call in (*calls, client.get_status("ck1"), client.cancel("ck1")):
                 with pytest.raises(AuthenticationFailed) as caught:
                     await call
                 assert caught.value.code == code_of(revision, "AUTH_FAILED")
 
 
-async def test_the_limit_on_submits_is_waited_out() -> None:
-    """With the same key, and by all submits of the client."""
+async def test_all_submits_wait_for_the_limit_on_submits() -> None:
     async with running("2026-09", generation_limit=2) as (service, client):
         began = asyncio.get_running_loop().time()
         tasks = await asyncio.gather(*(client.submit(SPEC) for _ in range(5)))
@@ -370,7 +372,7 @@ async def test_the_limit_on_submits_is_waited_out() -> None:
 # --- account, quotes, budgets ------------------------------------------------------------------------
 
 
-async def test_the_account_and_quotes_of_the_later_revision() -> None:
+async def test_the_2026_09_revision_has_an_account_and_quotes() -> None:
     async with running("2026-09", credits=50) as (service, client):
         account = await client.account()
         assert (account.current_balance, account.api_version) == (50, "v1")
@@ -383,7 +385,7 @@ async def test_the_account_and_quotes_of_the_later_revision() -> None:
         assert service.statistics().tasks == 0
 
 
-async def test_the_earlier_revision_has_neither() -> None:
+async def test_the_2026_03_revision_has_neither_account_nor_quotes() -> None:
     async with running("2026-03") as (_, client):
         for call in (client.account(), client.quote(SPEC)):
             with pytest.raises(EndpointNotFound):
@@ -393,7 +395,7 @@ async def test_the_earlier_revision_has_neither() -> None:
 
 
 @revisions
-async def test_max_credits_holds(revision: str) -> None:
+async def test_max_credits_is_not_exceeded(revision: str) -> None:
     price = SPEC.credits(TABLES[revision])
     async with running(revision) as (service, client):
         with pytest.raises(BudgetExceeded) as caught:
@@ -408,8 +410,8 @@ PROMPTS = {1: "[fail]", 3: "[reject]"}
 
 
 @revisions
-async def test_a_budget_is_never_exceeded_whatever_fails(revision: str) -> None:
-    """Lost answers, failed tasks, refusals: the service has charged what the budget says, and no more than it has."""
+async def test_a_budget_is_never_exceeded_and_equals_what_was_charged(revision: str) -> None:
+    """With lost answers, failed tasks and refusals."""
     price = SPEC.credits(TABLES[revision])
     budget = Budget(10 * price + price // 2)
     specs = [
@@ -433,8 +435,10 @@ async def test_a_budget_is_never_exceeded_whatever_fails(revision: str) -> None:
         assert budget.remaining < price
 
 
-async def test_a_model_that_may_be_retired_is_tried(caplog: pytest.LogCaptureFixture) -> None:
-    """With a word before, where the account tells."""
+async def test_a_model_that_the_account_does_not_name_is_submitted_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The 2026-03 revision has no account, so there is no warning."""
     async with running("2026-09") as (service, client):
         with caplog.at_level(logging.WARNING), pytest.raises(InvalidRequest) as caught:
             await client.submit(LONG)

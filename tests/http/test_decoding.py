@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aivideomaker_async import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus, Video
-from aivideomaker_async._http import decoding as answers
+from aivideomaker_async._http import decoding
 from aivideomaker_async._http.decoding import MalformedAnswer
 from aivideomaker_async._util.validation import task_id
 from tests.support.pictures import PNG, data_uri
 
-quote = answers.decode_quote_for("t2v")
+decode_quote = decoding.decode_quote_for("t2v")
 
 Answer = Mapping[str, Any]
 
@@ -65,16 +65,15 @@ ACCOUNT = {
 }
 
 
-def read(body: object) -> dict[str, Any]:
-    return answers.json_object(json.dumps(body).encode())
+def wire(body: object) -> dict[str, Any]:
+    return decoding.json_object(json.dumps(body).encode())
 
 
-# --- the documented answers --------------------------------------------------------------------------
+# --- the documented answers, with every field of the 2026-09 revision --------------------------------
 
 
-def test_the_answer_to_a_submit_is_read() -> None:
-    """Every field of the 2026-09 revision."""
-    assert answers.decode_submitted(read(SUBMITTED)) == SubmittedTask(
+def test_the_answer_to_a_submit_is_decoded() -> None:
+    assert decoding.decode_submitted(wire(SUBMITTED)) == SubmittedTask(
         task_id="tv_1",
         status=TaskStatus.SUBMITTED,
         response_url=SUBMITTED["responseUrl"],  # type: ignore[arg-type]
@@ -85,14 +84,12 @@ def test_the_answer_to_a_submit_is_read() -> None:
     )
 
 
-def test_an_id_is_all_that_a_submit_needs() -> None:
-    """A bare answer is a task that was submitted."""
-    assert answers.decode_submitted({"taskId": "x"}) == SubmittedTask(task_id="x", status=TaskStatus.SUBMITTED)
+def test_the_answer_to_a_submit_needs_nothing_but_the_id() -> None:
+    assert decoding.decode_submitted({"taskId": "x"}) == SubmittedTask(task_id="x", status=TaskStatus.SUBMITTED)
 
 
-def test_a_task_is_read() -> None:
-    """Every field of the 2026-09 revision; times are aware and in UTC."""
-    assert answers.decode_task(read(TASK)) == TaskDetails(
+def test_a_task_is_decoded() -> None:
+    assert decoding.decode_task(wire(TASK)) == TaskDetails(
         id="tv_1",
         status=TaskStatus.COMPLETED,
         model="t2v",
@@ -107,27 +104,27 @@ def test_a_task_is_read() -> None:
     )
 
 
-@pytest.mark.parametrize(("wire", "asked"), [("B", "A"), (5, "6"), ("a", "A"), ("A ", "A")])
-def test_the_row_of_another_task_is_none_of_this_one(wire: object, asked: str) -> None:
-    """Its video is not what was paid for."""
-    answer = {"id": wire, "status": "COMPLETED"}
-    assert answers.decode_task_with_id(answers.decode_task(answer).id)(answer).status == "COMPLETED"
+@pytest.mark.parametrize(("answered", "asked"), [("B", "A"), (5, "6"), ("a", "A"), ("A ", "A")])
+def test_the_details_of_another_task_are_refused(answered: object, asked: str) -> None:
+    """Its video is not the one that was paid for."""
+    answer = {"id": answered, "status": "COMPLETED"}
+    assert decoding.decode_task_with_id(decoding.decode_task(answer).id)(answer).status == "COMPLETED"
     with pytest.raises(MalformedAnswer, match=r"another task @ \$\.id"):
-        answers.decode_task_with_id(asked)(answer)
+        decoding.decode_task_with_id(asked)(answer)
 
 
-def test_a_task_of_the_older_revision_is_read() -> None:
-    """What it does not tell is None."""
+def test_a_task_of_the_2026_03_revision_is_decoded() -> None:
+    """Fields that it lacks are None."""
     row = {"id": "ck1", "createdAt": None, "model": "lv", "input": None, "output": None, "status": "PROGRESS"}
-    assert answers.decode_task(read({**row, "completedAt": None})) == TaskDetails(
+    assert decoding.decode_task(wire({**row, "completedAt": None})) == TaskDetails(
         id="ck1", status=TaskStatus.PROGRESS, model="lv"
     )
 
 
-def test_a_quote_is_read() -> None:
-    """Every field of the 2026-09 revision."""
-    assert answers.decode_quote_for("wan27")({"credits": 50}) == Quote(model="wan27", credits=50)
-    assert quote(read(QUOTE)) == Quote(
+def test_a_quote_is_decoded() -> None:
+    """Where it does not name the model, that is the one that was asked about."""
+    assert decoding.decode_quote_for("wan27")({"credits": 50}) == Quote(model="wan27", credits=50)
+    assert decode_quote(wire(QUOTE)) == Quote(
         model="t2v",
         credits=15,
         list_price_usd=0.15,
@@ -138,9 +135,9 @@ def test_a_quote_is_read() -> None:
     )
 
 
-def test_an_account_is_read() -> None:
-    """A guardrail of -1 is none; what has no name of its own is in `extra`."""
-    assert answers.decode_account(read(ACCOUNT)) == Account(
+def test_an_account_is_decoded() -> None:
+    """A guardrail of -1 means unlimited; a field without an attribute is kept in `extra`."""
+    assert decoding.decode_account(wire(ACCOUNT)) == Account(
         current_balance=415,
         supported_models=("t2v", "i2v"),
         daily_credit_limit=None,
@@ -153,13 +150,13 @@ def test_an_account_is_read() -> None:
 
 
 @pytest.mark.parametrize("status", [*TaskStatus, TaskStatus("QUEUED")])
-def test_a_status_is_read_known_or_not(status: TaskStatus) -> None:
-    """The answers of `/status` and of a cancel."""
-    assert answers.decode_status(read({"status": str(status)})) == status
-    assert answers.decode_status(read({"status": str(status), "taskId": "x"})) == status
+def test_a_status_is_decoded_whether_it_is_known_or_not(status: TaskStatus) -> None:
+    """In the answer of `/status`, and in that of a cancel."""
+    assert decoding.decode_status(wire({"status": str(status)})) == status
+    assert decoding.decode_status(wire({"status": str(status), "taskId": "x"})) == status
 
 
-# --- what varies -------------------------------------------------------------------------------------
+# --- variants ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -177,19 +174,18 @@ def test_a_status_is_read_known_or_not(status: TaskStatus) -> None:
         (None, None),
     ],
 )
-def test_the_video_s_address_has_two_names(output: object, expected: TaskOutput | None) -> None:
-    """`output.url`, and `output.videoUrl` of the vendor's older examples where there is no other."""
-    assert answers.decode_task({"id": "x", "status": "COMPLETED", "output": output}).output == expected
+def test_the_url_of_a_video_is_found_under_both_of_its_names(output: object, expected: TaskOutput | None) -> None:
+    """`output.url`; and `output.videoUrl`, as in the vendor's older examples, where there is no other."""
+    assert decoding.decode_task({"id": "x", "status": "COMPLETED", "output": output}).output == expected
 
 
-@pytest.mark.parametrize(("wire", "expected"), [("tv_1", "tv_1"), (17, "17"), ("17", "17"), ("⚡", "⚡")])
-def test_an_id_is_opaque(wire: object, expected: str) -> None:
-    """A server that writes numbers means the same."""
-    assert answers.decode_task({"id": wire, "status": "PROGRESS"}).id == expected
+@pytest.mark.parametrize(("sent", "expected"), [("tv_1", "tv_1"), (17, "17"), ("17", "17"), ("⚡", "⚡")])
+def test_an_id_is_an_opaque_text_or_a_number(sent: object, expected: str) -> None:
+    assert decoding.decode_task({"id": sent, "status": "PROGRESS"}).id == expected
 
 
 @pytest.mark.parametrize(
-    ("wire", "expected"),
+    ("sent", "expected"),
     [
         ("2026-09-01T12:00:00.123Z", datetime(2026, 9, 1, 12, 0, 0, 123000, tzinfo=UTC)),
         ("2026-09-01T12:00:00Z", datetime(2026, 9, 1, 12, tzinfo=UTC)),
@@ -197,25 +193,25 @@ def test_an_id_is_opaque(wire: object, expected: str) -> None:
         ("2026-09-01T12:00:00", datetime(2026, 9, 1, 12, tzinfo=UTC)),
     ],
 )
-def test_times_are_aware_and_in_utc(wire: str, expected: datetime) -> None:
+def test_times_are_aware_and_in_utc(sent: str, expected: datetime) -> None:
     """A time without a zone is UTC, as the service documents it."""
-    created_at = answers.decode_task({"id": "x", "status": "PROGRESS", "createdAt": wire}).created_at
+    created_at = decoding.decode_task({"id": "x", "status": "PROGRESS", "createdAt": sent}).created_at
     assert created_at == expected
     assert created_at.tzinfo is UTC
 
 
-def test_fields_that_this_version_does_not_know_are_kept() -> None:
-    """Under their wire names, in every value, also when they are null or called `extra`."""
+def test_unknown_fields_of_every_answer_are_kept_in_extra() -> None:
+    """Under their wire names, also when they are null or called `extra`."""
     new = {"queuePosition": 3, "eta": None, "extra": {"a": 1}}
-    reads: list[tuple[Callable[[Answer], Any], Answer]] = [
-        (answers.decode_submitted, SUBMITTED),
-        (answers.decode_task, TASK),
-        (quote, QUOTE),
+    answers: list[tuple[Callable[[Answer], Any], Answer]] = [
+        (decoding.decode_submitted, SUBMITTED),
+        (decoding.decode_task, TASK),
+        (decode_quote, QUOTE),
     ]
-    for parse, answer in reads:
-        assert parse({**answer, **new}).extra == new
-    assert answers.decode_account({**ACCOUNT, **new}).extra == {**new, "ok": True}
-    task = answers.decode_task({**TASK, "output": {"url": "https://a", **new}})
+    for decode, answer in answers:
+        assert decode({**answer, **new}).extra == new
+    assert decoding.decode_account({**ACCOUNT, **new}).extra == {**new, "ok": True}
+    task = decoding.decode_task({**TASK, "output": {"url": "https://a", **new}})
     assert task.output is not None
     assert task.output.extra == new
 
@@ -239,12 +235,12 @@ ODD: list[tuple[str, object]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), ODD)
-def test_an_oddly_typed_field_takes_nothing_from_the_others(name: str, value: object) -> None:
-    """It is kept in `extra`, its own attribute is as if it were missing, and the rest is read."""
-    usual = answers.decode_task(TASK)
-    task = answers.decode_task({**TASK, name: value})
+def test_a_field_of_a_wrong_type_costs_only_its_own_attribute(name: str, value: object) -> None:
+    """That is as if the field were missing; the odd value is kept in `extra`, and the rest is decoded."""
+    usual = decoding.decode_task(TASK)
+    task = decoding.decode_task({**TASK, name: value})
     assert task.extra == {name: value}
-    missing = answers.decode_task({key: item for key, item in TASK.items() if key != name})
+    missing = decoding.decode_task({key: item for key, item in TASK.items() if key != name})
     assert (task.id, task.status) == (usual.id, usual.status)
     assert {slot: getattr(task, slot) for slot in ("model", "input", "output", "created_at", "credits_charged")} == {
         slot: getattr(missing, slot) for slot in ("model", "input", "output", "created_at", "credits_charged")
@@ -252,27 +248,26 @@ def test_an_oddly_typed_field_takes_nothing_from_the_others(name: str, value: ob
 
 
 @pytest.mark.parametrize(
-    ("parse", "answer", "name", "value"),
+    ("decode", "answer", "name", "value"),
     [
-        (answers.decode_submitted, SUBMITTED, "status", 7),
-        (answers.decode_submitted, SUBMITTED, "idempotentReplay", "no"),
-        (quote, QUOTE, "affordable", 1),
-        (quote, QUOTE, "listPriceUsd", "0.15"),
-        (answers.decode_account, {**ACCOUNT, "ok": None}, "supportedModels", "t2v"),
-        (answers.decode_account, {**ACCOUNT, "ok": None}, "supportedModels", ["t2v", 5]),
-        (answers.decode_account, {**ACCOUNT, "ok": None}, "dailyCreditLimit", "unlimited"),
+        (decoding.decode_submitted, SUBMITTED, "status", 7),
+        (decoding.decode_submitted, SUBMITTED, "idempotentReplay", "no"),
+        (decoding.decode_submitted, SUBMITTED, "creditsCharged", -1),
+        (decode_quote, QUOTE, "affordable", 1),
+        (decode_quote, QUOTE, "listPriceUsd", "0.15"),
+        (decoding.decode_account, {**ACCOUNT, "ok": None}, "supportedModels", "t2v"),
+        (decoding.decode_account, {**ACCOUNT, "ok": None}, "supportedModels", ["t2v", 5]),
+        (decoding.decode_account, {**ACCOUNT, "ok": None}, "dailyCreditLimit", "unlimited"),
     ],
 )
-def test_odd_fields_of_the_other_answers_are_kept_too(
-    parse: Callable[[Answer], Any], answer: Answer, name: str, value: object
+def test_fields_of_a_wrong_type_in_other_answers_are_kept_too(
+    decode: Callable[[Answer], Any], answer: Answer, name: str, value: object
 ) -> None:
-    """The same holds for every value."""
-    assert parse({**answer, name: value}).extra[name] == value
+    assert decode({**answer, name: value}).extra[name] == value
 
 
-def test_whole_numbers_may_be_written_as_floats() -> None:
-    """15.0 is 15."""
-    charged = answers.decode_task({**TASK, "creditsCharged": 15.0}).credits_charged
+def test_a_whole_number_may_be_written_as_a_float() -> None:
+    charged = decoding.decode_task({**TASK, "creditsCharged": 15.0}).credits_charged
     assert charged == 15
     assert isinstance(charged, int)
 
@@ -280,46 +275,46 @@ def test_whole_numbers_may_be_written_as_floats() -> None:
 # --- the list ----------------------------------------------------------------------------------------
 
 
-def test_a_list_is_decoded_row_by_row() -> None:
-    """In the order of the service."""
+def test_a_list_is_decoded_in_the_order_of_the_service() -> None:
     rows = [{"id": "b", "status": "PROGRESS"}, {"id": "a", "status": "CANCEL"}]
-    assert [task.id for task in answers.decode_task_list({"tasks": rows})] == ["b", "a"]
-    assert answers.decode_task_list({"tasks": []}) == []
+    assert [task.id for task in decoding.decode_task_list({"tasks": rows})] == ["b", "a"]
+    assert decoding.decode_task_list({"tasks": []}) == []
 
 
-# --- what cannot be understood -----------------------------------------------------------------------
+# --- malformed answers -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("parse", "answer", "place"),
+    ("decode", "answer", "place"),
     [
-        (answers.decode_submitted, {}, r"required field missing @ \$\.taskId"),
-        (answers.decode_submitted, {"taskId": ""}, r"expected an id @ \$\.taskId: ''"),
-        (answers.decode_submitted, {"taskId": True}, r"expected a text @ \$\.taskId: True"),
-        # A handle of no task would be worse than none: the list tells which ids are numbers.
-        (answers.decode_submitted, {"taskId": 7}, r"expected a text @ \$\.taskId: 7"),
-        (answers.decode_task, {"id": "x"}, r"required field missing @ \$\.status"),
-        (answers.decode_task, {"id": "x", "status": None}, r"expected a status @ \$\.status: None"),
-        (answers.decode_task, {"id": "x", "status": ""}, r"expected a status @ \$\.status"),
-        (answers.decode_task_list, {}, r"expected a list of tasks @ \$\.tasks"),
-        (answers.decode_task_list, {"tasks": {"a": 1}}, r"expected a list of tasks @ \$\.tasks"),
-        (lambda row: answers.decode_task(row, "$.tasks[3]"), {"status": "X"}, r"missing @ \$\.tasks\[3\]\.id"),
-        (answers.decode_status, {"state": "PROGRESS"}, r"required field missing @ \$\.status"),
-        (answers.decode_status, {"status": 7}, r"expected a status @ \$\.status: 7"),
-        (quote, {"model": "t2v"}, r"required field missing @ \$\.credits"),
-        (quote, {"model": "t2v", "credits": 1.5}, r"expected a whole number @ \$\.credits: 1.5"),
-        (quote, {"model": "t2v", "credits": float("nan")}, r"expected a number @ \$\.credits"),
-        (quote, {"model": "t2v", "credits": 10**400}, r"@ \$\.credits"),
-        (quote, {"model": 5, "credits": 1}, r"expected a text @ \$\.model: 5"),
-        (answers.decode_account, {"currentBalance": "415"}, r"expected a number @ \$\.currentBalance: '415'"),
+        (decoding.decode_submitted, {}, r"required field missing @ \$\.taskId"),
+        (decoding.decode_submitted, {"taskId": ""}, r"expected an id @ \$\.taskId: ''"),
+        (decoding.decode_submitted, {"taskId": True}, r"expected a text @ \$\.taskId: True"),
+        # The handle of a wrong task would be worse than none. In the list, ids may be numbers.
+        (decoding.decode_submitted, {"taskId": 7}, r"expected a text @ \$\.taskId: 7"),
+        (decoding.decode_task, {"id": "x"}, r"required field missing @ \$\.status"),
+        (decoding.decode_task, {"id": "x", "status": None}, r"expected a status @ \$\.status: None"),
+        (decoding.decode_task, {"id": "x", "status": ""}, r"expected a status @ \$\.status"),
+        (decoding.decode_task_list, {}, r"expected a list of tasks @ \$\.tasks"),
+        (decoding.decode_task_list, {"tasks": {"a": 1}}, r"expected a list of tasks @ \$\.tasks"),
+        (lambda one: decoding.decode_task(one, "$.tasks[3]"), {"status": "X"}, r"missing @ \$\.tasks\[3\]\.id"),
+        (decoding.decode_status, {"state": "PROGRESS"}, r"required field missing @ \$\.status"),
+        (decoding.decode_status, {"status": 7}, r"expected a status @ \$\.status: 7"),
+        (decode_quote, {"model": "t2v"}, r"required field missing @ \$\.credits"),
+        (decode_quote, {"model": "t2v", "credits": 1.5}, r"expected a whole number @ \$\.credits: 1.5"),
+        (decode_quote, {"model": "t2v", "credits": -1}, r"expected a number of credits @ \$\.credits: -1"),
+        (decode_quote, {"model": "t2v", "credits": float("nan")}, r"expected a number @ \$\.credits"),
+        (decode_quote, {"model": "t2v", "credits": 10**400}, r"@ \$\.credits"),
+        (decode_quote, {"model": 5, "credits": 1}, r"expected a text @ \$\.model: 5"),
+        (decoding.decode_account, {"currentBalance": "415"}, r"expected a number @ \$\.currentBalance: '415'"),
     ],
 )
-def test_what_a_value_cannot_do_without_is_named_by_its_path(
-    parse: Callable[[Answer], object], answer: Answer, place: str
+def test_an_essential_field_that_is_missing_or_wrong_is_named_by_its_path(
+    decode: Callable[[Answer], object], answer: Answer, place: str
 ) -> None:
-    """The error tells where in the answer it is, and what is there instead."""
+    """The error shows what stands there instead."""
     with pytest.raises(MalformedAnswer, match=place):
-        parse(answer)
+        decode(answer)
 
 
 @pytest.mark.parametrize(
@@ -340,31 +335,35 @@ def test_what_a_value_cannot_do_without_is_named_by_its_path(
         b'\x00{"a": 1}',
     ],
 )
-def test_a_body_that_is_no_json_is_named_and_not_repeated(body: bytes) -> None:
-    """A few words of it are shown, however long it is."""
+def test_a_body_that_is_not_json_is_quoted_in_a_few_words(body: bytes) -> None:
     with pytest.raises(MalformedAnswer, match="the body is not JSON") as caught:
-        answers.json_object(body)
+        decoding.json_object(body)
     assert len(str(caught.value)) < 150
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"5", b"true"])
-def test_a_body_that_is_no_object_is_named(body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_malformed(body: bytes) -> None:
     """Every answer of the API is an object."""
     with pytest.raises(MalformedAnswer, match=r"expected an object @ \$: "):
-        answers.json_object(body)
+        decoding.json_object(body)
+
+
+def test_a_body_of_too_many_values_is_malformed() -> None:
+    """The decoder cannot be interrupted, and would stall the event loop for seconds."""
+    with pytest.raises(MalformedAnswer, match="the body has more than 100000 values"):
+        decoding.json_object(b'{"x": [' + b"0," * 100_001 + b"0]}")
 
 
 def test_no_error_shows_an_image() -> None:
-    """A data URI in a wrong place is named, not shown."""
     uri = data_uri(PNG * 20)
     wrong: list[Callable[[], object]] = [
-        lambda: answers.decode_status({"status": [uri]}),
-        lambda: quote({"model": "t2v", "credits": uri}),
-        lambda: answers.decode_task(uri, "$.tasks[0]"),
-        lambda: answers.decode_task_list({"tasks": {"image": uri}}),
-        lambda: answers.decode_account({"currentBalance": {"deep": [{"image": uri}]}}),
-        lambda: answers.json_object(uri.encode()),
-        lambda: answers.json_object(json.dumps(uri).encode()),
+        lambda: decoding.decode_status({"status": [uri]}),
+        lambda: decode_quote({"model": "t2v", "credits": uri}),
+        lambda: decoding.decode_task(uri, "$.tasks[0]"),
+        lambda: decoding.decode_task_list({"tasks": {"image": uri}}),
+        lambda: decoding.decode_account({"currentBalance": {"deep": [{"image": uri}]}}),
+        lambda: decoding.json_object(uri.encode()),
+        lambda: decoding.json_object(json.dumps(uri).encode()),
     ]
     for attempt in wrong:
         with pytest.raises(MalformedAnswer) as caught:
@@ -373,13 +372,13 @@ def test_no_error_shows_an_image() -> None:
         assert len(str(caught.value)) < 200
 
 
-def test_an_absurdly_nested_answer_is_malformed_and_nothing_worse() -> None:
-    """It may parse and still be too deep for whoever shows it."""
+def test_an_absurdly_nested_answer_is_malformed() -> None:
+    """It can be decoded, and is too deep for everything else: no RecursionError may come of it."""
     for depth in (100, 300, 450, 600, 900, 950, 980):
         nested = b'{"tasks": ' * depth + b"1" + b"}" * depth
-        for parse in (answers.decode_task_list, answers.decode_status, answers.decode_account):
+        for decode in (decoding.decode_task_list, decoding.decode_status, decoding.decode_account):
             with pytest.raises(MalformedAnswer):
-                parse(answers.json_object(nested))
+                decode(decoding.json_object(nested))
 
 
 leaves = (
@@ -397,22 +396,21 @@ values = st.recursive(
     max_leaves=25,
 )
 strange = st.dictionaries(names, values, max_size=12)
-READERS: list[Callable[[Answer], object]] = [
-    answers.decode_submitted,
-    answers.decode_task,
-    answers.decode_status,
-    answers.decode_status,
-    quote,
-    answers.decode_account,
+DECODERS: list[Callable[[Answer], object]] = [
+    decoding.decode_submitted,
+    decoding.decode_task,
+    decoding.decode_status,
+    decode_quote,
+    decoding.decode_account,
 ]
 
 
-@given(strange, st.sampled_from(READERS))
+@given(strange, st.sampled_from(DECODERS))
 @settings(max_examples=100, deadline=None)
-def test_any_object_is_a_value_or_malformed(answer: Answer, parse: Callable[[Answer], object]) -> None:
-    """Never another error, and never an image in its text."""
+def test_any_object_is_a_value_or_malformed(answer: Answer, decode: Callable[[Answer], object]) -> None:
+    """Neither the value nor the error shows an image."""
     try:
-        value = parse(answer)
+        value = decode(answer)
     except MalformedAnswer as error:
         assert "iVBOR" not in str(error)
         assert len(str(error)) < 200
@@ -420,13 +418,19 @@ def test_any_object_is_a_value_or_malformed(answer: Answer, parse: Callable[[Ans
         assert "iVBOR" not in repr(value)
 
 
-@given(strange, st.sampled_from([(answers.decode_submitted, SUBMITTED), (answers.decode_task, TASK), (quote, QUOTE)]))
+WITH_EXTRA: list[tuple[Callable[[Answer], Any], Answer]] = [
+    (decoding.decode_submitted, SUBMITTED),
+    (decoding.decode_task, TASK),
+    (decode_quote, QUOTE),
+]
+
+
+@given(strange, st.sampled_from(WITH_EXTRA))
 @settings(max_examples=60, deadline=None)
-def test_nothing_that_came_is_lost(odd: Answer, case: tuple[Callable[[Answer], Any], Answer]) -> None:
-    """Beside the fields that it needs, an answer may hold anything; what is not understood is all in `extra`."""
-    parse, good = case
+def test_every_unknown_field_is_kept_in_extra(odd: Answer, case: tuple[Callable[[Answer], Any], Answer]) -> None:
+    decode, good = case
     needed = {"id", "taskId", "status", "model", "credits"}
-    value = parse(
+    value = decode(
         {**{name: item for name, item in odd.items() if item is not None}, **{n: good[n] for n in needed & set(good)}}
     )
     known = {"output", "input", *good} - {"extra"}
@@ -443,9 +447,8 @@ def _same(one: object, other: object) -> bool:
 @given(st.binary(max_size=200) | values.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=80, deadline=None)
 def test_any_bytes_are_an_object_or_malformed(body: bytes) -> None:
-    """Whatever a proxy makes of an answer."""
     with suppress(MalformedAnswer):
-        assert isinstance(answers.json_object(body), dict)
+        assert isinstance(decoding.json_object(body), dict)
 
 
 # --- hostile answers ---------------------------------------------------------------------------------
@@ -474,19 +477,19 @@ HOSTILE_TEXTS = [
 ]
 anything = values | st.sampled_from([*HOSTILE_TEXTS, nested(90), nested(150), {"a": [[]] * 5000}, -(10**4000), 1e308])
 DOCUMENTED: list[tuple[Callable[[Answer], Any], Answer]] = [
-    (answers.decode_submitted, SUBMITTED),
-    (answers.decode_task, TASK),
-    (answers.decode_status, {"status": "PROGRESS"}),
-    (answers.decode_status, {"status": "CANCEL", "taskId": "tv_1"}),
-    (quote, QUOTE),
-    (answers.decode_account, ACCOUNT),
+    (decoding.decode_submitted, SUBMITTED),
+    (decoding.decode_task, TASK),
+    (decoding.decode_status, {"status": "PROGRESS"}),
+    (decoding.decode_status, {"status": "CANCEL", "taskId": "tv_1"}),
+    (decode_quote, QUOTE),
+    (decoding.decode_account, ACCOUNT),
 ]
 
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> tuple[Callable[[Answer], Any], Answer]:
-    """A documented answer, of which some fields are something else, missing, or in a wrong place."""
-    parse, good = draw(st.sampled_from(DOCUMENTED))
+    """Draw a documented answer in which some fields are wrong, missing, or in another place."""
+    decode, good = draw(st.sampled_from(DOCUMENTED))
     answer = dict(good)
     for name in draw(st.lists(st.sampled_from(sorted(good)), min_size=1, max_size=3)):
         match draw(st.sampled_from(["other", "gone", "inside", "listed"])):
@@ -499,16 +502,16 @@ def spoiled(draw: st.DrawFn) -> tuple[Callable[[Answer], Any], Answer]:
             case "listed":
                 answer[name] = [answer.get(name)]
     answer.update(draw(st.dictionaries(st.text(max_size=5) | st.sampled_from(HOSTILE_TEXTS), anything, max_size=2)))
-    return parse, answer
+    return decode, answer
 
 
 @given(spoiled())
 @settings(max_examples=60, deadline=None)
 def test_a_spoiled_answer_is_a_value_or_malformed(case: tuple[Callable[[Answer], Any], Answer]) -> None:
-    """Whatever is wrong with it; and what comes of it can be shown, kept, compared and sent to another process."""
-    parse, answer = case
+    """A value that comes of it can be shown, hashed, compared, copied and pickled."""
+    decode, answer = case
     try:
-        value = parse(answer)
+        value = decode(answer)
     except MalformedAnswer as error:
         assert len(str(error)) < 300
         assert str(error).isprintable()
@@ -521,50 +524,50 @@ def test_a_spoiled_answer_is_a_value_or_malformed(case: tuple[Callable[[Answer],
     for twin in (pickle.loads(pickle.dumps(value)), copy.deepcopy(value)):  # noqa: S301
         assert _same(twin, value)
     if isinstance(value, TaskDetails):
-        json.dumps(answers.encode_task(value))
+        json.dumps(decoding.encode_task(value))
         assert repr(Video.of(value)).isprintable()
 
 
 @pytest.mark.parametrize("value", ["", ".", "..", "\ud800", "a\ud800", "x" * 16_385, None, True, 1.5, ["x"], {"a": 1}])
-def test_an_id_that_fits_into_no_path_is_none(value: object) -> None:
-    """A handle that cannot be asked for would be worth nothing; that the answer is lost is known."""
-    for parse, name in ((answers.decode_submitted, "taskId"), (answers.decode_task, "id")):
+def test_an_id_that_fits_into_no_path_is_malformed(value: object) -> None:
+    """A handle with it would be useless; a lost answer is looked up instead."""
+    for decode, name in ((decoding.decode_submitted, "taskId"), (decoding.decode_task, "id")):
         with pytest.raises(MalformedAnswer, match=name):
-            parse({**SUBMITTED, **TASK, name: value})
+            decode({**SUBMITTED, **TASK, name: value})
 
 
 @pytest.mark.parametrize("value", ["a/b", "%2F", "a?b#c", "a\nb", "ключ", "x" * 10_000, 17, -1, "...", " "])
-def test_any_other_id_is_one(value: object) -> None:
-    """It is quoted where it stands in a path."""
+def test_an_id_that_fits_into_a_path_when_quoted_is_accepted(value: object) -> None:
     if isinstance(value, str):
-        assert answers.decode_submitted({"taskId": value}).task_id == value
-    assert task_id(answers.decode_task({**TASK, "id": value}).id) == str(value)
+        assert decoding.decode_submitted({"taskId": value}).task_id == value
+    assert task_id(decoding.decode_task({**TASK, "id": value}).id) == str(value)
 
 
 @pytest.mark.parametrize("value", ["x" * 101, "A\nB", "\x1b[2J", "\ud800", "\u2028", "\0"])
-def test_a_status_is_a_word(value: str) -> None:
-    """One that is not known is told to people, logs and other processes."""
-    for parse in (answers.decode_status, answers.decode_status):
-        with pytest.raises(MalformedAnswer, match=r"expected a status @ \$\.status"):
-            parse({"status": value})
+def test_a_status_is_short_and_printable(value: str) -> None:
+    """An unknown one stands in log lines and goes to other processes."""
+    with pytest.raises(MalformedAnswer, match=r"expected a status @ \$\.status"):
+        decoding.decode_status({"status": value})
     with pytest.raises(MalformedAnswer, match="expected a status"):
-        answers.decode_task({**TASK, "status": value})
-    assert answers.decode_submitted({**SUBMITTED, "status": value}).status == TaskStatus.SUBMITTED
-    assert answers.decode_status({"status": "WAITING FOR ⚡ " + "x" * 80}) == "WAITING FOR ⚡ " + "x" * 80
+        decoding.decode_task({**TASK, "status": value})
+    assert decoding.decode_submitted({**SUBMITTED, "status": value}).status == TaskStatus.SUBMITTED
+    assert decoding.decode_status({"status": "WAITING FOR ⚡ " + "x" * 80}) == "WAITING FOR ⚡ " + "x" * 80
 
 
 @pytest.mark.parametrize("field", ["input", "output", "new"])
-def test_what_is_nested_too_deep_to_be_used_is_refused(field: str) -> None:
-    """It can be decoded, and then be neither compared nor encoded; at a lesser depth it is kept as it came."""
-    kept = answers.decode_task({**TASK, field: nested(answers.MAX_DEPTH) if field != "output" else {"new": nested(50)}})
-    assert answers.decode_task(json.loads(json.dumps(answers.encode_task(kept)))) == kept
-    for levels in (answers.MAX_DEPTH + 1, 500, 900):
+def test_a_field_that_is_nested_too_deep_is_malformed(field: str) -> None:
+    """It could be decoded, and then be neither compared nor encoded. A lesser depth is kept as it came."""
+    kept = decoding.decode_task(
+        {**TASK, field: nested(decoding.MAX_DEPTH) if field != "output" else {"new": nested(50)}}
+    )
+    assert decoding.decode_task(json.loads(json.dumps(decoding.encode_task(kept)))) == kept
+    for levels in (decoding.MAX_DEPTH + 1, 500, 900):
         with pytest.raises(MalformedAnswer, match=f"nested deeper than 100 levels @ \\$\\['{field}'\\]"):
-            answers.decode_task({**TASK, field: nested(levels)})
+            decoding.decode_task({**TASK, field: nested(levels)})
 
 
 @pytest.mark.parametrize(
-    "wire",
+    "sent",
     [
         "9999-12-31T23:59:59-23:59",
         "0001-01-01T00:00:00+23:59",
@@ -578,44 +581,58 @@ def test_what_is_nested_too_deep_to_be_used_is_refused(field: str) -> None:
         "2026-09-01T12:00:00Z" * 1000,
     ],
 )
-def test_a_time_that_no_calendar_has_is_none(wire: str) -> None:
-    """It is kept in `extra`, and nothing is computed with it."""
-    task = answers.decode_task({**TASK, "createdAt": wire, "completedAt": wire})
+def test_an_impossible_time_is_none_and_kept_in_extra(sent: str) -> None:
+    task = decoding.decode_task({**TASK, "createdAt": sent, "completedAt": sent})
     assert (task.created_at, task.completed_at) == (None, None)
-    assert task.extra == {"createdAt": wire, "completedAt": wire}
+    assert task.extra == {"createdAt": sent, "completedAt": sent}
+    assert decoding.parse_timestamp(sent) is None
 
 
-@pytest.mark.parametrize("wire", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59+23:59"])
-def test_a_video_of_any_time_has_an_end(wire: str) -> None:
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("1970-01-01T00:00:01Z", 1.0),
+        ("1970-01-01T01:00:00.500+01:00", 0.5),
+        ("1969-12-31T23:59:59", -1.0),
+        (None, None),
+        (1756728000, None),
+        (["1970-01-01T00:00:01Z"], None),
+    ],
+)
+def test_a_timestamp_is_seconds_since_the_epoch(value: object, seconds: float | None) -> None:
+    assert decoding.parse_timestamp(value) == seconds
+
+
+@pytest.mark.parametrize("sent", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59+23:59"])
+def test_a_video_of_any_time_expires_within_a_day(sent: str) -> None:
     """Clocks may be years off."""
-    video = Video.of(answers.decode_task({**TASK, "completedAt": wire}))
+    video = Video.of(decoding.decode_task({**TASK, "completedAt": sent}))
     assert timedelta() < video.expires_at - (video.details.completed_at or video.expires_at) <= timedelta(hours=24) or (
         video.expires_at == datetime.max.replace(tzinfo=UTC)
     )
 
 
-# --- back to the wire --------------------------------------------------------------------------------
+# --- encoding ----------------------------------------------------------------------------------------
 
 
 @given(strange)
 @settings(max_examples=100, deadline=None)
-def test_a_row_of_a_task_is_read_as_the_same_task(odd: Answer) -> None:
-    """Whatever the service has told, with all that this version does not understand."""
-    details = answers.decode_task({**odd, "id": "tv_1", "status": "PROGRESS"})
-    assert answers.decode_task(answers.encode_task(details)) == details
-    full = answers.decode_task({**TASK, **odd, "id": "tv_1", "status": "COMPLETED"})
-    assert answers.decode_task(answers.encode_task(full)) == full
+def test_an_encoded_task_is_decoded_to_the_same_task(odd: Answer) -> None:
+    """With all its unknown and odd fields."""
+    details = decoding.decode_task({**odd, "id": "tv_1", "status": "PROGRESS"})
+    assert decoding.decode_task(decoding.encode_task(details)) == details
+    full = decoding.decode_task({**TASK, **odd, "id": "tv_1", "status": "COMPLETED"})
+    assert decoding.decode_task(decoding.encode_task(full)) == full
 
 
-def test_a_row_is_what_the_service_would_have_sent() -> None:
-    """Under its names, and ready to be JSON."""
-    row = answers.encode_task(answers.decode_task(TASK))
+def test_an_encoded_task_is_the_row_that_the_service_would_have_sent() -> None:
+    row = decoding.encode_task(decoding.decode_task(TASK))
     assert json.loads(json.dumps(row)) == {
         **TASK,
         "createdAt": "2026-09-01T12:00:00.123000+00:00",
         "completedAt": "2026-09-01T12:03:00+00:00",
     }
-    assert answers.encode_task(TaskDetails(id="x", status=TaskStatus.PROGRESS)) == {
+    assert decoding.encode_task(TaskDetails(id="x", status=TaskStatus.PROGRESS)) == {
         "id": "x",
         "status": "PROGRESS",
         "input": {},

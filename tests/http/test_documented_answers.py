@@ -57,13 +57,13 @@ CODES: dict[int, dict[str | None, type[APIError]]] = {
     500: {None: ServerError},
     503: {None: ServerError},
 }
-"""What each status and code of api-revisions.md and of the documents is told as."""
+"""The error class of each documented status and code. None stands for an answer without a code."""
 
 ABOUT_A_TASK = {"get_task", "get_status", "cancel_task"}
 
 
 def documented() -> list[Any]:
-    """Operation and status, of both revisions; of all models one, which have the same answers."""
+    """Return operation and status of all documented refusals, of both revisions. All models have the same answers."""
     found = {
         (operation["operationId"], int(status))
         for revision in REVISIONS.values()
@@ -81,8 +81,7 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
     return virtual_clock
 
 
-def test_every_call_and_every_status_is_here() -> None:
-    """A new one in a document wants a row."""
+def test_every_documented_call_and_status_has_its_row_here() -> None:
     assert {name for name, _ in documented()} == set(CALLS)
     assert {status for _, status in documented()} <= set(CODES)
 
@@ -95,10 +94,10 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "status", "code"), CASES)
-async def test_each_documented_refusal_is_told_as_what_it_is(name: str, status: int, code: str | None) -> None:
-    """With the service's own words, its hint at the field in them, and its code; and nothing is asked again."""
-    words = "Invalid payload: duration must be one of 5, 8"
-    body = {"status": "FAILED", "message": words} | ({"errorCode": code, "error": words} if code else {})
+async def test_each_documented_refusal_is_an_error_of_its_class(name: str, status: int, code: str | None) -> None:
+    """With the message of the service, which names the field, and its code. It is not repeated."""
+    message = "Invalid payload: duration must be one of 5, 8"
+    body = {"status": "FAILED", "message": message} | ({"errorCode": code, "error": message} if code else {})
     reply = Reply(status, body, {"Retry-After": "60"} if status == 429 else {})
     async with scripted(lambda _: reply) as service:
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
@@ -108,15 +107,15 @@ async def test_each_documented_refusal_is_told_as_what_it_is(name: str, status: 
     error = caught.value
     expected = TaskNotFound if status == 404 and name in ABOUT_A_TASK else CODES[status][code]
     assert type(error) is expected
-    assert (error.status, error.code, error.message) == (status, code, words)
+    assert (error.status, error.code, error.message) == (status, code, message)
     assert error.retry_after == (60.0 if status == 429 else None)
-    # A cancel that is refused asks what the task is in.
+    # A cancel that is refused queries the status of the task.
     assert len(service.arrivals) == (2 if name == "cancel_task" and status != 429 else 1)
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_a_200_that_says_failed_is_a_refusal(name: str) -> None:
-    """The earlier revision documents no status for errors."""
+async def test_a_200_that_reports_an_error_is_a_refusal(name: str) -> None:
+    """The 2026-03 revision documents no status for errors."""
     reply = Reply(200, {"status": "FAILED", "message": "Insufficient credits"})
     async with scripted(lambda _: reply) as service:
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
@@ -125,8 +124,8 @@ async def test_a_200_that_says_failed_is_a_refusal(name: str) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_trouble_of_the_service_is_asked_about_again_and_told(status: int) -> None:
-    """Of queries; what becomes of a submit is looked for."""
+async def test_a_query_that_the_service_fails_to_answer_is_repeated(status: int) -> None:
+    """A submit is not: the task list is searched for its task instead."""
 
     def answer(arrival: Arrival) -> Reply:
         if arrival.method == "POST" and "/generate/" in arrival.path:

@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 from aivideomaker_async._http import list_reader
 from aivideomaker_async._http.decoding import MAX_COMMAS, MalformedAnswer, raw_decode
 from aivideomaker_async._http.list_reader import LONG_VALUE_CHARACTERS, MAX_FIELDS, AllTasks, ListReader
-from aivideomaker_async._watch.task_list import NewsOfTasks
 from tests.support.lists import SLICE, all_of, body_of, cuts, read, row, sliced, values
 
 
 class Rows(ListReader):
-    """Keeps each row as it came."""
+    """A reader that keeps each row as it came."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +42,7 @@ def written(before: list[tuple[str, object]], rows: list[object], after: list[tu
 
 @given(fields, st.lists(values, max_size=5), fields, layouts, st.booleans(), cuts)
 @settings(max_examples=100, deadline=None)
-def test_however_it_is_cut_the_list_is_what_it_is_in_one_piece(
+def test_the_pieces_in_which_a_list_arrives_do_not_matter(
     before: list[tuple[str, object]],
     rows: list[object],
     after: list[tuple[str, object]],
@@ -51,7 +50,7 @@ def test_however_it_is_cut_the_list_is_what_it_is_in_one_piece(
     ascii_only: bool,
     places: list[int],
 ) -> None:
-    """In the middle of a character, an escape or a number, and with other fields before and behind the rows."""
+    """It may be cut in a character, an escape or a number, and may have other fields before and behind the rows."""
     body = json.dumps(written(before, rows, after), ensure_ascii=ascii_only, **layout).encode()
     expected = json.loads(body)
     reader = Rows()
@@ -63,8 +62,8 @@ def test_however_it_is_cut_the_list_is_what_it_is_in_one_piece(
 
 
 @pytest.mark.parametrize("number", ["12", "-1.25", "1e5", "1.5E+3", "-0", "true", "null", "NaN", "-Infinity"])
-def test_a_number_is_over_where_something_else_begins(number: str) -> None:
-    """It may arrive digit by digit, as a row or beside the rows."""
+def test_a_number_that_arrives_digit_by_digit_is_read_whole(number: str) -> None:
+    """As a row, and as a field beside the rows."""
     body = f'{{"a":{number},"tasks":[{number},{number}],"b":{number}}}'.encode()
     reader = Rows()
     read(reader, *sliced(body, range(len(body))))
@@ -76,11 +75,13 @@ def test_a_number_is_over_where_something_else_begins(number: str) -> None:
 
 @given(st.text(alphabet='{}[]":,.eE+-0129 \\untaskslfr\n', max_size=60) | st.binary(max_size=40), cuts, st.booleans())
 @settings(max_examples=80, deadline=None)
-def test_however_it_is_cut_nonsense_is_the_same_nonsense(text: str | bytes, places: list[int], opened: bool) -> None:
-    """Feeding never raises; what is wrong is told at the end, in few words."""
+def test_the_pieces_in_which_a_malformed_list_arrives_do_not_matter(
+    text: str | bytes, places: list[int], opened: bool
+) -> None:
+    """Feeding never raises; `finish` does, in few words."""
     body = text if isinstance(text, bytes) else text.encode()
     body = b'{"tasks":[' + body if opened else body
-    told: list[object] = []
+    outcomes: list[object] = []
     for pieces in ([body], sliced(body, places)):
         reader = Rows()
         for piece in pieces:
@@ -89,14 +90,13 @@ def test_however_it_is_cut_nonsense_is_the_same_nonsense(text: str | bytes, plac
             reader.finish()
         except MalformedAnswer as error:
             assert len(str(error)) < 200
-            told.append(None)
+            outcomes.append(None)
         else:
-            told.append(repr((reader.rows, reader.fields)))
-    assert told[0] == told[1]
+            outcomes.append(repr((reader.rows, reader.fields)))
+    assert outcomes[0] == outcomes[1]
 
 
-def test_a_list_that_ends_in_the_middle_is_malformed_wherever_it_ends() -> None:
-    """An answer that broke off tells nothing of the tasks that it would have shown."""
+def test_a_list_that_ends_too_early_is_malformed_wherever_it_ends() -> None:
     rows = [row("ä", input={"prompt": "⚡ \\u26a1", "n": [1, -2.5e3, None]}), row("b", output=None)]
     body = body_of(*rows, total=2)
     assert [task.id for task in all_of(body)] == ["ä", "b"]
@@ -106,8 +106,7 @@ def test_a_list_that_ends_in_the_middle_is_malformed_wherever_it_ends() -> None:
                 read(AllTasks(), *pieces)
 
 
-def test_the_last_piece_may_be_a_small_one() -> None:
-    """Rows large and small are read at the end of the answer, however little of it came last."""
+def test_a_row_is_read_at_the_end_however_short_the_last_piece_is() -> None:
     for size in (10, 1000, LONG_VALUE_CHARACTERS - 1, LONG_VALUE_CHARACTERS, 3 * LONG_VALUE_CHARACTERS):
         body = body_of(row("a", input={"image": "x" * size}))
         for last in (1, 2, 20):
@@ -116,8 +115,8 @@ def test_the_last_piece_may_be_a_small_one() -> None:
             assert [task.id for task in reader.tasks] == ["a"]
 
 
-def test_a_short_answer_is_read_before_its_end_is_known() -> None:
-    """Whether it is an error is seen from its fields."""
+def test_the_fields_of_an_error_are_read_as_they_arrive() -> None:
+    """Whether an answer is an error is seen from its fields."""
     reader = AllTasks()
     for piece in (b'{"status": "FAI', b'LED", "message": "insufficient cre', b'dits"}'):
         reader.feed(piece)
@@ -128,31 +127,31 @@ def test_a_short_answer_is_read_before_its_end_is_known() -> None:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many characters each look of the decoder was about."""
-    looks: list[int] = []
+    """The number of characters that each attempt to decode went through."""
+    attempts: list[int] = []
     original = raw_decode
 
     def counted(text: str, position: int) -> tuple[Any, int]:
-        looks.append(len(text) - position)
+        attempts.append(len(text) - position)
         value, end = original(text, position)
-        looks[-1] = end - position
+        attempts[-1] = end - position
         return value, end
 
     monkeypatch.setattr(list_reader, "raw_decode", counted)
-    return looks
+    return attempts
 
 
 @pytest.mark.parametrize("place", ["row", "field"])
-def test_a_huge_value_costs_its_length(place: str, decoded: list[int]) -> None:
-    """In linear time: all attempts together cost a small multiple of its length, however many quotes it has."""
+def test_a_huge_value_is_decoded_in_linear_time(place: str, decoded: list[int]) -> None:
+    """All attempts together cost a small multiple of its length, however many quotes it has."""
     huge = 'A \\ "cat" ' * (1 << 18)
     body = body_of(row("a", input={"image": huge})) if place == "row" else body_of(row("a"), message=huge)
     assert [task.id for task in all_of(body, size=SLICE)] == ["a"]
     assert sum(decoded) < 5 * len(body)
 
 
-def test_what_comes_behind_a_huge_row_is_not_kept_for_later(decoded: list[int]) -> None:
-    """It is dealt with slice by slice as any other part of the list."""
+def test_rows_behind_a_huge_one_are_read_with_their_pieces() -> None:
+    """To read all of them at once, at the end, would hold up the event loop."""
     body = body_of(row("a", input={"image": "x" * (1 << 20)}), *(row(str(number)) for number in range(2000)))
     reader = Rows()
     most = 0
@@ -165,13 +164,14 @@ def test_what_comes_behind_a_huge_row_is_not_kept_for_later(decoded: list[int]) 
     assert most < 2 * SLICE / len(json.dumps(row("1000")))
 
 
-def test_many_rows_cost_their_reading() -> None:
-    """Each is decoded once, but for the one at the edge of a piece."""
+def test_many_rows_are_decoded_in_linear_time(decoded: list[int]) -> None:
+    """Each is decoded once, but for the last of each piece."""
     rows = [row(str(number), input={"prompt": "A cat " * 20}) for number in range(3000)]
     assert [task.id for task in all_of(body_of(*rows), size=SLICE)] == [str(number) for number in range(3000)]
+    assert sum(decoded) < 1.1 * len(body_of(*rows))
 
 
-# --- what is no list ---------------------------------------------------------------------------------
+# --- malformed lists ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -207,23 +207,23 @@ def test_many_rows_cost_their_reading() -> None:
     ids=lambda value: repr(value)[:30],
 )
 @pytest.mark.parametrize("size", [1 << 20, 1000, 3])
-def test_what_is_no_list_is_named_at_the_end(body: bytes, reason: str, size: int) -> None:
-    """Feeding it is no mistake, and what is told of it is short, also where a proxy answers."""
-    for reader in (AllTasks(), NewsOfTasks({"a": None}, lambda *_: None)):
-        for start in range(0, len(body), size):
-            reader.feed(body[start : start + size])
-        with pytest.raises(MalformedAnswer, match=reason) as caught:
-            reader.finish()
-        assert len(str(caught.value)) < 200
+def test_an_answer_that_is_not_a_list_is_malformed_at_its_end(body: bytes, reason: str, size: int) -> None:
+    """Feeding it never raises, and the error is short, also for the page of a proxy."""
+    reader = AllTasks()
+    for start in range(0, len(body), size):
+        reader.feed(body[start : start + size])
+    with pytest.raises(MalformedAnswer, match=reason) as caught:
+        reader.finish()
+    assert len(str(caught.value)) < 200
 
 
-def test_a_mark_of_the_byte_order_is_passed_over() -> None:
-    """Some proxies put one before what they pass on; as in any other answer, it means nothing."""
+def test_a_byte_order_mark_is_skipped() -> None:
+    """Some proxies add one."""
     assert [task.id for task in all_of(b"\xef\xbb\xbf" + body_of(row("a")), size=1)] == ["a"]
 
 
-def test_nothing_more_is_read_after_a_mistake() -> None:
-    """What is wrong in the middle is wrong at the end, and the rest need not come."""
+def test_nothing_more_is_read_after_an_error() -> None:
+    """The rest of the answer need not come."""
     reader = AllTasks()
     assert not reader.enough
     reader.feed(b"<html>")
@@ -235,11 +235,11 @@ def test_nothing_more_is_read_after_a_mistake() -> None:
             reader.finish()
 
 
-# --- what is too much --------------------------------------------------------------------------------
+# --- limits ------------------------------------------------------------------------------------------
 
 
 def refused(reader: ListReader, body: bytes, *, size: int = SLICE) -> str:
-    """What is told of a body of which no more than needed is read."""
+    """Feed `body` until the reader has enough; return the message of its error."""
     for start in range(0, len(body), size):
         reader.feed(body[start : start + size])
         if reader.enough:
@@ -252,16 +252,15 @@ def refused(reader: ListReader, body: bytes, *, size: int = SLICE) -> str:
 
 @pytest.mark.parametrize("unit", ["[],", "{},", '"",', "0,", '{"":[]},', "[[]],"])
 @pytest.mark.parametrize("place", ["row", "field"])
-def test_a_value_of_too_many_values_is_refused_and_not_decoded(place: str, unit: str, decoded: list[int]) -> None:
-    """It would hold up everything else for seconds."""
+def test_a_value_made_of_too_many_values_is_refused_and_not_decoded(place: str, unit: str, decoded: list[int]) -> None:
+    """To decode it would hold up the event loop for seconds."""
     many = f"[{unit * (1 << 20)}0]"
     body = f'{{"tasks":[{{"id":"a","input":{many}}}]}}' if place == "row" else f'{{"x":{many},"tasks":[]}}'
     assert "one value in it is too large" in refused(Rows(), body.encode())
     assert max(decoded) <= MAX_COMMAS * len(unit) + 2 * SLICE
 
 
-def test_a_value_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No task is larger than one answer about it may be."""
+def test_a_value_longer_than_the_answer_about_one_task_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(list_reader, "TASK_ANSWER_BYTES", 1 << 20)
     assert all_of(body_of(row("a", input={"image": "x" * (1 << 19)})), size=SLICE)
     body = body_of(row("a"), row("b", input={"image": "x" * (1 << 21)}))
@@ -280,16 +279,15 @@ def test_a_value_that_is_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     ],
     ids=lambda body: body[:16].decode(),
 )
-def test_what_is_endless_and_no_text_is_refused_early(body: bytes) -> None:
-    """Nothing is collected, nor looked at again and again."""
+def test_an_endless_number_or_garbage_is_refused_early(body: bytes) -> None:
+    """Neither can become valid, so nothing is collected or decoded again and again."""
     reader = Rows()
     assert "not JSON" in refused(reader, body)
     assert reader.bytes_read <= 3 * LONG_VALUE_CHARACTERS
 
 
 @pytest.mark.parametrize("filling", [b" ", b"\n", b","])
-def test_what_means_nothing_is_dropped(filling: bytes) -> None:
-    """However much of it there is."""
+def test_any_amount_of_space_and_commas_between_items_is_skipped(filling: bytes) -> None:
     reader = Rows()
     place = filling * (1 << 20)
     between = place.replace(b",", b" ")
@@ -301,8 +299,8 @@ def test_what_means_nothing_is_dropped(filling: bytes) -> None:
     assert reader.rows == [1, {"id": 2}]
 
 
-def test_a_list_of_more_rows_than_there_can_be_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is made of nothing."""
+def test_a_list_of_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would be empty: real rows fill the largest answer before."""
     monkeypatch.setattr(list_reader, "MAX_ROWS", 1000)
     assert len(all_of(body_of(*[row("a")] * 1000))) == 1000
     reader = Rows()
@@ -310,9 +308,53 @@ def test_a_list_of_more_rows_than_there_can_be_is_refused(monkeypatch: pytest.Mo
     assert reader.bytes_read <= SLICE
 
 
-def test_a_list_with_many_fields_beside_the_rows_is_refused() -> None:
-    """There is one field in a list, and there may be a few more one day."""
+def test_a_list_with_too_many_fields_beside_the_rows_is_refused() -> None:
     body = json.dumps({f"k{number}": number for number in range(MAX_FIELDS + 1)} | {"tasks": []}).encode()
     assert f"more than {MAX_FIELDS} fields" in refused(Rows(), body)
     body = json.dumps({f"k{number}": number for number in range(MAX_FIELDS)} | {"tasks": []}).encode()
     read(Rows(), body)
+
+
+@pytest.mark.xfail(strict=True, reason="the rows themselves are counted as one of the fields when they come first")
+def test_the_limit_of_fields_is_the_same_behind_the_rows() -> None:
+    read(Rows(), json.dumps({"tasks": []} | {f"k{number}": number for number in range(MAX_FIELDS)}).encode())
+
+
+@pytest.mark.xfail(strict=True, reason="only values are checked, and not the name of a field")
+@pytest.mark.parametrize(
+    "body",
+    [b"{" + b"[" * 100_000, b"{" + b"9" * 5000 + b":1}", b"{[" + b"[]," * (1 << 20)],
+    ids=["nested", "too many digits", "too many values"],
+)
+def test_the_name_of_a_field_that_is_not_a_text_is_refused(body: bytes) -> None:
+    """Feeding never raises, and nothing large is decoded in its place."""
+    reader = Rows()
+    assert "not JSON" in refused(reader, body)
+    assert reader.bytes_read <= SLICE
+
+
+# --- subclasses --------------------------------------------------------------------------------------
+
+
+class Interrupted(ListReader):
+    """A reader that has enough with the second row."""
+
+    @property
+    def enough(self) -> bool:
+        return super().enough or self.rows_read == 2
+
+    def take(self, row: object) -> None:
+        assert self.rows_read <= 2
+
+
+def test_a_reader_that_has_enough_reads_no_further_row() -> None:
+    """Nor does it matter what the rest of the answer is."""
+    reader = Interrupted()
+    read(reader, body_of(row("a"), row("b"), row("c"))[:-10], b"<html>")
+    assert reader.rows_read == 2
+
+
+def test_a_row_that_cannot_be_decoded_spoils_the_whole_list() -> None:
+    """A list with holes is not what was asked for."""
+    with pytest.raises(MalformedAnswer, match=r"required field missing @ \$\.tasks\[1\]\.status"):
+        all_of(body_of(row("a"), {"id": "b"}, row("c")))

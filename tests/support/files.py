@@ -1,4 +1,4 @@
-"""A server of one file, as a CDN is: with ranges and entity tags, and with every fault that a test needs."""
+"""A server of one file like a CDN: with ranges and entity tags, and with every fault that a test needs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CLIP = bytes(range(256)) * 4000
 
 @dataclass
 class FileHost:
-    """Responds as its settings say. They may be changed at any time."""
+    """A handler that serves `content` by its settings, which may be changed at any time."""
 
     content: bytes = CLIP
     etag: str | None = '"v1"'
     ranges: bool = True
     heeds_if_range: bool = True
     parts_tell: bool = True
-    """Whether a part is sent with its entity tag."""
+    """Whether an answer to a range has the entity tag."""
     before: list[Action] = field(default_factory=list)
-    """Responses that come first."""
+    """Answers to the first requests."""
     cuts: list[int] = field(default_factory=list)
-    """Bytes of each body after which its connection breaks, one for each response."""
+    """For each answer, the bytes of its body after which the connection breaks."""
     asked: list[Arrival] = field(default_factory=list)
 
     def __call__(self, arrival: Arrival) -> Action:
@@ -62,12 +62,12 @@ class FileHost:
         return cut if cut < length else None
 
     def ranges_asked(self) -> list[str | None]:
-        """The `Range` of each request."""
+        """Return the `Range` of each request."""
         return [arrival.headers.get("range") for arrival in self.asked]
 
 
 def video_at(url: str, *, age: timedelta = timedelta(minutes=1), task_id: str = "ck1", private: bool = True) -> Video:
-    """A finished video whose file is at `url`."""
+    """Return a finished video whose file is at `url`."""
     completed_at = datetime.now(UTC) - age
     output = TaskOutput(url=url)
     details = TaskDetails(id=task_id, status=TaskStatus.COMPLETED, completed_at=completed_at, output=output)
@@ -76,18 +76,18 @@ def video_at(url: str, *, age: timedelta = timedelta(minutes=1), task_id: str = 
 
 @asynccontextmanager
 async def serving(handler: Handler) -> AsyncIterator[tuple[ScriptedService, Video]]:
-    """A service, and a video whose file is there under an address with a signature."""
+    """A service, and a video whose file it has under a URL with a signature."""
     async with scripted(handler) as service:
         yield service, video_at(f"{service.url}/v/ck1.mp4?signature=a%2Fb%3D")
 
 
 def files(folder: Path) -> list[str]:
-    """The names in a folder."""
+    """Return the names in a folder."""
     return sorted(os.listdir(folder))  # noqa: PTH208
 
 
 def open_files(folder: Path) -> list[str]:
-    """What of a folder this process holds open, where the system tells."""
+    """Return the files of a folder that this process has open, where the system reports them."""
     held = []
     for fd in Path("/proc/self/fd").glob("*"):
         try:

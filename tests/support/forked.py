@@ -1,4 +1,4 @@
-"""A program that uses a client, forks, and goes on. Parent and child print what became of them."""
+"""A program that uses a client, forks, and goes on. Parent and child print what they observe."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ CALLS: dict[str, Callable[[AIVideoMaker], Awaitable[Any]]] = {
 }
 
 
-def say(what: object) -> None:
-    sys.stdout.write(json.dumps(what) + "\n")
+def report(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
 
 async def refused(client: AIVideoMaker) -> list[list[str]]:
-    told = []
+    errors = []
     for name, call in CALLS.items():
         try:
             await call(client)
         except ConfigurationError as error:
-            told.append([name, str(error).partition(", of which")[0]])
-    return told
+            errors.append([name, str(error).partition(", of which")[0]])
+    return errors
 
 
 async def in_child(used: AIVideoMaker, unused: AIVideoMaker, limiter: RateLimiter) -> None:
-    say(await refused(used))
+    report(await refused(used))
     receiver = WebhookReceiver(used, "https://me.example")
     hint = used._hint("parent", urgent=True)  # type: ignore[func-returns-value]
     del receiver
     await used.aclose()
     async with unused:
         status = await unused.get_status("child")
-    # Somebody held its lock, and all its permits were under way.
+    # Another thread held its lock, and all its permits were in use.
     granted = [limiter.acquire_nowait() for _ in range(5)]
-    said = {
+    observed = {
         "unused": status,
         "limiter": sum(item is not None for item in granted),
         "closed": used._api.lifecycle.closed,
     }
-    say({**said, "hint": hint})
+    report({**observed, "hint": hint})
 
 
 def main() -> None:
@@ -79,7 +79,7 @@ def main() -> None:
         if pid == 0:
             asyncio.run(in_child(used, unused, limiter))
             permits[0].settle()  # type: ignore[union-attr]
-            # A program that ends in the usual way collects all that it has.
+            # As at the end of any program.
             del used, unused
             gc.collect()
             sys.exit(0)
@@ -90,7 +90,7 @@ def main() -> None:
         runner.run(used.get_status("parent"))
         status = runner.run(used.get_status("parent"))
         free = sum(limiter.acquire_nowait() is not None for _ in range(2))
-        say({"parent": status, "child": child, "limiter": free})
+        report({"parent": status, "child": child, "limiter": free})
         runner.run(used.aclose())
 
 

@@ -1,4 +1,4 @@
-"""Task lists as bytes, in pieces, and read."""
+"""Task lists as bytes and in pieces, and values of JSON to make them of."""
 
 from __future__ import annotations
 

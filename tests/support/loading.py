@@ -1,4 +1,4 @@
-"""Images that are read as a client reads them, in every form in which a caller may have them."""
+"""Images in every form in which a caller may pass them, loaded as a client loads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aivideomaker_async._submits.images import LARGEST_IMAGE, load_images
 from tests.support.pictures import as_image, data_uri, picture
 
 LARGE = picture("PNG", 64) + bytes(200_000)
-"""An image that is larger than what is decoded in the event loop; viewers ignore what follows its end."""
+"""An image that is too large to be decoded in the event loop; viewers ignore the bytes behind its end."""
 
 
 async def loaded(image: Any, largest: int = LARGEST_IMAGE) -> Image | str | None:
@@ -27,7 +27,7 @@ async def loaded(image: Any, largest: int = LARGEST_IMAGE) -> Image | str | None
 
 
 async def arrives(image: Any, data: bytes, mime: str = "image/png") -> None:
-    """What is sent of `image` is `data`, and it was recognised."""
+    """Check that `image` is loaded as `data` of this type."""
     found = await loaded(image)
     assert found == as_image(data, mime)
     assert isinstance(found, Image)
@@ -56,7 +56,7 @@ class Unseekable(io.RawIOBase):
 
 
 class Minimal:
-    """A file of the caller's own making, which cannot even be remembered."""
+    """A file-like object with the least that is needed; not even a weak reference to it can be made."""
 
     __slots__ = ("data",)
 
@@ -68,7 +68,7 @@ class Minimal:
 
 
 def spooled(data: bytes) -> tempfile.SpooledTemporaryFile[bytes]:
-    file = tempfile.SpooledTemporaryFile(1000)  # noqa: SIM115  (whoever asked for it closes it)
+    file = tempfile.SpooledTemporaryFile(1000)  # noqa: SIM115  (the caller closes it)
     file.write(data)
     file.seek(0)
     return file

@@ -1,4 +1,4 @@
-"""A service of the 2026-09 revision, as far as money goes: prices, quotes, limits, refunds; and lost answers."""
+"""A service of the 2026-09 revision as far as money goes: prices, quotes, limits and refunds; and lost answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.support.shop import Lost, Shop, Sold
 
 
 class Market(Shop):
-    """Sells tasks at `price` credits each, or at what the prompt says: "7 credits".
+    """A service that sells tasks at `price` credits each, or at the price in their prompt: "7 credits".
 
     Args:
         faults: as for `Shop`.
         quotes: whether it has quotes, and an account.
-        tells: whether its answers tell what was charged.
+        tells: whether its answers have the credits that were charged.
     """
 
     def __init__(self, *faults: Lost | Action | None, quotes: bool = True, tells: bool = True) -> None:
@@ -80,5 +80,5 @@ class Market(Shop):
 
     def row(self, task: Sold) -> dict[str, Any]:
         price = self.price_of(task.body)
-        told = {"creditsCharged": price, "creditsRefunded": price if self.status(task) == "FAILED" else 0}
-        return super().row(task) | (told if self.tells else {})
+        charges = {"creditsCharged": price, "creditsRefunded": price if self.status(task) == "FAILED" else 0}
+        return super().row(task) | (charges if self.tells else {})

@@ -1,4 +1,4 @@
-"""Small images of every kind that the service takes, made by an encoder that is not ours."""
+"""Small images of every kind that the service accepts, made by a foreign encoder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIMES: Final[Mapping[str, str]] = {
 
 
 def picture(kind: str, size: int = 8) -> bytes:
-    """A plain image of `size` by `size` pixels."""
+    """Return a plain image of `size` by `size` pixels."""
     buffer = io.BytesIO()
     Image.new("RGB", (size, size), (10, 120, 200)).save(buffer, kind)
     return buffer.getvalue()
@@ -42,21 +42,21 @@ NO_PICTURES: Final[Mapping[str, bytes]] = {
     "zeros": bytes(64),
     "empty": b"",
 }
-"""Contents that no image has, by name."""
+"""Contents of files that are not images, by name."""
 
 
 def data_uri(data: bytes, mime: str = "image/png") -> str:
-    """The data URI of `data`, by the standard library."""
+    """Return the data URI of `data`, made by the standard library."""
     return f"data:{mime};base64,{base64.b64encode(data).decode()}"
 
 
 def as_image(data: bytes, mime: str = "image/png") -> wire.Image:
-    """What `data` becomes on its way into a body."""
+    """Return `data` as an image in a request body."""
     digest = blake2b(data + mime.encode(), digest_size=16).digest()
     return wire.Image(mime, len(data), digest, wire.Views([memoryview(data)]))
 
 
 def in_lines(uri: str, length: int = 76) -> str:
-    """A data URI with line breaks in its text, as mail programs and some tools write it."""
+    """Return a data URI with line breaks in its base64, as mail programs and some tools write it."""
     head, _, text = uri.partition(",")
     return f"{head}," + "".join(f"\r\n{text[start : start + length]}" for start in range(0, len(text), length))

@@ -1,4 +1,4 @@
-"""All the ways in which a program, a person or a crash reporter gets to see what an object or an error holds."""
+"""All the ways in which a person, a program or a crash reporter sees the content of an error or another object."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from typing import Any
 from rich.traceback import Traceback
 
 PIECE = 8
-"""Characters in a row that tell too much of a secret."""
+"""Runs of this length give away too much of a secret."""
 
-_NOTHING_IN_THEM = (FunctionType, MethodType, ModuleType, type, int, float, bool, type(None))
+_LEAVES = (FunctionType, MethodType, ModuleType, type, int, float, bool, type(None))
 
 
 def assert_hidden(text: str, *secrets: str) -> None:
-    """No secret stands in `text`, nor a piece of one."""
+    """Check that neither a secret nor a piece of one stands in `text`."""
     for piece in {secret[start : start + PIECE] for secret in secrets for start in range(len(secret) - PIECE + 1)}:
         place = text.find(piece)
         assert place < 0, f"{piece!r} of a secret is shown: …{text[max(0, place - 300) : place + 100]}…"
 
 
-def words_of(error: BaseException) -> str:
-    """Everything that an error and those behind it show of themselves: texts, reprs, attributes, pickles."""
-    words = []
+def texts_of(error: BaseException) -> str:
+    """Return all that an error and those behind it show of themselves: texts, reprs, attributes, notes, pickles."""
+    texts = []
     for one in chain(error):
-        words += [str(one), repr(one), repr(vars(one)), repr(getattr(one, "__notes__", None))]
-        # Some errors hold a handle, which is refused.
-        words.append(_pickled(one))
-    return "\n".join(words)
+        texts += [str(one), repr(one), repr(vars(one)), repr(getattr(one, "__notes__", None))]
+        # Some hold a client, which cannot be pickled.
+        texts.append(_pickled(one))
+    return "\n".join(texts)
 
 
 def frames_behind(error: BaseException) -> str:
-    """The local variables of all frames behind an error, as crash reporters show them."""
+    """Return the local variables of all frames behind an error, as crash reporters show them."""
     shown = [
-        repr(item) for one in chain(error) for frame, _ in traceback.walk_tb(one.__traceback__) for item in held(frame)
+        repr(item)
+        for one in chain(error)
+        for frame, _ in traceback.walk_tb(one.__traceback__)
+        for item in values_in(frame)
     ]
     shown += traceback.TracebackException.from_exception(error, capture_locals=True).format()
     for longest in (80, 10_000):
@@ -56,7 +59,7 @@ def frames_behind(error: BaseException) -> str:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and all that stands behind it, whether a traceback shows it or not."""
+    """Yield an error and its causes and contexts, whether a traceback shows them or not."""
     seen: set[int] = set()
     waiting = [error]
     while waiting:
@@ -75,8 +78,8 @@ def _pickled(error: BaseException) -> str:
     return data.decode("latin-1") + repr(pickle.loads(data))  # noqa: S301
 
 
-def held(frame: FrameType) -> Iterator[object]:
-    """The local variables of a frame, and what is in them where they are containers."""
+def values_in(frame: FrameType) -> Iterator[object]:
+    """Yield the local variables of a frame, and the items of those that are containers."""
     for item in frame.f_locals.values():
         yield item
         if isinstance(item, str | bytes):
@@ -88,11 +91,11 @@ def held(frame: FrameType) -> Iterator[object]:
 
 
 def frames_of(awaitable: Any) -> Iterator[FrameType]:
-    """The frames of what is being awaited, from the outermost to the one that waits."""
+    """Yield the frames of a suspended awaitable, from the outermost to the one that waits."""
     while awaitable is not None:
         if isinstance(awaitable, CoroutineType):
             if inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
-                # It has the arguments as they were given, and could do nothing about it yet.
+                # Its frame has the arguments of the caller as they were passed.
                 return
             frame, awaitable = awaitable.cr_frame, awaitable.cr_await
         elif isinstance(awaitable, GeneratorType):
@@ -105,19 +108,19 @@ def frames_of(awaitable: Any) -> Iterator[FrameType]:
             yield frame
 
 
-def told_by_frames(awaitable: Any) -> str:
-    """Whatever can be seen of the local variables of what is being awaited."""
-    return "\n".join(repr(item) for frame in frames_of(awaitable) for item in held(frame))
+def locals_of(awaitable: Any) -> str:
+    """Return the reprs of all local variables of a suspended awaitable."""
+    return "\n".join(repr(item) for frame in frames_of(awaitable) for item in values_in(frame))
 
 
 def texts_within(*roots: object, depth: int) -> Iterator[str]:
-    """All texts and bytes that can be reached by attributes and containers."""
+    """Yield all texts and bytes that can be reached by attributes and containers, up to `depth` steps away."""
     seen: dict[int, object] = {}
     level = list(roots)
     for _ in range(depth):
         inner: list[object] = []
         for item in level:
-            if id(item) in seen or isinstance(item, _NOTHING_IN_THEM):
+            if id(item) in seen or isinstance(item, _LEAVES):
                 continue
             seen[id(item)] = item
             if isinstance(item, str | bytes | bytearray):

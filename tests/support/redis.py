@@ -1,4 +1,4 @@
-"""A real Redis for tests: a server of its own on loopback, that keeps nothing and can be stopped and started again."""
+"""A real Redis for tests: a server on loopback that keeps nothing on disk, and can be stopped and started again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 STARTS = 10.0
-"""Seconds in which a server must answer."""
+"""Seconds within which a new server must answer."""
 
 
 class RedisServer:
@@ -37,7 +37,7 @@ class RedisServer:
         return f"redis://{user}127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it, on the same port as before, with nothing in it."""
+        """Start it empty, on the same port as before."""
         options = {
             "port": str(self.port),
             "bind": "127.0.0.1",
@@ -57,7 +57,7 @@ class RedisServer:
             time.sleep(0.01)
 
     def stop(self) -> None:
-        """End it at once. All connections break, and no new one is made."""
+        """Kill it. All connections break, and no new one can be made."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -67,15 +67,15 @@ class RedisServer:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                # With a password it is refused, by a server that is up.
+                # With a password the answer is a refusal, by a server that is up.
                 return connection.recv(64)[:1] in {b"+", b"-"}
         except OSError:
             return False
 
 
 def start_redis(password: str = "") -> Iterator[RedisServer]:
-    """A server for as long as a fixture lasts."""
-    # Slow, and reads files: done here, it is done in nobody's event loop.
+    """Yield a server, and stop it afterwards."""
+    # This import is slow and reads files, which must not happen in an event loop.
     importlib.import_module("redis.asyncio")
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed (Debian: apt-get install redis-server)")
@@ -90,12 +90,12 @@ def start_redis(password: str = "") -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
-    """A Redis that is there for the whole test run. Tests use names of their own in it."""
+    """A Redis for the whole test run. Each test uses names of its own in it."""
     for server in start_redis():
         yield server.url
 
 
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis of this test's own, to be stopped and started."""
+    """A Redis for one test, which may stop and start it."""
     yield from start_redis()

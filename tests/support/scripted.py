@@ -1,4 +1,4 @@
-"""A service that does exactly what a test says: a small HTTP server without any code of the package."""
+"""A service that follows the script of a test: a small HTTP server without any code of the package."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 @dataclass(frozen=True)
 class Arrival:
-    """A request, as it came over the wire."""
+    """A request as it arrived."""
 
     method: str
     path: str
@@ -20,7 +20,7 @@ class Arrival:
     body: bytes
     at: float
     connection: int
-    """The number of the connection that it came on, from 1."""
+    """The number of its connection, from 1."""
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -58,7 +58,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Endless:
-    """Send the head, and then the piece again and again until the other side hangs up."""
+    """Send the head, and then the piece again and again until the client closes the connection."""
 
     head: bytes
     piece: bytes
@@ -68,7 +68,7 @@ class Endless:
 
 @dataclass(frozen=True)
 class Talk:
-    """Send some bytes, and after a while others, asked or not; then go on."""
+    """Send some bytes, others after a while, and then answer further requests."""
 
     first: bytes
     then: bytes
@@ -81,7 +81,7 @@ Handler: TypeAlias = Callable[[Arrival], Action | Awaitable[Action]]
 
 
 class ScriptedService:
-    """Answers by `handler`, and remembers what arrived."""
+    """A server that answers by `handler`, and records what arrives."""
 
     def __init__(self, handler: Handler) -> None:
         self.handler = handler
@@ -89,24 +89,24 @@ class ScriptedService:
         self.connections: set[asyncio.StreamWriter] = set()
         self.opened = 0
         self.sent = 0
-        """Bytes of endless bodies."""
+        """Bytes sent by `Endless`."""
         self.url = ""
         self.server: asyncio.Server | None = None
 
     def stop_listening(self) -> None:
-        """As when the service is restarted: connections break, and no new one is made."""
+        """Break all connections and accept no new one, as a service that is restarted."""
         assert self.server is not None
         self.server.close()
         for writer in tuple(self.connections):
             writer.transport.abort()
 
     async def arrival(self) -> None:
-        """Wait until something has arrived."""
-        while not self.arrivals:  # noqa: ASYNC110  (on a virtual clock, and told by no event)
+        """Wait for the first request."""
+        while not self.arrivals:  # noqa: ASYNC110  (no event reports it, and the clock is virtual)
             await asyncio.sleep(0.1)
 
     def paths(self) -> list[str]:
-        """Method and path of each request, in order."""
+        """Return method and path of each request, in order."""
         return [f"{item.method} {item.path}" for item in self.arrivals]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -203,7 +203,7 @@ async def scripted(handler: Handler, *, port: int = 0) -> AsyncIterator[Scripted
 
 
 def one_by_one(actions: Iterable[Action]) -> Handler:
-    """A handler that does the given things, one a request; the last one again and again."""
+    """Return a handler that does one of the actions for each request, and repeats the last one."""
     queue = list(actions)
     return lambda _: queue.pop(0) if len(queue) > 1 else queue[0]
 
@@ -225,11 +225,11 @@ LOST_ANSWERS: list[Action] = [
     Raw(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope"),
     Raw(b"\x00\x01\x02 nonsense"),
 ]
-"""What says nothing of what the service has done."""
+"""Answers to a submit that leave its outcome unknown."""
 
 
 class Crowd:
-    """A handler that takes a second for each request, and counts how many there are at once."""
+    """A handler that needs a second for each request, and counts how many it has at once."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -244,12 +244,12 @@ class Crowd:
 
 
 def is_younger(arrival: Arrival) -> bool:
-    """Whether a request is for what a service of the 2026-03 revision does not have."""
+    """Return whether a request is for an endpoint that the 2026-03 revision lacks."""
     return arrival.path == "/api/v1/account" or arrival.path.startswith("/api/v1/quote/")
 
 
 def submitted(task_id: str = "ck1") -> Reply:
-    """The answer to a submit, of the 2026-03 revision."""
+    """Return the answer of the 2026-03 revision to a submit."""
     base = f"https://aivideomaker.ai/api/v1/tasks/{task_id}"
     return Reply(
         body={
@@ -263,7 +263,7 @@ def submitted(task_id: str = "ck1") -> Reply:
 
 
 def row(task_id: str, status: str, **fields: Any) -> dict[str, Any]:
-    """A task as the list shows it; a finished one has its output."""
+    """Return a row of the task list; a finished task has its output."""
     done = status == "COMPLETED"
     return {
         "id": task_id,

@@ -1,4 +1,4 @@
-"""The ways in which a service may count 60 requests a minute. Which one ours uses is unknown, so all must be served."""
+"""The ways in which a service may count 60 requests a minute. The real one is unknown, so all must be satisfied."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Counter(Protocol):
-    """Counts arrivals, in the order of their times, and says whether each is let in."""
+    """Counts arrivals in the order of their times, and returns whether each is admitted."""
 
     def admit(self, at: float) -> bool: ...
 
@@ -47,7 +47,7 @@ class FixedMinute:
 
 
 class WeightedTwoWindows:
-    """What common edge limiters do: this window's count plus the share of the last one that still overlaps."""
+    """As in common edge limiters: the count of this window plus the overlapping share of the last one."""
 
     def __init__(self, limit: int = 60, window: float = 60.0, *, phase: float = 0.0) -> None:
         self.limit, self.window, self.phase = limit, window, phase

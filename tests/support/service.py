@@ -1,4 +1,4 @@
-"""A small service whose tasks go through statuses by a timetable, and a client that watches them."""
+"""A small service whose tasks go through their statuses by a timetable, and a client of it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from tests.support.scripted import (
 )
 
 STEPS = ((0.0, "SUBMITTED"), (20.0, "PROGRESS"), (120.0, "COMPLETED"))
-"""What a task usually goes through: the seconds from its submit on, and the status."""
+"""The usual timetable of a task: seconds since its submit, and the status from then on."""
 
 
 class Service:
-    """Tasks whose statuses are functions of the time; everything else as a test overrides it."""
+    """A service whose statuses are functions of the time; a test can override every answer."""
 
     def __init__(self) -> None:
         self.timelines: dict[str, Callable[[float], str]] = {}
@@ -37,12 +37,12 @@ class Service:
         self.fields: dict[str, dict[str, Any]] = {}
         self.created = 0
         self.steps: Callable[[int], tuple[tuple[float, str], ...]] = lambda _: STEPS
-        """What the task with this number goes through."""
+        """Returns the timetable of the task with this number."""
         self.old_rows: list[dict[str, Any]] = []
-        """Rows that the list shows behind all others."""
+        """Rows at the end of the list."""
 
     def add(self, task_id: str, *steps: tuple[float, str]) -> None:
-        """A task that has each status from the given moment on, in seconds from now."""
+        """Add a task that has each status from the given moment on, in seconds from now."""
         start = asyncio.get_running_loop().time()
 
         def at(now: float) -> str:
@@ -84,6 +84,6 @@ async def watching(service: Handler, **options: Any) -> AsyncIterator[tuple[Scri
 
 
 def kinds(server: ScriptedService) -> Counter[str]:
-    """How often each kind of query was made."""
+    """Return how often each kind of query was made."""
     ends = {4: "list", 5: "details", 6: "status"}
     return Counter(ends[item.path.count("/") + 1] for item in server.arrivals if item.method == "GET")

@@ -1,4 +1,4 @@
-"""A service that sells tasks, and loses answers on demand. It counts what it has sold."""
+"""A service that sells tasks, and loses answers on demand. It records what it has sold."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ START = datetime(2026, 3, 19, 8, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Lost:
-    """The answer to a submit does not arrive: something else does."""
+    """The answer to a submit is lost: `action` happens instead."""
 
     acted: bool
-    """Whether the task was created all the same."""
+    """Whether the task is created nevertheless."""
     action: Action = field(default_factory=Drop)
     late: float = 0.0
     """Seconds after which it is created."""
@@ -46,7 +46,7 @@ class Sold:
 
 
 class Shop:
-    """Takes one submit after the other; `faults` says what happens to each, and nothing happens to the rest."""
+    """A handler with one fault for each of the first submits (None for a good answer); all others succeed."""
 
     def __init__(self, *faults: Lost | Action | None, keeps_keys: bool = False) -> None:
         self.faults: list[Lost | Action | None] = list(faults)
@@ -140,7 +140,7 @@ class Shop:
 
 
 def posts(service: ScriptedService) -> list[Arrival]:
-    """The submits that arrived."""
+    """Return the submits that arrived."""
     return [arrival for arrival in service.arrivals if arrival.method == "POST"]
 
 

@@ -1,4 +1,4 @@
-"""A program that uses a client and never closes it. Prints the line that makes it."""
+"""A program that uses a client and never closes it. It prints the line that makes the client."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """An event loop whose clock jumps to the next timer as soon as nothing else can happen.
 
 Tests that wait for minutes take milliseconds, and always see the same times. Real I/O works as long as both ends are in
-this loop: what was sent over loopback is there when the selector is asked again. While a thread works, the clock stands
-still and the loop really waits.
+this loop: bytes sent over loopback are there when the selector is called again. While a thread works, the clock stands
+still and the loop waits in real time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 GRACE = 0.0002
-"""Seconds of real time without any event, after which nothing is taken to be under way on loopback."""
+"""Seconds of real time without an event, after which no bytes are expected on loopback."""
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
@@ -37,7 +37,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return self._now
 
     def jump(self, seconds: float) -> None:
-        """Let so many seconds pass at once, as when a laptop sleeps."""
+        """Let this many seconds pass at once, as when a laptop sleeps."""
         self._now += seconds
 
     def run_in_executor(
@@ -49,7 +49,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return future
 
     async def shutdown_default_executor(self, *arguments: Any) -> None:
-        # Waits for a thread that is none of the executor's.
+        # Waits for a thread outside the executor.
         self._in_threads += 1
         try:
             await super().shutdown_default_executor(*arguments)
@@ -64,7 +64,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     @contextmanager
     def in_thread(self) -> Iterator[None]:
-        """For as long as somebody waits for a thread."""
+        """Stop the clock while a call waits for a thread."""
         self._in_threads += 1
         try:
             yield
@@ -76,7 +76,7 @@ _run_sync = to_thread.run_sync
 
 
 async def _counted(*arguments: Any, **options: Any) -> Any:
-    """As anyio's `to_thread.run_sync`, under whatever limiter. A call that waits for its turn waits for a thread."""
+    """Call anyio's `to_thread.run_sync` while the clock stands still, also while it waits under a limit."""
     loop = asyncio.get_running_loop()
     if not isinstance(loop, VirtualClockLoop):
         return await _run_sync(*arguments, **options)
@@ -84,7 +84,7 @@ async def _counted(*arguments: Any, **options: Any) -> Any:
         return await _run_sync(*arguments, **options)
 
 
-# anyio's threads are none of the loop's, and it tells of no other limiter than its default how many are at work.
+# anyio has threads of its own, beside the loop's executor, and reports only those under its default limit.
 to_thread.run_sync = _counted  # type: ignore[assignment]
 
 
@@ -99,7 +99,7 @@ class _JumpingSelector(selectors.DefaultSelector):
             return events
         if timeout is None:
             return super().select(None)
-        # Asked again and again, since a selector sleeps for a millisecond at least.
+        # A busy loop, since a selector sleeps for a millisecond at least.
         deadline = time.perf_counter() + GRACE
         while not events and time.perf_counter() < deadline:
             events = super().select(0)

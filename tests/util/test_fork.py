@@ -19,7 +19,7 @@ class Owner:
 
 
 def value_in_child(owner: Owner) -> str:
-    """The `value` of `owner` in a fork of this process."""
+    """Return the `value` of `owner` in a fork of this process."""
     read, write = os.pipe()
     if (child := os.fork()) == 0:
         os.write(write, owner.value.encode())

@@ -1,4 +1,4 @@
-"""Threads of the package's own: others do not fill them, and what lasts keeps nothing waiting but its like."""
+"""Threads of the package's own: neither another library nor another kind of work can exhaust them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 @contextmanager
 def no_thread_free() -> Iterator[None]:
-    """All threads of anyio's own limit are taken, as by the requests of a web framework."""
+    """Take all threads of anyio's own limit, as the requests of a web framework do."""
     limiter = to_thread.current_default_thread_limiter()
     borrowers = [object() for _ in range(int(limiter.available_tokens))]
     for borrower in borrowers:
@@ -40,15 +40,15 @@ def no_thread_free() -> Iterator[None]:
 
 
 async def in_time(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-    """The task of `work`, which is done; fails if it is not soon, also where it cannot be cancelled."""
+    """Return the finished task of `work`; fail when it takes long, also where it cannot be cancelled."""
     task = asyncio.ensure_future(work)
     done, _ = await asyncio.wait([task], timeout=20)
-    assert done, "it waits for a thread of others"
+    assert done, "it waits for a thread of another limit"
     return task
 
 
-async def test_downloads_wait_for_no_thread_of_others(tmp_path: Path) -> None:
-    """Neither to begin, nor to end: with a file, with an error, or cancelled."""
+async def test_downloads_need_no_thread_of_the_default_limit(tmp_path: Path) -> None:
+    """Neither to begin nor to end, be it with a file, with an error, or cancelled."""
     folder = tmp_path / "new"
     async with serving(lambda _: Reply(body=CLIP)) as (_, video):
         with no_thread_free():
@@ -71,33 +71,32 @@ async def test_downloads_wait_for_no_thread_of_others(tmp_path: Path) -> None:
 
 
 class Stuck(io.BytesIO):
-    """A file that gives nothing until it is let go, as a pipe to which nobody writes."""
+    """A file whose reads block until they are released, like a pipe without a writer."""
 
     entered: threading.Semaphore
-    let_go: threading.Event
+    released: threading.Event
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.entered.release()
-        assert self.let_go.wait(20)
+        assert self.released.wait(20)
         return super().read(size)
 
 
 @asynccontextmanager
 async def stuck_files(count: int) -> AsyncIterator[list[asyncio.Task[Any]]]:
-    """So many files are being read, or wait for a thread, and give nothing."""
-    Stuck.entered, Stuck.let_go = threading.Semaphore(0), threading.Event()
+    """Begin to load `count` files that block; as many as there are threads for them are being read."""
+    Stuck.entered, Stuck.released = threading.Semaphore(0), threading.Event()
     tasks = [asyncio.ensure_future(loaded(Stuck(PNG))) for _ in range(count)]
     try:
         for _ in range(FOREIGN_FILES.most):
             assert await asyncio.to_thread(Stuck.entered.acquire, timeout=20)
         yield tasks
     finally:
-        Stuck.let_go.set()
+        Stuck.released.set()
         await asyncio.wait(tasks)
 
 
-async def test_files_that_give_nothing_hold_up_no_others(tmp_path: Path) -> None:
-    """Images that are there are read meanwhile, and downloads run."""
+async def test_files_that_block_hold_up_neither_other_images_nor_downloads(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     await asyncio.to_thread(path.write_bytes, LARGE)
     async with stuck_files(FOREIGN_FILES.most + 5) as tasks:
@@ -109,8 +108,8 @@ async def test_files_that_give_nothing_hold_up_no_others(tmp_path: Path) -> None
     assert {task.result() for task in tasks} == {as_image(PNG)}
 
 
-async def test_files_that_give_nothing_can_be_cancelled_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though each waits for a moment to be put back, for which all threads of its kind are taken."""
+async def test_loading_files_that_block_can_be_cancelled_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is to be rewound then, for which all threads of its kind are taken."""
     monkeypatch.setattr(media, "PATIENCE", 0.01)
     async with stuck_files(FOREIGN_FILES.most + 5) as tasks:
         with no_thread_free():
@@ -121,8 +120,8 @@ async def test_files_that_give_nothing_can_be_cancelled_all_at_once(monkeypatch:
     assert all(task.cancelled() for task in tasks)
 
 
-async def test_no_more_than_the_limit_work_at_once() -> None:
-    """Others wait; whoever ends a call does not."""
+async def test_no_more_threads_than_the_limit_work_at_once() -> None:
+    """But for `run_at_once`, which waits for none."""
     threads = Threads("test", 2)
     lock, most, now = threading.Lock(), 0, 0
     together = threading.Barrier(2, timeout=20)
@@ -144,15 +143,14 @@ async def test_no_more_than_the_limit_work_at_once() -> None:
 
 
 def test_each_event_loop_has_a_limit_of_its_own() -> None:
-    """A limit belongs to the loop in which it is used."""
     threads = Threads("test_loops", 1)
     with asyncio.Runner() as one, asyncio.Runner() as other:
         for runner in (one, other, one):
             assert runner.run(threads.run(len, "abc")) == 3
 
 
-def test_virtual_time_stands_still_while_a_thread_works() -> None:
-    """Under whatever limit, and also for who waits for a thread."""
+def test_the_virtual_clock_of_these_tests_stands_still_while_a_thread_works() -> None:
+    """Also while a call waits for a thread."""
     threads = Threads("test_clock", 1)
 
     async def main() -> None:
