@@ -21,7 +21,7 @@ from .._util.http_dates import parse_http_date
 from ..errors import APIError, BadResponse, ConnectFailed, RateLimited, TransportError
 from . import decoding
 from .error_responses import REDIRECTS, error_from_answer, is_error_in_disguise
-from .gate import Deadline, RequestGate, deadline_exceeded
+from .gate import Deadline, RequestGate
 from .lifecycle import ClientLifecycle
 from .list_reader import ListReader
 from .requests import Kind, Request, Sending, list_tasks
@@ -145,13 +145,10 @@ class ApiClient:
         loop = self.lifecycle.check_usable()
         attempt, refusals = 1, 0
         while True:
+            reader = None if make_reader is None else make_reader()
+            permit = await self._gate.enter(request, Priority.FOREGROUND, deadline)
+            timeout = min(self.settings.attempt_timeout, deadline.left(loop.time()))
             try:
-                permit = await self._gate.enter(request, Priority.FOREGROUND, deadline)
-                if request.kind is Kind.SUBMIT and deadline.is_too_close_to_submit(loop.time()):
-                    permit.refund()
-                    raise deadline_exceeded(request)
-                timeout = min(self.settings.attempt_timeout, deadline.left(loop.time()))
-                reader = None if make_reader is None else make_reader()
                 return await self._attempt(request, permit, timeout, sending, reader)
             except (APIError, TransportError) as error:
                 failure = classify_error(error)

@@ -94,8 +94,11 @@ def _is_readable(transport: asyncio.BaseTransport | None) -> bool:
     if socket is None:
         return False
     handle = socket.fileno()
+    if handle < 0:
+        # TLS closes the socket one step of the event loop before aiohttp learns of it.
+        return True
     if not hasattr(select, "poll"):
-        return handle < 0 or bool(select.select([handle], [], [], 0)[0])
+        return bool(select.select([handle], [], [], 0)[0])
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     return bool(poll.poll(0))

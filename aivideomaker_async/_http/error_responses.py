@@ -48,7 +48,6 @@ _BY_STATUS: Final[Mapping[int, type[APIError]]] = {
     403: AuthenticationFailed,
     409: IdempotencyConflict,
     422: ContentRejected,
-    429: RateLimited,
 }
 _NEVER_FOLLOWED: Final = (
     "which is not followed: the API key goes to the configured address alone; "
@@ -104,6 +103,9 @@ def _kind(request: Request[object], status: int, code: str | None, message: str)
     if status >= 500:
         # Whatever it says about the request: what failed is the server.
         return ServerError
+    if status == 429:
+        # Whatever its code: waiting is what cures it, and everybody behind the same limit has to.
+        return RateLimited
     if code is not None and code in _BY_CODE:
         return _BY_CODE[code]
     # The 2026-03 revision documents no status for errors; only the text identifies this one.

@@ -75,19 +75,34 @@ class RequestGate:
             RequestTimeout: the deadline passed; nothing was sent.
             ConfigurationError: the client was closed.
         """
+        loop = asyncio.get_running_loop()
+        if deadline.left(loop.time()) <= 0:
+            # A free permit or slot needs no wait that could time out.
+            raise deadline_exceeded(request)
         if request.kind is Kind.QUERY and (permit := self._limiter.acquire_nowait()) is not None:
             # The usual case, which needs no timer.
             return permit
         async with self._waiting(request, deadline.at):
             if request.kind is Kind.QUERY:
                 return await self._limiter.acquire(priority)
-            loop = asyncio.get_running_loop()
-            # In a loop, since another 429 may move the moment on.
-            while request.kind is Kind.SUBMIT and (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
-                await asyncio.sleep(wait)
             slots = self._slots.setdefault((request.kind, request.body is None), asyncio.Semaphore(COMMANDS_AT_ONCE))
             await slots.acquire()
-            return _Slot(slots)
+            slot = _Slot(slots)
+            if request.kind is Kind.SUBMIT:
+                try:
+                    await self._wait_to_submit(request, deadline)
+                except BaseException:
+                    slot.refund()
+                    raise
+            return slot
+
+    async def _wait_to_submit(self, request: Request[object], deadline: Deadline) -> None:
+        loop = asyncio.get_running_loop()
+        # In a loop, since another 429 may move the moment on.
+        while (wait := self._submits_resume_at - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait)
+        if deadline.is_too_close_to_submit(loop.time()):
+            raise deadline_exceeded(request)
 
     async def sleep(self, request: Request[object], seconds: float, until: float = inf) -> None:
         """Wait before the next attempt at `request`.

@@ -37,9 +37,8 @@ _NEVER_SENT: Final = (
     aiohttp.InvalidURL,
     aiohttp.NonHttpUrlClientError,
     ssl.SSLCertVerificationError,
-    # A host name that cannot be looked up at all.
-    UnicodeError,
 )
+"""How connecting fails, by type, for a caller's session, which does not report when a request is sent."""
 
 _BROKEN: Final = (aiohttp.ClientError, OSError, RuntimeError, AssertionError, AttributeError)
 """How an exchange fails. aiohttp raises the last three when a connection or its session is closed in the middle of it;
@@ -139,7 +138,8 @@ class Transport:
             raise _error(RequestTimeout, f"no answer within {timeout:g} s", request) from None
         except (*_BROKEN, ValueError) as error:
             hide = self._hide_in(request)
-            failure, cause = _translate(error, request, hide, sent=sending.sent), _as_cause(error, hide)
+            never_sent = not sending.sent if self._reports_sending else isinstance(error, _NEVER_SENT)
+            failure, cause = _translate(error, request, hide, never_sent=never_sent), _as_cause(error, hide)
         finally:
             self._exchanges.discard(exchange)
             # When the loop is closed, this is unwound in another context, and must not fail.
@@ -295,12 +295,12 @@ def _check_size(response: aiohttp.ClientResponse, size: int, request: Request[ob
 
 
 def _translate(
-    error: Exception, request: Request[object], hide: Callable[[str], str] = str, *, sent: bool = True
+    error: Exception, request: Request[object], hide: Callable[[str], str], *, never_sent: bool
 ) -> TransportError:
     # The texts of some errors quote what the server sent, or the whole address with its signature.
     text = " ".join(f"{type(error).__name__}: {error}".strip(": ").split())
     reason = hide(single_line(_ADDRESS.sub(lambda found: redact_url(found[0]), text)))
-    if not sent or isinstance(error, _NEVER_SENT):
+    if never_sent:
         return _error(ConnectFailed, f"cannot connect: {reason}", request)
     is_garbled = isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, ContentEncodingError)
     if is_garbled or isinstance(error, aiohttp.ClientResponseError):

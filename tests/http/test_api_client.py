@@ -246,7 +246,6 @@ async def test_a_service_that_keeps_answering_retry_after_0_is_asked_ever_more_s
     assert 5 < len(service.arrivals) < 20
 
 
-@pytest.mark.xfail(strict=True, reason="only a RateLimited pauses, while the retry is decided by the status")
 async def test_a_429_pauses_queries_whatever_its_code() -> None:
     refusal = {"status": "FAILED", "message": "slow down", "errorCode": "INSUFFICIENT_CREDITS"}
     async with api_client_of(lambda _: Reply(429, refusal, {"Retry-After": "90"})) as (_, api):
@@ -297,7 +296,6 @@ async def test_a_submit_that_would_have_no_time_to_learn_its_outcome_is_not_sent
     assert len(service.arrivals) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the refusal to send is retried like a failed connection")
 async def test_a_submit_without_time_to_learn_its_outcome_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting makes it only later."""
     monkeypatch.setattr("random.random", lambda: 0.5)
@@ -362,7 +360,6 @@ async def test_a_query_that_could_not_be_sent_returns_its_permit(failing_connect
         assert api.limiter.statistics().in_window == 0
 
 
-@pytest.mark.xfail(strict=True, reason="the reader is made between the permit and the code that returns it")
 async def test_a_reader_that_cannot_be_made_holds_no_permit() -> None:
     def broken() -> AllTasks:
         raise ZeroDivisionError

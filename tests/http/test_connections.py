@@ -272,7 +272,6 @@ def test_a_closed_socket_is_at_its_end_where_there_is_no_poll(monkeypatch: pytes
     assert connections._is_readable(closed_socket())
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="poll takes no negative file descriptor")
 def test_a_closed_socket_is_at_its_end() -> None:
     """TLS closes the socket one step of the event loop before aiohttp learns of it."""
     assert connections._is_readable(closed_socket())

@@ -190,7 +190,7 @@ def test_many_rows_are_decoded_in_linear_time(decoded: list[int]) -> None:
         (b'{"tasks": []} trailing', "the body is not JSON: 't"),
         (b'{"tasks": []}{"tasks": []}', "the body is not JSON"),
         (b'{"tasks" []}', "the body is not JSON"),
-        (b"{tasks: []}", "not JSON, or ends too early: '{?tasks"),
+        (b"{tasks: []}", "the body is not JSON: 'ta"),
         (b"{5: []}", "the body is not JSON"),
         (b'{"tasks": [}', "not JSON, or ends too early: '}'"),
         (b'{"tasks": [' + b"9" * 5000 + b"]}", "the body is not JSON"),
@@ -315,12 +315,10 @@ def test_a_list_with_too_many_fields_beside_the_rows_is_refused() -> None:
     read(Rows(), body)
 
 
-@pytest.mark.xfail(strict=True, reason="the rows themselves are counted as one of the fields when they come first")
 def test_the_limit_of_fields_is_the_same_behind_the_rows() -> None:
     read(Rows(), json.dumps({"tasks": []} | {f"k{number}": number for number in range(MAX_FIELDS)}).encode())
 
 
-@pytest.mark.xfail(strict=True, reason="only values are checked, and not the name of a field")
 @pytest.mark.parametrize(
     "body",
     [b"{" + b"[" * 100_000, b"{" + b"9" * 5000 + b":1}", b"{[" + b"[]," * (1 << 20)],

@@ -14,7 +14,7 @@ from anyio import to_thread
 
 from aivideomaker_async import ConfigurationError
 from aivideomaker_async._util.redis import RedisConnections, RedisTarget, RedisUnavailable, digest_name
-from tests.support.prying import assert_hidden, frames_behind, words_of
+from tests.support.prying import assert_hidden, frames_behind, texts_of
 from tests.support.redis import start_redis
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +79,7 @@ async def test_a_refused_password_is_in_no_text_and_no_frame_of_the_error() -> N
         with pytest.raises(RedisUnavailable, match="AuthenticationError") as caught:
             await wrong.transaction(("GET", "x"))
         await wrong.aclose()
-    shown = words_of(caught.value) + frames_behind(caught.value)
+    shown = texts_of(caught.value) + frames_behind(caught.value)
     assert_hidden(shown, "wr0ng-s3cr3t")
 
 
