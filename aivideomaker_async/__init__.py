@@ -71,7 +71,7 @@ from .tasks import Account, CancelResult, Eta, Quote, StatusChange, SubmittedTas
 
 if _typing.TYPE_CHECKING:
     from ._limits.redis import RedisRateLimiter
-    from ._watch.board.status_board import StatusBoard
+    from ._watch.board import StatusBoard
 
 __all__ = [
     "PRICES_2026_03",
@@ -152,7 +152,7 @@ __all__ = [
     "download_all",
 ]
 
-_ON_USE = {"RedisRateLimiter": "_limits.redis", "StatusBoard": "_watch.board.status_board"}
+_ON_USE = {"RedisRateLimiter": "_limits.redis", "StatusBoard": "_watch.board"}
 """What belongs to an extra is imported when it is used: who does without pays nothing for it."""
 
 

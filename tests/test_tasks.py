@@ -3,7 +3,9 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from math import inf, nan
 from typing import Any
 
 import attrs
@@ -21,6 +23,7 @@ from aivideomaker_async import (
     TaskOutput,
     TaskStatus,
 )
+from aivideomaker_async.tasks import SEGMENT_S, video_seconds
 from tests.support.pictures import PNG, data_uri
 
 URI = data_uri(PNG * 10)
@@ -154,3 +157,36 @@ def test_a_task_tells_its_url_and_its_failure(output: TaskOutput | None, url: st
     """Where the output has them."""
     details = TaskDetails(id="x", status=TaskStatus.FAILED, output=output)
     assert (details.url, details.failure) == (url, failure)
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ({}, None),
+        ({"duration": "5"}, 5),
+        ({"duration": "10", "prompt": "A cat"}, 10),
+        ({"duration": 8}, 8),
+        ({"duration": 8.0}, 8),
+        ({"duration": "8s"}, None),
+        ({"duration": "-5"}, None),
+        ({"duration": "٣"}, None),
+        ({"duration": "²"}, None),
+        ({"duration": "9" * 5000}, None),
+        ({"duration": ""}, None),
+        ({"duration": True}, None),
+        ({"duration": nan}, None),
+        ({"duration": inf}, None),
+        ({"duration": 10**400}, None),
+        ({"duration": -1}, None),
+        ({"duration": 0}, None),
+        ({"duration": [5]}, None),
+        ({"prompt": "A cat"}, None),
+        ({"prompt": []}, None),
+        ({"prompt": ["A cat", "A dog"]}, 2 * SEGMENT_S),
+        ({"prompt": ("A cat", "A dog", "A cow")}, 3 * SEGMENT_S),
+        ({"prompt": ["A cat"], "duration": None}, SEGMENT_S),
+    ],
+)
+def test_the_length_of_a_video_is_read_from_its_request(body: Mapping[str, object], seconds: int | None) -> None:
+    """Numbers come as texts, and a list of prompts is as many segments; anything else says nothing."""
+    assert video_seconds(body) == seconds

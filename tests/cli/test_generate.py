@@ -487,7 +487,7 @@ def test_a_price_that_the_service_tells_goes_before_the_estimate(
     async def charge(client: AIVideoMaker, spec: VideoSpec, **options: Any) -> VideoTask:
         task = await real(client, spec, **options)
         assert task.submitted is not None
-        task._record.submitted = evolve(task.submitted, credits_charged=15)
+        task._state.observed.submitted = evolve(task.submitted, credits_charged=15)
         return task
 
     monkeypatch.setattr("aivideomaker_async.AIVideoMaker.submit", charge)

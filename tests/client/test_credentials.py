@@ -499,7 +499,7 @@ async def test_nothing_that_is_kept_holds_a_secret(http: aiohttp.ClientSession |
         call = asyncio.ensure_future(client.account())
         await hanging.wait()
         other = AIVideoMaker(KEY, limiter=RateLimiter(), status_board=board)
-        roots = (client, client._api, client._watcher, limiter, receiver, task, watch, other, other._sharing)
+        roots = (client, client._api, client._tracker, limiter, receiver, task, watch, other, other._tracker)
         found = list(texts_within(*roots, depth=9))
         assert_hidden("\n".join(found), *SECRETS)
         assert any("me.example" in text or client._api.settings.base_url in text for text in found)

@@ -463,7 +463,7 @@ async def test_in_a_fork_a_client_is_refused_or_works() -> None:
         said, err = await run("forked.py", service.url)
     refused = "this client was first used in another process"
     assert said[0] == [[name, refused] for name in ("get_status", "submit", "list_tasks", "result", "watch")]
-    assert said[1] == {"unused": "PROGRESS", "limiter": 3, "closed": True, "hint": None}
+    assert said[1] == {"unused": "PROGRESS", "limiter": 3, "closed": True, "delivery": None}
     assert said[2] == {"parent": "PROGRESS", "child": 0, "limiter": 1}
     assert "Unclosed" not in err and "unclosed client" not in err
     by_parent = [item.connection for item in service.arrivals if "parent" in item.path]

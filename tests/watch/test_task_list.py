@@ -14,7 +14,7 @@ from aivideomaker_async import TaskDetails, TaskStatus
 from aivideomaker_async._http import AllTasks, MalformedAnswer
 from aivideomaker_async._submits.reconcile import Wanted
 from aivideomaker_async._submits.submit_rows import TasksOfSubmits
-from aivideomaker_async._watch.task_list import FinishedRow, NewsOfTasks, told_seconds
+from aivideomaker_async._watch.task_list import FinishedRow, NewsOfTasks, reported_seconds
 from tests.support.lists import all_of, body_of, cuts, read, row, sliced, values
 from tests.support.pictures import PNG, data_uri
 
@@ -96,7 +96,7 @@ def test_any_rows_are_tasks_or_malformed(rows: list[object], places: list[int]) 
         read(reader, *sliced(body, places))
         assert len(reader.tasks) == len(rows)
         assert "iVBOR" not in repr(reader.tasks)
-    whole, pieces = (News({"a": None, "7": "PROGRESS", "gone": None}, lesson=3) for _ in range(2))
+    whole, pieces = (News({"a": None, "7": "PROGRESS", "gone": None}, training_rows=3) for _ in range(2))
     read(whole, body)
     read(pieces, *sliced(body, places))
     assert repr((whole.news, whole.seen, whole.finished)) == repr((pieces.news, pieces.seen, pieces.finished))
@@ -193,7 +193,7 @@ def test_news_are_the_rows_whose_status_differs(
     listed: list[tuple[str, str]], wanted: dict[str, str | None], lesson: int, places: list[int]
 ) -> None:
     """And the list is read exactly as far as it has to be."""
-    reader = News(wanted, lesson=lesson)
+    reader = News(wanted, training_rows=lesson)
     read(reader, *sliced(body_of(*(row(*item) for item in listed)), places))
     first = dict(reversed(listed))
     assert reader.seen == {name: first[name] for name in wanted if name in first}
@@ -237,14 +237,14 @@ def ended(task_id: str = "x", **more: object) -> dict[str, object]:
 
 def test_the_first_rows_teach_how_long_tasks_take() -> None:
     """Also those that nobody waits for; the others are not looked at."""
-    found = news_of({"b": None}, ended("a"), ended("b", model="i2v", input={}), ended("c"), ended("d"), lesson=3)
+    found = news_of({"b": None}, ended("a"), ended("b", model="i2v", input={}), ended("c"), ended("d"), training_rows=3)
     assert found.finished == [FinishedRow("t2v", 5, 90), FinishedRow("i2v", None, 90), FinishedRow("t2v", 5, 90)]
     assert (set(found.news), found.rows_read) == ({"b"}, 3)
 
 
 def test_a_lesson_is_no_longer_than_the_list() -> None:
     """And where nobody learns, nothing is taught."""
-    assert len(news_of(NONE, ended("a"), ended("b"), lesson=200).finished) == 2
+    assert len(news_of(NONE, ended("a"), ended("b"), training_rows=200).finished) == 2
     assert news_of({"b": None}, ended("a"), ended("b")).finished == []
 
 
@@ -264,16 +264,16 @@ def test_a_lesson_is_no_longer_than_the_list() -> None:
 )
 def test_a_row_that_does_not_tell_how_long_it_took_teaches_nothing(taught: object) -> None:
     """It is passed over."""
-    assert [item.model for item in news_of(NONE, taught, ended(model="lv"), lesson=5).finished] == ["lv"]
+    assert [item.model for item in news_of(NONE, taught, ended(model="lv"), training_rows=5).finished] == ["lv"]
 
 
 def test_how_long_a_task_took_is_known_from_both_of_its_times() -> None:
     """By the service's clock, whatever it tells."""
     read_row: Callable[[dict[str, object]], TaskDetails] = lambda item: all_of(body_of(item))[0]  # noqa: E731
-    assert told_seconds(read_row(ended())) == 90
-    assert told_seconds(read_row(ended(createdAt=T90, completedAt=T0))) == -90
-    assert told_seconds(read_row(ended(createdAt=None))) is None
-    assert told_seconds(read_row(ended(completedAt=None))) is None
+    assert reported_seconds(read_row(ended())) == 90
+    assert reported_seconds(read_row(ended(createdAt=T90, completedAt=T0))) == -90
+    assert reported_seconds(read_row(ended(createdAt=None))) is None
+    assert reported_seconds(read_row(ended(completedAt=None))) is None
 
 
 def test_only_rows_that_can_tell_of_a_submit_are_deciphered() -> None:
