@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 CONTRACT_VENV ?= .venv-contract
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
+# The revision that `make bench-against` compares with: the last state that has landed.
+REV ?= $(shell cat .ci/landed)
+SHORT ?=
 # Some tests instead of all: make test TESTS=tests/http
 TESTS ?=
 # Tests start many programs, and each of them would compile this package anew.
@@ -17,7 +20,8 @@ IN_PARALLEL := -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 COVER ?=
 RUN_TESTS := $(if $(COVER),$(BIN)/coverage run,$(BIN)/python) -m pytest $(IN_PARALLEL)
 
-.PHONY: help demo test check lint types imports coverage contract bench bench-short soak soak-short package clean
+.PHONY: help demo test check lint types imports coverage contract bench bench-short bench-against soak soak-short \
+	package clean
 
 help:
 	@echo "make demo      generate five videos on the embedded simulator, into $(DEMO_OUTPUT)/"
@@ -25,6 +29,7 @@ help:
 	@echo "make check     lint, types, import laws, tests with coverage"
 	@echo "make contract  hold the simulator to its OpenAPI documents, with schemathesis"
 	@echo "make bench     run the benchmarks in full, and write docs/benchmarks.md anew (make bench-short: a quick look)"
+	@echo "make bench-against REV=...  compare the client's CPU time with that of another revision"
 	@echo "make soak      20,000 submits while the service misbehaves, and docs/reliability.md anew (make soak-short: some hundred)"
 	@echo "make package   build wheel and sdist, and try them in an empty environment"
 	@echo "make clean     remove what was built"
@@ -34,18 +39,27 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --upgrade pip
 
+# Each environment holds what the one before holds, and more.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
+	@echo "Installing the package with its command and its simulator into $(VENV)/ (about half a minute)"
 	$(PIP) install --editable ".[cli,simulator]"
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) install --editable ".[dev]"
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	@echo "Installing the package and what its tests need (pytest, web frameworks, ...) into $(VENV)/ (about a minute)"
+	$(PIP) install --editable ".[test]"
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo "Installing the package, what its tests need, linters and type checkers into $(VENV)/ (about a minute)"
+	$(PIP) install --editable ".[dev]"
+	@touch $@ $(VENV)/.test $(VENV)/.demo
 
 demo: $(VENV)/.demo
 	$(BIN)/aivideomaker demo --output-dir $(DEMO_OUTPUT)
 
-test: $(VENV)/.dev
+test: $(VENV)/.test
+	@echo "Running the tests (about three minutes on two cores)"
 	$(RUN_TESTS) $(TESTS)
 
 lint: $(VENV)/.dev
@@ -76,16 +90,19 @@ contract: $(CONTRACT_VENV)/.contract
 
 check: lint types imports coverage
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks --write-docs
 
-bench-short: $(VENV)/.dev
+bench-short: $(VENV)/.test
 	$(BIN)/python -m benchmarks --short
 
-soak: $(VENV)/.dev
+bench-against: $(VENV)/.test
+	$(BIN)/python -m benchmarks.against $(REV) $(if $(SHORT),--short)
+
+soak: $(VENV)/.test
 	$(BIN)/python -m benchmarks.soak --write-docs
 
-soak-short: $(VENV)/.dev
+soak-short: $(VENV)/.test
 	$(BIN)/python -m benchmarks.soak --short
 
 package: $(VENV)/.dev

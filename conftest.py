@@ -24,25 +24,29 @@ from sybil.parsers.markdown import CodeBlockParser
 
 def _setup(namespace: dict[str, Any]) -> None:
     from aivideomaker_async import AIVideoMaker, RateLimiter
-    from aivideomaker_async.simulator import Simulator
+    from aivideomaker_async.simulator import ThreadedSimulator
 
-    async def enter() -> AIVideoMaker:
+    # In a thread of its own, for the blocks that run an event loop of theirs.
+    simulator = namespace["_simulator"] = ThreadedSimulator(speed=600, limit=None)
+    simulator.__enter__()
+
+    async def open_client() -> AIVideoMaker:
         stack = namespace["_stack"] = contextlib.AsyncExitStack()
-        simulator = await stack.enter_async_context(Simulator(speed=600, limit=None))
-        os.environ["AIVIDEO_API_KEY"] = simulator.api_key
-        os.environ["AIVIDEO_BASE_URL"] = simulator.url
         return await stack.enter_async_context(AIVideoMaker(limiter=RateLimiter(6000)))
 
     folder = namespace["_folder"] = tempfile.TemporaryDirectory()
     namespace["_before"] = Path.cwd(), dict(os.environ)
     os.chdir(folder.name)
+    os.environ["AIVIDEO_API_KEY"] = simulator.api_key
+    os.environ["AIVIDEO_BASE_URL"] = simulator.url
     namespace["_runner"] = asyncio.Runner()
-    namespace["client"] = namespace["_runner"].run(enter())
+    namespace["client"] = namespace["_runner"].run(open_client())
 
 
 def _teardown(namespace: dict[str, Any]) -> None:
     namespace["_runner"].run(namespace["_stack"].aclose())
     namespace["_runner"].close()
+    namespace["_simulator"].__exit__(None, None, None)
     before, environment = namespace["_before"]
     os.chdir(before)
     os.environ.clear()

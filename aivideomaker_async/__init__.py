@@ -6,72 +6,81 @@
 
 `AIVideoMaker` is the client, the classes named after models are what it submits, `VideoTask` is a task that runs and
 `Video` one that is finished. All errors are in `aivideomaker_async.errors`.
+
+Each name is imported when it is first used, so that a program loads only the rooms that it enters.
 """
 
-import typing as _typing
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from ._files.download_all import Downloaded, download_all
-from ._files.video import Video, VideoStream
-from ._http import RetryPolicy
-from ._limits.host import HostRateLimiter
-from ._limits.local import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
-from ._submits.budget import Budget
 from ._util.version import __version__
-from .client.client import AIVideoMaker, ClientStatistics
-from .client.generate_many import GenerateMany, Outcome
-from .client.task import StatusWatch, VideoTask
-from .errors import (
-    AIVideoMakerError,
-    APIError,
-    AuthenticationFailed,
-    BadResponse,
-    BudgetExceeded,
-    ConfigurationError,
-    ConnectFailed,
-    ContentRejected,
-    Disconnected,
-    DownloadError,
-    EndpointNotFound,
-    FieldProblem,
-    IdempotencyConflict,
-    IncompleteDownload,
-    InsufficientCredits,
-    InvalidRequest,
-    InvalidSpec,
-    OutputExpired,
-    RateLimited,
-    RequestTimeout,
-    ServerError,
-    SubmitOutcomeUnknown,
-    TaskCancelled,
-    TaskFailed,
-    TaskNotFound,
-    TransportError,
-    UnknownPrice,
-    WaitTimeout,
-)
-from .pricing import PRICES_2026_03, PRICES_2026_09, Price, PriceTable
-from .specs import (
-    AspectRatio,
-    HappyHorse,
-    ImageToVideo,
-    ImageToVideoV3,
-    LongVideo,
-    MiniMaxH3,
-    OtherModel,
-    Seedance20,
-    SpecLike,
-    TextToVideo,
-    TextToVideoV3,
-    VideoSpec,
-    Wan27,
-)
-from .specs.image_input import ImageInput
-from .tasks import Account, CancelResult, Eta, Quote, StatusChange, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
 
-if _typing.TYPE_CHECKING:
+if _TYPE_CHECKING:
+    from ._files import Downloaded, Video, VideoStream, download_all
+    from ._http import RetryPolicy
+    from ._limits import HostRateLimiter, Limiter, LimiterStatistics, Permit, Priority, RateLimiter
     from ._limits.redis import RedisRateLimiter
+    from ._submits.budget import Budget
     from ._watch.board import StatusBoard
+    from .client import AIVideoMaker, ClientStatistics, GenerateMany, Outcome, StatusWatch, VideoTask
+    from .errors import (
+        AIVideoMakerError,
+        APIError,
+        AuthenticationFailed,
+        BadResponse,
+        BudgetExceeded,
+        ConfigurationError,
+        ConnectFailed,
+        ContentRejected,
+        Disconnected,
+        DownloadError,
+        EndpointNotFound,
+        FieldProblem,
+        IdempotencyConflict,
+        IncompleteDownload,
+        InsufficientCredits,
+        InvalidRequest,
+        InvalidSpec,
+        OutputExpired,
+        RateLimited,
+        RequestTimeout,
+        ServerError,
+        SubmitOutcomeUnknown,
+        TaskCancelled,
+        TaskFailed,
+        TaskNotFound,
+        TransportError,
+        UnknownPrice,
+        WaitTimeout,
+    )
+    from .pricing import PRICES_2026_03, PRICES_2026_09, Price, PriceTable
+    from .specs import (
+        AspectRatio,
+        HappyHorse,
+        ImageInput,
+        ImageToVideo,
+        ImageToVideoV3,
+        LongVideo,
+        MiniMaxH3,
+        OtherModel,
+        Seedance20,
+        SpecLike,
+        TextToVideo,
+        TextToVideoV3,
+        VideoSpec,
+        Wan27,
+    )
+    from .tasks import (
+        Account,
+        CancelResult,
+        Eta,
+        Quote,
+        StatusChange,
+        SubmittedTask,
+        TaskDetails,
+        TaskOutput,
+        TaskStatus,
+    )
 
 __all__ = [
     "PRICES_2026_03",
@@ -152,13 +161,31 @@ __all__ = [
     "download_all",
 ]
 
-_ON_USE = {"RedisRateLimiter": "_limits.redis", "StatusBoard": "_watch.board"}
-"""What belongs to an extra is imported when it is used: who does without pays nothing for it."""
+_ROOMS = {
+    "_files": "Downloaded Video VideoStream download_all",
+    "_http": "RetryPolicy",
+    "_limits": "HostRateLimiter Limiter LimiterStatistics Permit Priority RateLimiter",
+    "_limits.redis": "RedisRateLimiter",
+    "_submits.budget": "Budget",
+    "_watch.board": "StatusBoard",
+    "client": "AIVideoMaker ClientStatistics GenerateMany Outcome StatusWatch VideoTask",
+    "pricing": "PRICES_2026_03 PRICES_2026_09 Price PriceTable",
+    "specs": "AspectRatio HappyHorse ImageInput ImageToVideo ImageToVideoV3 LongVideo MiniMaxH3 OtherModel Seedance20 "
+    "SpecLike TextToVideo TextToVideoV3 VideoSpec Wan27",
+    "tasks": "Account CancelResult Eta Quote StatusChange SubmittedTask TaskDetails TaskOutput TaskStatus",
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
-    if name not in _ON_USE:
+    # All that is exported and stands in no other room is an error.
+    room = _ROOM_OF.get(name, "errors" if name in __all__ else None)
+    if room is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+    value: object = getattr(_import_module(f"{__name__}.{room}"), name)
+    globals()[name] = value
+    return value
 
-    return getattr(import_module(f"{__name__}.{_ON_USE[name]}"), name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

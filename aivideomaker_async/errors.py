@@ -28,8 +28,8 @@
         ├─ OutputExpired              the service has deleted the file
         └─ IncompleteDownload
 
-No text and no repr of an error shows the API key, an image, a webhook's token or a signed query. What a service said of
-a task is in the error's `details` as it came.
+No text and no repr of an error shows the API key, an image, a webhook's token or a signed query. What the service said
+about a task is in the error's `details` as it came. Errors can be pickled, and keep the error that caused them.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ class AIVideoMakerError(Exception):
     """The base of every error that this package raises."""
 
     def __str__(self) -> str:
-        # Ids, paths and the words of others are in many: none makes a second line in a log, or steers a terminal.
+        # Foreign texts (ids, paths, messages) must not forge a second line in a log, or steer a terminal.
         return printable(super().__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Most errors take keyword arguments, which Exception's own pickling forgets.
+        # Exception's own pickling loses keyword arguments, which most errors take.
         return _restore, (type(self), self.args), self.__dict__
 
 
@@ -94,19 +94,19 @@ def _restore(cls: type[AIVideoMakerError], args: tuple[object, ...]) -> AIVideoM
 
 
 class ConfigurationError(AIVideoMakerError):
-    """The client is set up or used in a way that cannot work; the message says what to change."""
+    """The client is set up or used in a way that cannot work. The message says what to change."""
 
 
 @frozen
 class FieldProblem:
-    """One thing that is wrong with a spec."""
+    """One wrong field of a spec."""
 
     field: str
     """The Python name of the field, with an index where it is a list: `prompts[2]`."""
     value: str
-    """The offending value, shortened and without secrets."""
+    """The wrong value, shortened and redacted."""
     allowed: str
-    """What would have been right."""
+    """What the field allows."""
 
     def __str__(self) -> str:
         return f"{self.field}={self.value}: must be {self.allowed}"
@@ -119,17 +119,17 @@ class InvalidSpec(AIVideoMakerError, ValueError):
         self.spec = spec
         """The name of the spec's class, or the model's name."""
         self.problems: tuple[FieldProblem, ...] = tuple(problems)
-        """All that is wrong, in the order of the fields; of very much, the first of it."""
+        """All wrong fields in their order; the first of them where there are very many."""
         super().__init__("; ".join([f"{spec}: {problems[0]}", *map(str, problems[1:])]))
 
     @property
     def field(self) -> str:
-        """The first field that is wrong."""
+        """The first wrong field."""
         return self.problems[0].field
 
     @property
     def value(self) -> str:
-        """The value of the first field that is wrong, shortened and without secrets."""
+        """The value of the first wrong field, shortened and redacted."""
         return self.problems[0].value
 
     @property
@@ -139,14 +139,14 @@ class InvalidSpec(AIVideoMakerError, ValueError):
 
 
 class UnknownPrice(AIVideoMakerError, LookupError):
-    """The price table does not tell what this costs."""
+    """The price table has no price for this."""
 
     def __init__(self, model: str, revision: str, *, only_quoted: bool = False, with_fields: bool = False) -> None:
         self.model = model
-        """The model's name on the wire."""
+        """The model's wire name."""
         self.revision = revision
-        """The table's."""
-        hint = ": only a quote of the service tells it" if only_quoted else ""
+        """The revision of the table."""
+        hint = ": ask the service for a quote" if only_quoted else ""
         of = f"the model {shorten(repr(model))}{' with these fields' if with_fields else ''}"
         super().__init__(f"the price table {revision} has no price for {of}{hint}")
 
@@ -165,7 +165,7 @@ class APIError(AIVideoMakerError):
         retry_after: float | None = None,
     ) -> None:
         self.message = message
-        """What the service said, shortened."""
+        """The service's own words, shortened and redacted."""
         self.status = status
         """The HTTP status. It is 200 when a 2026-03 server reports an error in the body alone."""
         self.code = code
@@ -173,13 +173,13 @@ class APIError(AIVideoMakerError):
         self.method = method
         self.path = path
         self.retry_after = retry_after
-        """Seconds after which the service wants to be asked again, where it said so."""
+        """Seconds after which the service wants to be asked again; None where it did not say."""
         named = f"{status} {code}" if code else str(status)
         super().__init__(f"{method} {path}: {named}: {message}")
 
 
 class InvalidRequest(APIError):
-    """The service refuses the request as wrong (400)."""
+    """The service refuses the request as invalid (400)."""
 
 
 class AuthenticationFailed(APIError):
@@ -205,7 +205,7 @@ class IdempotencyConflict(APIError):
 class BudgetExceeded(APIError):
     """The price is above `max_credits`, or above what a `Budget` has left. Nothing was charged.
 
-    The service says so (422), or the client before anything is sent; then `credits` and `allowed` are known.
+    Either the service refuses (422), or the client does before anything is sent; then `credits` and `allowed` are set.
     """
 
     def __init__(
@@ -222,9 +222,9 @@ class BudgetExceeded(APIError):
     ) -> None:
         super().__init__(message, status=status, method=method, path=path, code=code, retry_after=retry_after)
         self.credits = credits
-        """The price; None when it cannot be known, or the service has refused."""
+        """The price; None when it is unknown, or when the service refused."""
         self.allowed = allowed
-        """Credits that could have been spent; None when the service has refused."""
+        """Credits that could have been spent; None when the service refused."""
 
 
 class ContentRejected(APIError):
@@ -236,7 +236,7 @@ class RateLimited(APIError):
 
 
 class ServerError(APIError):
-    """The service failed (5xx), also when asked again."""
+    """The service failed (5xx), also when it was asked again."""
 
 
 class TransportError(AIVideoMakerError):
@@ -247,7 +247,7 @@ class TransportError(AIVideoMakerError):
         self.method = method
         self.path = path
         self.sent = sent
-        """Whether any of the request may have reached the service. Only False is a promise."""
+        """Whether any of the request may have reached the service. Only False is certain."""
         super().__init__(f"{method} {path}: {message}")
 
 
@@ -263,18 +263,18 @@ class RequestTimeout(TransportError):
 
 
 class Disconnected(TransportError):
-    """The connection broke before the whole answer was there."""
+    """The connection broke before the whole answer had arrived."""
 
 
 class BadResponse(TransportError):
-    """An answer came that cannot be understood; the message names the place."""
+    """An answer arrived that cannot be decoded; the message names the place."""
 
 
 class SubmitOutcomeUnknown(AIVideoMakerError):
     """A submit was sent and its answer was lost: the task may exist, and may have been paid.
 
-    Do not submit again blindly. `await client.reconcile(error)` looks again what became of it, now or later, with this
-    client or another; the error can be pickled for that.
+    Do not submit again blindly. `await client.reconcile(error)` looks it up again, now or later, with this client or
+    another, also in another process: the error can be pickled.
     """
 
     def __init__(
@@ -291,15 +291,15 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
         self.idempotency_key = idempotency_key
         """The key that went out with the submit."""
         self.began_at = began_at
-        """When the submit was sent (aware, UTC), by the clock of the service where it tells."""
+        """When the submit was sent (aware, UTC), by the service's clock where it is known."""
         self.candidates: tuple[TaskDetails, ...] = tuple(candidates)
-        """Tasks of the list that may be this one, the oldest first. None may be, or one that another has submitted."""
+        """Listed tasks that may be this one, the oldest first. Each may also be somebody else's."""
         self._trace: object = trace
         count = len(self.candidates)
-        found = f"{count} task{'s' * (count != 1)} in the list may be it" if count else "no task in the list shows it"
+        found = f"{count} listed task{'s' * (count != 1)} may be it" if count else "no listed task looks like it"
         super().__init__(
             f"{message}; the outcome of this {model} submit is unknown (idempotency key {idempotency_key}; {found}): "
-            "it may have been created and charged, so do not submit it again before client.reconcile(error) has told"
+            "it may have been created and charged, so do not submit it again before client.reconcile(error)"
         )
 
 
@@ -307,14 +307,14 @@ class TaskFailed(AIVideoMakerError):
     """The task ended in FAILED. The service refunds its credits in full.
 
     Args:
-        details: the task. The whole reason, as the service tells it, is in `details.failure`; the text of the error has
-            it shortened, and without what is private.
-        hide: takes out of the reason what nobody shall see.
+        details: the task. `details.failure` has the whole reason as the service gives it; the text of the error has it
+            shortened and redacted.
+        hide: removes secrets from the reason.
     """
 
     def __init__(self, details: TaskDetails, *, hide: Callable[[str], str] = str) -> None:
         self.details: TaskDetails = details
-        reason = sanitize(hide(details.failure or "")) or "the service gives no reason"
+        reason = sanitize(hide(details.failure or "")) or "the service gave no reason"
         super().__init__(f"task {single_line(details.id)} failed: {reason}")
 
 
@@ -348,7 +348,7 @@ class WaitTimeout(AIVideoMakerError, TimeoutError):
 
 
 class DownloadError(AIVideoMakerError):
-    """The video could not be downloaded; the message names the path or the reason."""
+    """The video could not be downloaded. The message names the path or the reason."""
 
 
 class OutputExpired(DownloadError):
@@ -356,7 +356,7 @@ class OutputExpired(DownloadError):
 
     def __init__(self, message: str, *, age: timedelta | None) -> None:
         self.age = age
-        """How long ago the task was finished, where that is known."""
+        """How long ago the task was completed; None where that is unknown."""
         super().__init__(message)
 
 

@@ -1,7 +1,7 @@
-"""Price tables, as dated data.
+"""Price tables as dated data.
 
-The service charges credits (1 credit = 0.01 USD) at submit. What it charges has changed before and will change again:
-a table is an estimate with a date, and the service's own answer is the truth.
+The service charges credits (1 credit = 0.01 USD) at submit. Its prices have changed before and will change again: a
+table is an estimate with a date, and the service's own quote is the truth.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
 USD_PER_CREDIT: Final = 0.01
 
 Rate: TypeAlias = int | Mapping[str, Mapping[str, int]]
-"""Credits per second of video: a number; or for each field that the price depends on, what each of its values costs.
+"""Credits per second of video: a number, or for each field that the price depends on, the cost of each of its values.
 The price is the sum: `{"resolution": {"720p": 3, "1080p": 4}, "tier": {"turbo": 0, "base": 1}}`."""
 
 
@@ -57,7 +57,7 @@ def _frozen_rate(name: str, rate: Rate) -> Rate:
     if not isinstance(rate, Mapping):
         return _checks.amount(name, rate)
     if not rate:
-        # The sum of nothing would be a price, too.
+        # An empty sum would be a price of 0.
         raise ConfigurationError(f"{name}={{}}: must have a field that the price depends on")
     items = _items(name, rate, "fields to what each of their values costs")
     return MappingProxyType({field: _frozen_costs(f"{name}[{field!r}]", costs) for field, costs in items})
@@ -94,12 +94,12 @@ def _plain(rate: Rate) -> Rate:
 
 @frozen(kw_only=True)
 class PriceTable:
-    """What each model costs, in credits per second of video.
+    """The price of each model in credits per second of video.
 
     Make your own when your prices differ; `credits(prices=...)` of every spec takes it, and `AIVideoMaker(prices=...)`.
 
     Raises:
-        ConfigurationError: a rate is no whole number of credits, nor made of such.
+        ConfigurationError: a rate is neither a whole number of credits nor made of such numbers.
     """
 
     revision: str
@@ -109,34 +109,34 @@ class PriceTable:
     per_second: Mapping[str, Rate] = field(converter=_frozen_copy, hash=False)
     """Credits per second of video, by the model's wire name."""
     only_quoted: frozenset[str] = field(default=frozenset[str](), converter=_as_models)
-    """The wire names of models whose price no table can tell: the service computes it."""
+    """Wire names of models without a fixed rate: only the service's quote has their price."""
 
     free_fields: frozenset[str] = field(default=frozenset[str](), converter=_as_free_fields)
-    """Wire names of further fields (`extra`) that do not change a price."""
+    """Wire names of further fields (`extra`) that do not change the price."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A read-only mapping can be neither pickled nor copied.
+        # A MappingProxyType can be neither pickled nor copied.
         rates = {model: _plain(rate) for model, rate in self.per_second.items()}
         return _restore, (self.revision, self.published, self.source, rates, self.only_quoted, self.free_fields)
 
     def check_extra(self, model: str, names: Iterable[str]) -> None:
-        """Make sure that further fields leave the price as the table has it.
+        """Check that further fields do not change the price.
 
         Args:
-            model: whose fields they are.
-            names: their wire names.
+            model: the model's wire name.
+            names: the wire names of the further fields.
 
         Raises:
-            UnknownPrice: what they change is not known.
+            UnknownPrice: a field is not one of `free_fields`.
         """
         if not self.free_fields.issuperset(names):
             raise UnknownPrice(model, self.revision, with_fields=True)
 
     def credits(self, spec: Priced) -> int:
-        """The estimated price of `spec` in credits.
+        """Return the estimated price of `spec` in credits.
 
         Raises:
-            UnknownPrice: the table does not tell the price of the spec's model, or of what is asked of it.
+            UnknownPrice: the table has no price for the spec's model, or for the values of its fields.
         """
         rate = self.per_second.get(spec.model)
         if rate is None:
@@ -146,7 +146,7 @@ class PriceTable:
         try:
             return sum(costs[getattr(spec, name)] for name, costs in rate.items()) * spec.seconds
         except (KeyError, TypeError, AttributeError):
-            # A value, or a field, that the table or the spec does not have; or one that is no key.
+            # The table or the spec lacks a field or a value; or a value cannot be a key.
             raise UnknownPrice(spec.model, self.revision, with_fields=True) from None
 
 
@@ -170,14 +170,14 @@ def _restore(
 
 @frozen(kw_only=True)
 class Price:
-    """What a spec costs, and how that is known."""
+    """The price of a spec, and its source."""
 
     credits: int
     """1 credit is 0.01 USD."""
     quote: Quote | None = None
-    """The service's own answer, where it gives one: what it would charge now."""
+    """The service's own quote: what it would charge now; None where it has no quotes."""
     table: PriceTable | None = None
-    """The table that the price was estimated by, where there is no quote."""
+    """The table of the estimate, where there is no quote."""
 
     @property
     def usd(self) -> float:
@@ -191,13 +191,13 @@ PRICES_2026_03: Final = PriceTable(
     source="https://aivideomaker.ai, API reference of March 2026",
     # lv is documented as "number of prompts x 5 x 15": each prompt is a segment of 5 seconds.
     per_second={"t2v": 1, "i2v": 1, "lv": 15, "t2v_v3": 10, "i2v_v3": 10},
-    # Early builds wanted it.
+    # Early builds of the service required it.
     free_fields={"filterMode"},
 )
 
 PRICES_2026_09: Final = PriceTable(
     revision="2026-09",
-    # The month is known, and not the day.
+    # Only the month is known.
     published=date(2026, 9, 1),
     source="https://aivideomaker.ai, API reference and OpenAPI file 1.0.15 of September 2026",
     per_second={
@@ -215,5 +215,5 @@ PRICES_2026_09: Final = PriceTable(
 
 
 def usual_prices(model: str) -> PriceTable:
-    """The table for a model where no other was asked for: the older one, and for younger models the next."""
+    """Return the default table for a model: that of 2026-03, or that of 2026-09 for younger models."""
     return PRICES_2026_03 if model in PRICES_2026_03.per_second else PRICES_2026_09

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Protocol
 
 from attrs import field, frozen
 
-from ._redaction import hide_urls, redact
+from ._redaction import hide_urls, repr_redacted
 
 __all__ = [
     "OUTPUT_KEPT_FOR",
@@ -56,7 +56,7 @@ class TaskStatus(StrEnum):
     def _missing_(cls, value: object) -> TaskStatus | None:
         if not isinstance(value, str):
             return None
-        # A member of its own that is not registered: a server that invents statuses fills no table.
+        # Not registered as a member: a server that invents statuses must not fill the memory.
         unknown = str.__new__(cls, value)
         unknown._name_ = value
         unknown._value_ = value
@@ -76,27 +76,23 @@ class TaskStatus(StrEnum):
 _TERMINAL: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCEL})
 
 
-def _shown(value: object) -> str:
-    return repr(redact(value))
-
-
-def _host(url: str | None) -> str:
-    # Addresses that the service names for its own use: of a mistaken one, the path may be a token.
-    return _shown(url if url is None else hide_urls(url))
+def _repr_host(url: str | None) -> str:
+    # The service's own addresses; the path of a wrong one may be a token.
+    return repr_redacted(url if url is None else hide_urls(url))
 
 
 @frozen(kw_only=True)
 class Eta:
-    """When a task will have ended, as far as others of its model and length tell. All times are aware, in UTC."""
+    """When a task will have ended, estimated from others of its model and length. All times are aware, in UTC."""
 
     at: datetime
-    """It is as likely to end before as after."""
+    """The median: as likely to end before as after."""
     earliest: datetime
-    """One in ten ends before."""
+    """One in ten tasks ends before."""
     latest: datetime
-    """One in ten ends after."""
+    """One in ten tasks ends after."""
     samples: int
-    """How many tasks this was learned from; few make it vague."""
+    """How many tasks the estimate was learned from; few make it vague."""
 
 
 @frozen(kw_only=True)
@@ -107,37 +103,37 @@ class StatusChange:
     before. A poll may miss PROGRESS: then COMPLETED follows SUBMITTED.
     """
 
-    task_id: str = field(repr=_shown)
-    status: TaskStatus = field(repr=_shown)
-    previous: TaskStatus | None = field(repr=_shown)
+    task_id: str = field(repr=repr_redacted)
+    status: TaskStatus = field(repr=repr_redacted)
+    previous: TaskStatus | None = field(repr=repr_redacted)
     at: datetime
-    """When it was observed (aware, UTC); the service does not tell when it happened."""
+    """When it was observed (aware, UTC); the service does not report when it happened."""
     eta: Eta | None = None
-    """When the task will have ended, as it looked then; None for one that has, and while nothing is known."""
+    """The estimated end at that moment; None for a terminal status, and while nothing is known."""
 
 
 @frozen(kw_only=True)
 class TaskOutput:
-    """What a task has produced: the URL of a video, or what went wrong."""
+    """The output of a task: the URL of a video, or what went wrong."""
 
-    url: str | None = field(default=None, repr=_shown)
+    url: str | None = field(default=None, repr=repr_redacted)
     """Public address of the finished video; no key is needed. The file is deleted after 24 hours."""
-    message: str | None = field(default=None, repr=_shown)
-    error: str | None = field(default=None, repr=_shown)
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
+    message: str | None = field(default=None, repr=repr_redacted)
+    error: str | None = field(default=None, repr=repr_redacted)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
 
 
 @frozen(kw_only=True)
 class TaskDetails:
-    """Everything that the service tells about one task.
+    """Everything that the service reports about one task.
 
     The fields on credits and the idempotency key exist since the 2026-09 revision of the API and are None before.
     """
 
-    id: str = field(repr=_shown)
-    status: TaskStatus = field(repr=_shown)
-    model: str | None = field(default=None, repr=_shown)
-    input: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
+    id: str = field(repr=repr_redacted)
+    status: TaskStatus = field(repr=repr_redacted)
+    model: str | None = field(default=None, repr=repr_redacted)
+    input: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
     """The request body as the service keeps it, under wire names. An uploaded image is shown as a URL."""
     output: TaskOutput | None = None
     created_at: datetime | None = None
@@ -145,8 +141,8 @@ class TaskDetails:
     credits_charged: int | None = None
     credits_refunded: int | None = None
     list_value_cents: int | None = None
-    idempotency_key: str | None = field(default=None, repr=_shown)
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
+    idempotency_key: str | None = field(default=None, repr=repr_redacted)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
 
     @property
     def url(self) -> str | None:
@@ -155,7 +151,7 @@ class TaskDetails:
 
     @property
     def failure(self) -> str | None:
-        """What the service says about a failure, or None when it says nothing."""
+        """The service's reason for a failure, or None when it gives none."""
         if self.output is None:
             return None
         return self.output.error or self.output.message
@@ -169,31 +165,31 @@ class SubmittedTask:
     so that no answer can direct the API key to another host.
     """
 
-    task_id: str = field(repr=_shown)
-    status: TaskStatus = field(default=TaskStatus.SUBMITTED, repr=_shown)
-    response_url: str | None = field(default=None, repr=_host)
-    status_url: str | None = field(default=None, repr=_host)
-    cancel_url: str | None = field(default=None, repr=_host)
+    task_id: str = field(repr=repr_redacted)
+    status: TaskStatus = field(default=TaskStatus.SUBMITTED, repr=repr_redacted)
+    response_url: str | None = field(default=None, repr=_repr_host)
+    status_url: str | None = field(default=None, repr=_repr_host)
+    cancel_url: str | None = field(default=None, repr=_repr_host)
     credits_charged: int | None = None
     idempotent_replay: bool | None = None
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
 
 
 @frozen(kw_only=True)
 class CancelResult:
-    """What became of a request to cancel.
+    """The outcome of a request to cancel.
 
     `cancelled` is True when the task is now in CANCEL, also if it was so before. Otherwise it was too late, and
     `status` says what the task was doing instead. Credits are refunded in full on a successful cancel.
     """
 
-    task_id: str = field(repr=_shown)
+    task_id: str = field(repr=repr_redacted)
     cancelled: bool
-    status: TaskStatus = field(repr=_shown)
+    status: TaskStatus = field(repr=repr_redacted)
 
     @property
     def outcome(self) -> Literal["cancelled", "too_late", "finished"]:
-        """What happened: "cancelled"; "too_late", and the task goes on; or "finished", and it had ended before."""
+        """One of "cancelled"; "too_late" when the task goes on; "finished" when it had ended before."""
         if self.cancelled:
             return "cancelled"
         return "finished" if self.status.is_terminal else "too_late"
@@ -201,16 +197,16 @@ class CancelResult:
 
 @frozen(kw_only=True)
 class Quote:
-    """The price of a spec as the service computes it (2026-09); asking for it costs nothing."""
+    """The price of a spec as the service computes it (2026-09). A quote costs nothing."""
 
-    model: str = field(repr=_shown)
+    model: str = field(repr=repr_redacted)
     credits: int
     list_price_usd: float | None = None
     usd_per_credit: float | None = None
     current_balance: int | None = None
     affordable: bool | None = None
     billable: bool | None = None
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
 
 
 @frozen(kw_only=True)
@@ -219,13 +215,13 @@ class Account:
 
     current_balance: int
     """Credits that can be spent now."""
-    supported_models: tuple[str, ...] = field(default=(), repr=_shown)
+    supported_models: tuple[str, ...] = field(default=(), repr=repr_redacted)
     daily_credit_limit: int | None = None
     generation_requests_per_minute: int | None = None
     credit_warning_at: int | None = None
-    api_version: str | None = field(default=None, repr=_shown)
-    skill_version: str | None = field(default=None, repr=_shown)
-    extra: Mapping[str, object] = field(factory=dict[str, object], repr=_shown, hash=False)
+    api_version: str | None = field(default=None, repr=repr_redacted)
+    skill_version: str | None = field(default=None, repr=repr_redacted)
+    extra: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
 
 
 class FinishedVideo(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from . import alone, board, cpu, detection, files, large_account, processes, ready, waiters, webhooks
+from . import alone, board, cpu, detection, files, large_account, plugin, processes, ready, waiters, webhooks
 from .report import FIGURES, Report, put_into_docs, write_json
 
 Scene = Callable[[bool], Report]
@@ -26,6 +26,7 @@ SCENES: Final[Mapping[str, Scene]] = {
     "files": files.run,
     "cpu": cpu.run,
     "ready": ready.run,
+    "plugin": plugin.run,
 }
 
 

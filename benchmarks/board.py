@@ -111,7 +111,7 @@ def redis_server() -> Iterator[str]:
         port = free.getsockname()[1]
     with TemporaryDirectory(prefix="benchmark-redis-") as folder:
         command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", folder]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:  # noqa: S603
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
             try:
                 _await_port(port)
                 yield f"redis://127.0.0.1:{port}"

@@ -24,7 +24,7 @@ async def serve(protocol: Callable[[], asyncio.Protocol]) -> None:
 def child_server(module: str) -> Iterator[str]:
     """A module that serves when it is run as a program, in a process of its own; gives its URL."""
     command = [sys.executable, "-m", module]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:

@@ -21,7 +21,7 @@ from attrs import frozen
 from .report import Report, Table
 from .status_server import status_server
 
-__all__ = ["FULL", "SHORT", "ReadyRatio", "measure", "report", "run"]
+__all__ = ["FULL", "SHORT", "ReadyRatio", "cpu_seconds", "measure", "report", "run"]
 
 FULL: Final = 24
 """Rounds: in each, every program starts once."""
@@ -92,13 +92,13 @@ def measure(rounds: int) -> list[ReadyRatio]:
 
 def _round(url: str, environment: Mapping[str, str], *, reverse: bool) -> dict[str, float]:
     names = sorted(PROGRAMS, reverse=reverse)
-    return {name: _cost([PROGRAMS[name], url], environment) for name in names}
+    return {name: cpu_seconds(["-c", PROGRAMS[name], url], environment) for name in names}
 
 
-def _cost(program: Sequence[str], environment: Mapping[str, str]) -> float:
-    """Seconds of CPU time of a fresh interpreter that runs `program`, given with its arguments."""
+def cpu_seconds(arguments: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Run a fresh interpreter with these arguments, and return the seconds of CPU time that it took."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([sys.executable, "-c", *program], check=True, env=environment)  # noqa: S603
+    subprocess.run([sys.executable, *arguments], check=True, env=environment, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

@@ -139,7 +139,7 @@ class RemoteSimulator:
 def remote_simulator(account: Account) -> Iterator[RemoteSimulator]:
     """Run a simulator in another process."""
     command = [sys.executable, "-m", "benchmarks.remote_simulator", json.dumps(asdict(account))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield RemoteSimulator(process)
         finally:

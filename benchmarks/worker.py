@@ -126,7 +126,7 @@ class Worker:
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(asdict(work))]
         # What the processes of a host share lies there, and is not left behind.
         environment = os.environ | {"XDG_STATE_HOME": state}
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

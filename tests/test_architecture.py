@@ -16,7 +16,7 @@ import pytest
 
 import aivideomaker_async
 from aivideomaker_async import VideoSpec, errors, simulator
-from aivideomaker_async.cli.exits import Exit
+from aivideomaker_async.cli.exit_codes import Exit
 from aivideomaker_async.specs import SPECS
 
 PACKAGE = Path(aivideomaker_async.__file__).parent
@@ -83,7 +83,10 @@ def test_the_exported_names_are_these() -> None:
 
 
 ROOT = Path(__file__).parents[1]
-PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+}
 
 
 @pytest.mark.parametrize("package", [aivideomaker_async, simulator], ids=lambda package: package.__name__)
@@ -95,7 +98,7 @@ def test_every_public_name_stands_in_the_docs(package: ModuleType) -> None:
 
 def test_every_error_has_its_row_with_what_to_do() -> None:
     """And no row is of an error that there is not."""
-    table = PAGES["errors.md"].partition("## Other names")[0]
+    table = PAGES["docs/errors.md"].partition("## Other names")[0]
     rows = re.findall(r"^\| `(\w+)`(?: \(a `(\w+)`\))? \| .+ \| .+ \|$", table, re.MULTILINE)
     assert {name for name, _ in rows} == {*errors.__all__} - {"AIVideoMakerError", "FieldProblem"}
     for name, base in rows:

@@ -172,9 +172,8 @@ TEXTS = {
         "wait for it again with client.task('tv_1'), do not submit it again"
     ),
     "SubmitOutcomeUnknown": (
-        "the connection broke; the outcome of this t2v submit is unknown (idempotency key avm-1; 1 task in the list "
-        "may be it): it may have been created and charged, so do not submit it again before client.reconcile(error) "
-        "has told"
+        "the connection broke; the outcome of this t2v submit is unknown (idempotency key avm-1; 1 listed task may "
+        "be it): it may have been created and charged, so do not submit it again before client.reconcile(error)"
     ),
 }
 
@@ -218,7 +217,7 @@ def test_a_wrong_spec_tells_its_first_problem_and_all() -> None:
 def test_a_failure_without_a_reason_says_so() -> None:
     """The service does not always give one."""
     error = errors.TaskFailed(TaskDetails(id="x", status=TaskStatus.FAILED))
-    assert str(error) == "task x failed: the service gives no reason"
+    assert str(error) == "task x failed: the service gave no reason"
     assert error.details.id == "x"
 
 

@@ -146,7 +146,7 @@ def test_a_model_without_a_price_is_an_error(prices: PriceTable, spec: VideoSpec
 def test_what_only_a_quote_tells_is_said(prices: PriceTable | None) -> None:
     """No table has it."""
     spec = Seedance20(prompt="A cat", duration=4, resolution="480p", aspect_ratio="1:1")
-    with pytest.raises(UnknownPrice, match=r"2026-09 .* 'seedance20': only a quote of the service tells it"):
+    with pytest.raises(UnknownPrice, match=r"2026-09 .* 'seedance20': ask the service for a quote"):
         spec.credits(prices)
 
 
@@ -178,7 +178,7 @@ def test_a_price_may_depend_on_any_fields() -> None:
     assert MiniMaxH3(prompt="A cat", duration=6).credits(NESTED) == 12
     assert MiniMaxH3(prompt="A cat", duration=6, resolution="1080p").credits(NESTED) == 42
     assert Wan27(prompt="A cat", duration=5, prompt_extend=True).credits(NESTED) == 5
-    with pytest.raises(UnknownPrice, match="only a quote"):
+    with pytest.raises(UnknownPrice, match="ask the service for a quote"):
         HappyHorse(prompt="A cat", duration=5).credits(NESTED)
 
 
@@ -335,7 +335,7 @@ def test_a_model_without_a_class_has_no_price() -> None:
     for prices, revision in ((None, "2026-09"), (table_of({"next": 5}), "mine")):
         with pytest.raises(UnknownPrice, match=f"the price table {revision} has no price for the model 'next'"):
             spec.credits(prices)
-    with pytest.raises(UnknownPrice, match="only a quote"):
+    with pytest.raises(UnknownPrice, match="ask the service for a quote"):
         OtherModel("seedance20", {"prompt": "A", "duration": 5, "resolution": 480, "ratio": "1:1"}).credits()
 
 

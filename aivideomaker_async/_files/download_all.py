@@ -1,4 +1,4 @@
-"""Many videos into one folder, before the service deletes them: whose time is over first goes first."""
+"""Download many videos into one folder: the one that the service deletes first goes first."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
-from .._util import validation as _checks
+from .._util import validation
 from .._util.threads import DISK
 from ..errors import DownloadError
 from .names import is_plain_name, name_key, video_name
-from .video import Video, Way
+from .source import DownloadOptions
+from .video import Video
 
 if TYPE_CHECKING:
     import aiohttp
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Downloaded", "VideoProgress", "download_all"]
 
 VideoProgress: TypeAlias = Callable[[Video, int, int | None], object]
-"""Called with the video, the bytes that are there so far, and the bytes expected (None when that is not known)."""
+"""Called with the video, the bytes that have arrived, and the bytes expected (None when that is not known)."""
 
+# The order of the queue: what has probably expired must not delay what is about to.
 _IN_TIME: Final = 0
 _EXPIRED: Final = 1
 _END: Final = 2
@@ -35,20 +36,20 @@ _END: Final = 2
 
 @frozen(kw_only=True)
 class Downloaded:
-    """What became of one video: a file, or an error."""
+    """The outcome of one video: a file, or an error."""
 
     video: Video
     path: Path | None = None
     """The file."""
     skipped: bool = False
-    """Whether the file was there already."""
+    """Whether the file existed already and was left alone."""
     error: DownloadError | None = None
 
     def unwrap(self) -> Path:
-        """The path of the file.
+        """Return the path of the file.
 
         Raises:
-            DownloadError: the error, if that is what became of the video.
+            DownloadError: the error, if the download failed.
         """
         if self.error is not None:
             raise self.error
@@ -68,85 +69,73 @@ async def download_all(
     allow_private: bool | None = None,
     http: aiohttp.ClientSession | None = None,
 ) -> list[Downloaded]:
-    """Download many videos into a folder. Of those that are known, the one goes first that the service deletes first.
+    """Download many videos into a folder. Of the known ones, the one that the service deletes first goes first.
 
-    One failure does not stop the others. What has come of a video stays when it fails, and when the call is cancelled
-    or the process killed: the next call goes on from there. A file that is there already, with as many bytes as the
-    video, is left alone.
+    One failure does not stop the others. What has arrived of a video is kept when its download fails, and when the call
+    is cancelled or the process killed; the next call continues from there. An existing file with as many bytes as the
+    video is left alone.
 
     Args:
-        videos: what to download; also an async iterable that gives videos over time, as they are finished.
-        directory: the folder. It is made if it is not there.
-        concurrency: how many are downloaded at once.
-        overwrite: whether files that are already there are replaced.
-        name: gives the name of a video's file in the folder; by default its id, made fit for all file systems, and
+        videos: what to download; also an async iterable that yields videos over time, as they are finished.
+        directory: the folder. It is made if it does not exist.
+        concurrency: how many downloads run at once.
+        overwrite: whether existing files are replaced.
+        name: returns the name of a video's file in the folder; by default its id, made fit for all file systems, and
             `.mp4`.
-        progress: called with the video, the bytes that are there so far, and the bytes expected (None when that is not
+        progress: called with the video, the bytes that have arrived, and the bytes expected (None when that is not
             known).
         timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
         allow_private: as for `Video.download`.
         http: as for `Video.download`.
 
     Returns:
-        What became of each, in the order in which they were given.
+        The outcome of each video, in the order in which they were given.
 
     Raises:
         DownloadError: the folder cannot be made.
         ConfigurationError: an argument makes no sense.
-        Exception: an error of the iterable is raised when what it gave before is done; one of `name` or `progress`
+        Exception: an error of the iterable is raised when the videos before it are done; one of `name` or `progress`
             ends the call at once.
     """
-    count = _checks.count("concurrency", concurrency)
-    way = Way(timeout=timeout, allow_private=allow_private, http=http)
+    workers = validation.count("concurrency", concurrency)
+    options = DownloadOptions(timeout=timeout, allow_private=allow_private, http=http)
     folder = Path(directory)
-    await _make(folder)
-    batch = _Batch(folder, way, overwrite=overwrite, name=name or _default_name, progress=progress)
-    return await batch.run(videos, count)
-
-
-def _default_name(video: Video) -> str:
-    return video_name(video.id)
-
-
-async def _make(folder: Path) -> None:
     try:
         await DISK.run(partial(folder.mkdir, parents=True, exist_ok=True))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise DownloadError(f"cannot make the folder {str(folder)!r}: {reason or error}") from error
-
-
-@frozen
-class _Job:
-    index: int
-    video: Video
-    path: Path
+    batch = _Batch(folder, options, overwrite=overwrite, name=name, progress=progress)
+    return await batch.run(videos, workers)
 
 
 class _Batch:
-    """The videos of one call, and who downloads them."""
+    """The videos of one call, and the workers that download them."""
 
     def __init__(
         self,
         folder: Path,
-        way: Way,
+        options: DownloadOptions,
         *,
         overwrite: bool,
-        name: Callable[[Video], str],
+        name: Callable[[Video], str] | None,
         progress: VideoProgress | None,
     ) -> None:
         self._folder = folder
-        self._way = way
+        self._options = options
         self._overwrite = overwrite
         self._name = name
         self._progress = progress
-        self._given = 0
         self._names: dict[str, str] = {}
-        self._outcomes: dict[int, Downloaded] = {}
-        self._queue: asyncio.PriorityQueue[tuple[int, float, int, _Job | None]] = asyncio.PriorityQueue()
+        """Task ids by the `name_key` of their file."""
+        self._outcomes: list[Downloaded | None] = []
+        """In the order of the videos; None while a download is not done."""
+        self._queue: asyncio.PriorityQueue[tuple[int, float, int, tuple[Video, Path] | None]] = asyncio.PriorityQueue()
         self._error: Exception | None = None
+        """An error of the iterable."""
 
     async def run(self, videos: Iterable[Video] | AsyncIterable[Video], workers: int) -> list[Downloaded]:
+        """Download the videos and return their outcomes."""
         if not isinstance(videos, AsyncIterable):
             for video in videos:
                 self._add(video)
@@ -167,42 +156,43 @@ class _Batch:
             raise errors[0]
         if self._error is not None:
             raise self._error
-        return [self._outcomes[index] for index in range(self._given)]
+        return [outcome for outcome in self._outcomes if outcome is not None]
 
     async def _take_in(self, videos: AsyncIterable[Video], workers: int) -> None:
+        """Queue videos as they come."""
         iterator = aiter(videos)
-        async with AsyncExitStack() as stack:
-            if isinstance(iterator, AsyncGenerator):
-                await stack.enter_async_context(aclosing(iterator))
-            while (video := await self._next(iterator)) is not None:
+        try:
+            while True:
+                try:
+                    video = await anext(iterator, None)
+                except Exception as error:  # noqa: BLE001  (the caller's, raised when the videos before it are done)
+                    self._error = error
+                    break
+                if video is None:
+                    break
                 self._add(video)
+        finally:
+            if isinstance(iterator, AsyncGenerator):
+                await iterator.aclose()
         self._end(workers)
 
-    async def _next(self, iterator: AsyncIterator[Video]) -> Video | None:
-        try:
-            return await anext(iterator, None)
-        except Exception as error:  # noqa: BLE001  (the caller's, who gets it after what was given before)
-            self._error = error
-            return None
-
     def _add(self, video: Video) -> None:
-        index, self._given = self._given, self._given + 1
-        name = self._name(video)
+        index = len(self._outcomes)
+        self._outcomes.append(None)
+        name = video_name(video.id) if self._name is None else self._name(video)
+        problem = None
         if not is_plain_name(name):
-            problem: str | None = f"{name!r} is no name of a file in a folder"
+            problem = f"{name!r} is not the name of a file in a folder"
         elif (other := self._names.get(name_key(name))) is not None:
             problem = f"{name!r} is already the name of task {other}'s video"
-        else:
-            problem = None
         if problem is not None:
             error = DownloadError(f"the video of task {video.id} cannot be downloaded: {problem}")
             self._outcomes[index] = Downloaded(video=video, error=error)
             return
         self._names[name_key(name)] = video.id
         deadline = video.expires_at.timestamp()
-        # What is probably gone must not delay what is about to go.
         rank = _EXPIRED if deadline <= time.time() else _IN_TIME
-        self._queue.put_nowait((rank, deadline, index, _Job(index, video, self._folder / name)))
+        self._queue.put_nowait((rank, deadline, index, (video, self._folder / name)))
 
     def _end(self, workers: int) -> None:
         for number in range(workers):
@@ -210,38 +200,34 @@ class _Batch:
 
     async def _work(self) -> None:
         while True:
-            *_, job = await self._queue.get()
+            _, _, index, job = await self._queue.get()
             if job is None:
                 return
-            self._outcomes[job.index] = await self._one(job)
+            self._outcomes[index] = await self._download(*job)
 
-    async def _one(self, job: _Job) -> Downloaded:
-        video, path = job.video, job.path
+    async def _download(self, video: Video, path: Path) -> Downloaded:
         progress = None if self._progress is None else partial(self._progress, video)
         try:
             if not self._overwrite and (size := await DISK.run(_size_of, path)) is not None:
-                return await self._compare(job, size)
-            await video._save(path, self._way, overwrite=self._overwrite, resume=True, progress=progress)
+                # An existing file is whole unless its size shows otherwise: no file has its name before.
+                length = await video._content_length(self._options)
+                if size == 0 or size != (length or size):
+                    raise DownloadError(
+                        f"{path} exists already, with {size} bytes, and the video has {length or 'more'}; "
+                        "overwrite=True replaces it"
+                    )
+                return Downloaded(video=video, path=path, skipped=True)
+            await video._save(path, self._options, overwrite=self._overwrite, resume=True, progress=progress)
         except DownloadError as error:
             return Downloaded(video=video, error=error)
         return Downloaded(video=video, path=path)
 
-    async def _compare(self, job: _Job, size: int) -> Downloaded:
-        """A file is there: it is left alone, and is right unless its size tells otherwise."""
-        length = await job.video._length(self._way)
-        if size == (length or size) and size > 0:
-            return Downloaded(video=job.video, path=job.path, skipped=True)
-        raise DownloadError(
-            f"{job.path} exists already, with {size} bytes, and the video has {length or 'more'}; "
-            "overwrite=True replaces it"
-        )
-
 
 def _size_of(path: Path) -> int | None:
-    """Bytes of the file, if there is one."""
+    """Return the bytes of a regular file, or None if there is none."""
     try:
         found = path.stat()
     except (OSError, ValueError):
-        # What is wrong, if anything, is told when the file is to be made.
+        # If anything is wrong with the path, opening the part will raise it.
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None

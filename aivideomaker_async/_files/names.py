@@ -1,4 +1,4 @@
-"""Names that every file system takes: of ids that come from a server, and of what a caller makes up."""
+"""File names that every file system accepts: made of ids from a server, and checked when a caller makes them up."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Final
 
 __all__ = ["beside", "is_plain_name", "name_key", "video_name"]
 
-LONGEST: Final = 100
-"""Characters of an id that stand in a name."""
+MAX_ID_CHARACTERS: Final = 100
+"""The length to which an id is cut in a name."""
 
-LONGEST_NAME: Final = 255
-"""Bytes of a name that file systems take; some count characters, which are never more."""
+MAX_NAME_BYTES: Final = 255
+"""What file systems accept; some count characters, which are never more."""
 
-LONGEST_ENDING: Final = 16
-"""Bytes that are put behind the name of a file, for one beside it."""
+MAX_ENDING_BYTES: Final = 16
+"""The longest ending that `beside` appends."""
 
-_STRANGE: Final = re.compile(r"[^A-Za-z0-9._-]|^[.-]|[.]$")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]|^[.-]|[.]$")
 _RESERVED: Final = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 def video_name(task_id: str) -> str:
-    """The name of a video's file: `<id>.mp4`.
+    """Return the name of a video's file: `<id>.mp4`.
 
-    An id that is no good name (with separators, too long, reserved by Windows...) is changed, and what makes it differ
-    from all others is added.
+    An id that is not a good name (with separators, too long, reserved by Windows...) is changed, and a hash of it is
+    appended, so that two ids never share a name.
     """
-    name = _STRANGE.sub("_", task_id)[:LONGEST] or "_"
+    name = _UNSAFE.sub("_", task_id)[:MAX_ID_CHARACTERS] or "_"
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
     if name != task_id:
@@ -37,14 +37,14 @@ def video_name(task_id: str) -> str:
 
 
 def beside(name: str, ending: str) -> str:
-    """The name of a file beside that of this name: with the ending, and shortened where it would be too long.
+    """Return the name of a file beside another: its name with an ending, shortened if it would be too long.
 
     Args:
-        name: of the file.
-        ending: at most `LONGEST_ENDING` bytes.
+        name: the name of the other file.
+        ending: at most `MAX_ENDING_BYTES` bytes.
     """
     data = name.encode(errors="surrogatepass")
-    room = LONGEST_NAME - LONGEST_ENDING
+    room = MAX_NAME_BYTES - MAX_ENDING_BYTES
     if len(data) > room:
         mark = f"-{hashlib.sha256(data).hexdigest()[:12]}"
         name = data[: room - len(mark)].decode(errors="ignore") + mark
@@ -52,10 +52,10 @@ def beside(name: str, ending: str) -> str:
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name is that of a file in a folder, and of nothing elsewhere."""
+    """Return whether a name is that of a file in a folder and leads nowhere else."""
     return name not in {"", ".", ".."} and not set(name) & set("/\\:\0")
 
 
 def name_key(name: str) -> str:
-    """What two names have in common that are one to some file system."""
+    """Return a key that is equal for names that some file system takes to be the same."""
     return unicodedata.normalize("NFC", name.casefold())

@@ -1,7 +1,9 @@
 """A file that appears under its name only when it is complete.
 
-The methods block and run in threads. A coroutine that is cancelled leaves its thread behind, still at work; so every
-step takes the lock, and nothing is opened or written once the file was given up.
+All bytes are written to a part beside the target and synced before the part gets the target's name. A part that is kept
+for a later download is locked by the operating system while a download runs, so that no two programs write it; the lock
+ends with its process, however that ends. Its metadata is in a second file. Nothing on disk is trusted after a crash:
+the metadata holds a hash of what was written, and a part that disagrees begins anew.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
@@ -17,71 +21,124 @@ from typing import Final
 
 from ..errors import DownloadError
 from .names import beside
-from .sidecar import Locked, Sidecar, Unlockable, open_regular
-from .versions import Begun, Version, is_note
+from .versions import PartMetadata, Version, is_part_metadata
 
 __all__ = ["PartFile"]
 
-SAFE_EVERY: Final = 4 * 1024 * 1024
-"""Bytes after which what was written is made safe from a crash, and noted: no more than these are fetched twice."""
+MAX_METADATA_BYTES: Final = 64 * 1024
+
+HASHED_BYTES: Final = 1024 * 1024
+"""Bytes that are read and hashed at once."""
 
 
 class PartFile:
-    """Writes `target` by way of a file beside it, whose name ends in `.part`.
+    """Writes `target` by way of a part beside it, whose name ends in `.part`.
 
-    Without an `identity` the part has a name of its own, and is removed when it is given up: any number of downloads
-    to one place do not come into each other's way.
+    Without a `key` the part has a random name and is removed when it stays incomplete: any number of downloads to one
+    target do not disturb each other.
 
-    With one, it is `target.part`, which a later download of the same file takes up again, also in another process and
-    after a crash. What is surely there, and of which version, stands beside it in `target.part.json`, which is locked
-    meanwhile. Where the file system knows no locks, it is as without.
+    With one, the part is `target.part`, its metadata is `target.part.json`, and a later download with the same key
+    continues it, also in another process and after a crash. On a file system without locks it is as without a key.
+
+    The methods block and run in threads. A cancelled coroutine leaves its thread at work, so each method holds a lock,
+    and nothing is opened or written once the file was closed.
 
     Args:
         target: the file to be.
         overwrite: whether it may be there already.
-        identity: what the file is a download of, if it is to be kept.
+        key: the `part_key` of what is downloaded, if an incomplete part is to be kept.
     """
 
-    def __init__(self, target: Path, *, overwrite: bool, identity: str | None = None) -> None:
+    def __init__(self, target: Path, *, overwrite: bool, key: str | None = None) -> None:
         self.target: Path = target
         self._absolute = target
         self._overwrite = overwrite
-        self._identity = identity
+        self._key = key
         self._part: Path | None = None
-        self._sidecar: Sidecar | None = None
-        self._version: Version | None = None
         self._fd: int | None = None
+        self._metadata: Path | None = None
+        """The file of the metadata, if the part is to be kept."""
+        self._version: Version | None = None
         self._size = 0
-        self._safe = 0
-        self._given_up = False
+        self._digest = sha256()
+        self._closed = False
         self._lock = Lock()
 
-    def open(self) -> Begun | None:
-        """Start the file, or take it up again. Returns what of it is there.
+    def open(self) -> PartMetadata | None:
+        """Open the part. Returns what an earlier download has left of it, if that can be continued.
 
         Raises:
-            DownloadError: the target exists and may not be replaced, or somebody else is writing it.
-            OSError: the file cannot be made.
+            DownloadError: the target exists and may not be replaced, or another download is writing it.
+            OSError: the part cannot be opened.
         """
         with self._lock:
-            if self._given_up:
+            if self._closed:
                 return None
             self._absolute = self.target.absolute()
             self._check_target()
-            if self._identity is not None and (sidecar := self._lock_sidecar()) is not None:
-                return self._take_up(sidecar, self._identity)
+            if self._key is not None and self._open_kept():
+                return self._continue(self._key)
             part = self._beside(f".{token_hex(4)}.part")
-            self._fd, self._part = open_regular(part, new=True), part
+            self._fd, self._part = _open_regular(part, os.O_CREAT | os.O_EXCL), part
             return None
 
+    def _open_kept(self) -> bool:
+        """Open and lock `target.part`. Returns False where the file system has no locks."""
+        part, metadata = self._beside(".part"), self._beside(".part.json")
+        # Here for the error alone, before a part is made.
+        _read_metadata(metadata)
+        while self._fd is None:
+            fd = _open_regular(part)
+            try:
+                is_locked, found = _lock(fd), os.fstat(fd)
+                if not is_locked:
+                    if found.st_size == 0:
+                        part.unlink()
+                    return False
+                if not _is_at(part, fd):
+                    # The previous holder of the lock has just published or removed it.
+                    continue
+                if found.st_nlink > 1:
+                    # A process was killed when it had linked the part to the target: to write here would change that.
+                    part.unlink()
+                    continue
+                if found.st_size > 0 and _read_metadata(metadata) is None:
+                    raise _in_the_way(part)
+                self._fd, self._part, self._metadata = fd, part, metadata
+            except BlockingIOError as error:
+                raise DownloadError(f"another download is writing {self.target}") from error
+            finally:
+                if self._fd is None:
+                    os.close(fd)
+        return True
+
+    def _continue(self, key: str) -> PartMetadata | None:
+        """Return the metadata of the opened part, if the part agrees with them."""
+        assert self._fd is not None  # noqa: S101
+        assert self._metadata is not None  # noqa: S101
+        metadata = PartMetadata.from_text(_read_metadata(self._metadata) or "", key)
+        if metadata is None:
+            return None
+        digest, left = sha256(), metadata.size
+        while data := os.read(self._fd, min(left, HASHED_BYTES)):
+            digest.update(data)
+            left -= len(data)
+        if left or digest.hexdigest() != metadata.sha256:
+            return None
+        # Bytes beyond these were written just before a crash, and are in no hash.
+        os.ftruncate(self._fd, metadata.size)
+        self._version, self._size, self._digest = metadata.version, metadata.size, digest
+        return metadata
+
     def begin(self, version: Version) -> None:
-        """What is written from now on is the file from its first byte on, in this version."""
+        """Begin the file anew, from its first byte, in this version."""
         with self._lock:
             if self._fd is None:
                 return
-            self._version, self._size, self._safe = version, 0, 0
-            # First of all: what the old note tells is not so any more.
-            self._note(durable=True)
+            self._version, self._size, self._digest = version, 0, sha256()
+            # Synced before the part has any byte: a part whose metadata a power cut has lost is not recognized as ours,
+            # and every later download would stop at it.
+            self._write_metadata(sync=True)
             os.ftruncate(self._fd, 0)
             os.lseek(self._fd, 0, os.SEEK_SET)
 
@@ -95,77 +152,96 @@ class PartFile:
                 while written < len(view):
                     written += os.write(self._fd, view[written:])
             self._size += written
-            if self._sidecar is not None and self._size >= self._safe + SAFE_EVERY:
-                self._make_safe(self._fd)
+            if self._metadata is not None:
+                self._digest.update(data)
+                self._write_metadata()
+
+    def _write_metadata(self, *, sync: bool = False) -> None:
+        if self._metadata is None or self._key is None or self._version is None:
+            return
+        metadata = PartMetadata(version=self._version, size=self._size, sha256=self._digest.hexdigest())
+        fd = _open_regular(self._metadata)
+        try:
+            # Truncated last: killed before, the process leaves the old text or one that is malformed, never none.
+            os.ftruncate(fd, os.write(fd, metadata.to_text(self._key).encode()))
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
 
     def commit(self) -> None:
         """Give the file, now complete, its name.
 
         Raises:
-            DownloadError: the target has appeared meanwhile and may not be replaced.
-            OSError: it cannot be written, or not be given the name.
+            DownloadError: the target has appeared and may not be replaced.
+            OSError: the file cannot be synced or named.
         """
         with self._lock:
             if self._fd is None or self._part is None:
                 return
-            self._make_safe(self._fd)
-            if os.fstat(self._fd).st_size != self._size:
-                self._safe = 0
-                raise OSError(errno.EIO, "somebody else has changed the part meanwhile")
-            if self._given_up:
+            try:
+                # Before it is named: after a power cut a name could lead to an empty file.
+                os.fsync(self._fd)
+                if os.fstat(self._fd).st_size != self._size:
+                    raise OSError(errno.EIO, "another program has changed the part")
+            except OSError:
+                # After a failed sync the system may lose bytes that it goes on showing. They are not kept.
+                self._version = None
+                raise
+            if self._closed:
                 return
-            self._close()
+            if sys.platform == "win32":
+                # An open file cannot be renamed there.
+                self._close_part()
             self._publish(self._part)
             self._part = None
-            if self._sidecar is not None:
-                self._sidecar.close(remove=True)
-            _sync_folder(self._absolute.parent)
+            if self._metadata is not None:
+                with suppress(OSError):
+                    self._metadata.unlink()
+            self._close_part()
 
-    def give_up(self, *, keep: bool = True) -> None:
-        """Close what is incomplete; after `commit`, and a second time, this does nothing.
+    def close(self, *, keep: bool = True) -> None:
+        """Close an incomplete file. After `commit`, and a second time, this does nothing.
 
         Args:
-            keep: whether it stays for a later download, where it can be taken up again. Else it is removed.
+            keep: whether a part that can be continued stays for a later download.
         """
-        # Before the lock is had: a commit that is under way may still see it.
-        self._given_up = True
+        # Set before the lock is taken, so that a `commit` at work sees it.
+        self._closed = True
         with self._lock:
             part, self._part = self._part, None
-            if self._fd is not None:
-                with suppress(OSError):
-                    if keep and self._sidecar is not None and self._size > self._safe:
-                        self._make_safe(self._fd)
-                with suppress(OSError):
-                    self._close()
-            keep = keep and self._safe > 0 and self._version is not None and self._version.validator is not None
-            if part is not None and (self._sidecar is None or not keep):
-                with suppress(OSError):
+            can_continue = self._size > 0 and self._version is not None and self._version.etag is not None
+            is_kept = keep and can_continue and self._metadata is not None
+            with suppress(OSError):
+                if sys.platform == "win32":
+                    self._close_part()
+                if part is not None and not is_kept:
                     part.unlink()
-                    part = None
-            if self._sidecar is not None:
-                # A note is never taken from a part that is still there: nobody would know whose it is.
-                self._sidecar.close(remove=part is None)
+                    # Last: a part without metadata is not recognized as ours.
+                    if self._metadata is not None:
+                        self._metadata.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._close_part()
 
-    def _close(self) -> None:
+    def _close_part(self) -> None:
         fd, self._fd = self._fd, None
         if fd is not None:
+            _unlock(fd)
             os.close(fd)
-
-    # --- beside the target ---------------------------------------------------------------------------
 
     def _beside(self, ending: str) -> Path:
         return self._absolute.with_name(beside(self._absolute.name, ending))
 
     def _check_target(self) -> None:
         if self._absolute.name in {"", ".."}:
-            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        # A link counts as what it leads to: /dev/stdout is one, and must not become a file.
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        # A link counts as what it leads to: /dev/stdout is one, and must not be replaced by a file.
         with suppress(FileNotFoundError):
             mode = self._absolute.stat().st_mode
             if stat.S_ISDIR(mode):
-                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             if not stat.S_ISREG(mode):
-                raise DownloadError(f"{self.target} exists already, and is no regular file: it is not replaced")
+                raise DownloadError(f"{self.target} exists already and is not a regular file; it is not replaced")
         if not self._overwrite and os.path.lexists(self._absolute):
             raise DownloadError(f"{self.target} exists already; pass overwrite=True to replace it")
 
@@ -176,100 +252,113 @@ class PartFile:
         try:
             _rename_to_new(part, self._absolute)
         except FileExistsError:
-            # It has appeared meanwhile.
+            # The target has appeared during the download.
             self._check_target()
             raise
 
-    def _lock_sidecar(self) -> Sidecar | None:
-        sidecar = Sidecar(self._beside(".part.json"))
-        try:
-            sidecar.open()
-        except Locked:
-            raise DownloadError(f"another download is writing {self.target}") from None
-        except Unlockable:
-            return None
-        return sidecar
 
-    # --- what is kept --------------------------------------------------------------------------------
+def _rename_to_new(part: Path, target: Path) -> None:
+    """Rename `part`, but replace nothing."""
+    if sys.platform == "win32":
+        # Fails there when the target exists.
+        part.rename(target)
+        return
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        # A file system without hard links. Only a target that appears at this very moment would be replaced.
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
+        part.rename(target)
+    else:
+        part.unlink(missing_ok=True)
 
-    def _take_up(self, sidecar: Sidecar, identity: str) -> Begun | None:
-        part = self._beside(".part")
-        note = ""
-        try:
-            note = sidecar.read()
-            if note and not is_note(note):
-                raise _in_the_way(sidecar.path)
-            fd = _open_part(part, is_ours=bool(note))
-        except BaseException:
-            sidecar.close(remove=not note)
-            raise
-        self._sidecar, self._part, self._fd = sidecar, part, fd
-        begun = Begun.from_text(note, identity)
-        if begun is None or begun.size > os.fstat(fd).st_size:
-            return None
-        self._version, self._size, self._safe = begun.version, begun.size, begun.size
-        # What lies beyond may never have reached the disk.
-        os.ftruncate(fd, begun.size)
-        os.lseek(fd, begun.size, os.SEEK_SET)
-        return begun
 
-    def _make_safe(self, fd: int) -> None:
-        # When this fails, nobody can tell what is on the disk.
-        self._safe = 0
-        os.fsync(fd)
-        self._safe = self._size
-        self._note(durable=False)
+def _open_regular(path: Path, flags: int = os.O_CREAT) -> int:
+    """Open a file for reading and writing; by default, make it if it does not exist. Returns its descriptor.
 
-    def _note(self, *, durable: bool) -> None:
-        if self._sidecar is not None and self._identity is not None and self._version is not None:
-            begun = Begun(version=self._version, size=self._safe)
-            self._sidecar.write(begun.to_text(self._identity), durable=durable)
+    No link is followed: in a folder that others write to, it could lead to any file. Nothing else than a regular file
+    is opened: a pipe could wait for its other end for ever.
+    """
+    flags |= os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    fd = os.open(path, flags, 0o666)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return fd
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _read_metadata(path: Path) -> str | None:
+    """Return the text of a metadata file, or None if there is none or it is empty.
+
+    Raises:
+        DownloadError: it is not a metadata file.
+    """
+    try:
+        fd = _open_regular(path, 0)
+    except FileNotFoundError:
+        return None
+    try:
+        text = os.read(fd, MAX_METADATA_BYTES).decode(errors="replace")
+    finally:
+        os.close(fd)
+    if text and not is_part_metadata(text):
+        raise _in_the_way(path)
+    return text or None
 
 
 def _in_the_way(path: Path) -> DownloadError:
     return DownloadError(f"{path} is in the way: it exists already, and no download has left it there")
 
 
-def _open_part(part: Path, *, is_ours: bool) -> int:
-    fd = open_regular(part)
-    found = os.fstat(fd)
-    if found.st_size > 0 and not is_ours:
-        os.close(fd)
-        raise _in_the_way(part)
-    if found.st_nlink > 1:
-        # A process was killed between naming the target and removing the part: to write here would change the target.
-        os.close(fd)
-        part.unlink()
-        return open_regular(part, new=True)
-    return fd
+# --- locks -------------------------------------------------------------------------------------------
+
+_BUSY: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EWOULDBLOCK})
 
 
-def _rename_to_new(part: Path, target: Path) -> None:
-    if os.name == "nt":
-        # Fails there when the target exists.
-        part.rename(target)
-        return
+def _lock(fd: int) -> bool:
+    """Lock a file without waiting. Returns False where the file system has no locks.
+
+    Raises:
+        BlockingIOError: it is locked.
+    """
     try:
-        # Unlike a rename, a link replaces nothing.
-        os.link(part, target)
-    except FileExistsError:
-        raise
-    except OSError:
-        # A file system without links. Only a file that appears this very moment would be replaced.
-        if os.path.lexists(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-        part.rename(target)
-    else:
-        part.unlink(missing_ok=True)
+        _try_lock(fd)
+    except OSError as error:
+        if error.errno in _BUSY:
+            raise BlockingIOError(error.errno, error.strerror) from error
+        return False
+    return True
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a crash, where the system has a way to."""
-    if os.name == "nt":
-        return
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(fd: int) -> None:
+        os.lseek(fd, 0, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(fd: int) -> None:
+        with suppress(OSError):
+            os.lseek(fd, 0, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(fd: int) -> None:
+        # Closing is not enough: a forked child may hold the descriptor as well.
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)

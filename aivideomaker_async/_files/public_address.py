@@ -1,10 +1,10 @@
 """Which hosts are of the public internet.
 
-The address of a video comes from an answer of the service. It shall not make this machine ask its own services, those
-of the network that it stands in, or the metadata service of the cloud that it runs in. So a download goes to public
-addresses alone, unless the caller says otherwise or the service itself stands on a private one.
+The address of a video comes from a response of the service. It must not make this machine request its own services,
+those of its network, or the metadata service of its cloud. So a download goes to public addresses only, unless the
+caller allows others or the service itself is at a private one.
 
-What counts is the address that is connected to; how a name or an address is spelled is nobody's protection.
+The address that is connected to decides, however it is spelled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Address", "is_local_name", "is_private_host", "is_public", "is_publi
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
-# Not `is_global` of the standard library: what it says has changed between versions of Python.
+# Not `is_global` of the standard library: its tables have changed between versions of Python.
 _NOT_PUBLIC_V4: Final = tuple(
     map(
         IPv4Network,
@@ -60,7 +60,7 @@ _PRIVATE_ENDINGS: Final = (
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public internet, which every host can be reached under."""
+    """Return whether an address is of the public internet."""
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC_V4)
     if address.ipv4_mapped is not None:
@@ -72,13 +72,13 @@ def is_public(address: Address) -> bool:
 
 
 def is_public_address(text: str) -> bool:
-    """Whether a resolver's answer is a public address. What is no address is none."""
+    """Return whether a text is a public address."""
     address = parse_address(text)
     return address is not None and is_public(address)
 
 
 def parse_address(host: str) -> Address | None:
-    """The address that a host spells in any way that a system understands; None for a name.
+    """Return the address that a host spells, in any way that a system understands; None for a name.
 
     `127.0.0.1` is also `127.1`, `2130706433`, `0x7f000001` and `0177.0.0.1`.
     """
@@ -113,12 +113,12 @@ def _parse_number(text: str) -> int | None:
 
 
 def is_local_name(host: str) -> bool:
-    """Whether a name is one that the public DNS does not have: `localhost`, a name without a dot, `nas.local`."""
+    """Return whether the public DNS does not have a name: `localhost`, a name without a dot, `nas.local`."""
     name = host.rstrip(".").lower()
     return "." not in name or name.endswith(tuple(f".{ending}" for ending in _PRIVATE_ENDINGS))
 
 
 def is_private_host(host: str) -> bool:
-    """Whether a host is surely none of the public internet, as far as can be told without a resolver."""
+    """Return whether a host is surely not of the public internet, as far as can be known without resolving it."""
     address = parse_address(host)
     return is_local_name(host) if address is None else not is_public(address)

@@ -1,228 +1,188 @@
-"""A file that comes in several answers: what to ask for, and whether what comes belongs to what is there.
+"""How a file is put together from several responses, so that it is one version in the end and never a mix.
 
-Answers are put together only when they are surely of one version of the file: it has a strong validator (RFC 9110,
-section 8.8.1), each part was asked for under it with `If-Range`, and the answer carries it, and contradicts neither the
-other validator nor the length told before. In every other case the file is begun anew. So what is whole in the end is
-one version of it, never a mix.
+A request asks for the missing bytes when there are some already and their version has a strong entity tag:
+`Range: bytes=<position>-` with `If-Range: <entity tag>`. Otherwise it asks for the whole file.
+
+| response | what happens to the bytes |
+|---|---|
+| 200, the version that is there (servers without ranges send it all again) | those that are there are skipped |
+| 200, any other version, or one that cannot be recognized | the file begins anew with this body |
+| 206, exactly the missing bytes of the version that is there | the body continues the file |
+| 206 or 416, anything else | not read; the next request asks for the whole file |
+| 206 or 416, no range was requested | the download fails |
+| compressed, empty, or larger than allowed | the download fails |
+
+A file that cannot begin anew, because its bytes were passed on already, fails with `Changed` instead.
 """
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from typing import Final
 
 from attrs import evolve
 
-from .versions import Begun, Head, Version
+from .versions import PartMetadata, ResponseHead, Version
 
-__all__ = ["Changed", "Patience", "Step", "Transfer", "Unusable"]
+__all__ = ["Changed", "DownloadRetries", "Transfer", "Unusable"]
 
-FIRST_PAUSE: Final = 0.5
-"""Seconds before the second attempt: a connection that merely broke is there again at once."""
+FIRST_PAUSE_S: Final = 0.5
+PAUSE_FACTOR: Final = 4.0
+MAX_PAUSE_S: Final = 20.0
+"""Five attempts last about half a minute: long enough for most restarts of a server."""
 
-GROWTH: Final = 4.0
-LONGEST_PAUSE: Final = 20.0
-"""Seconds. Five attempts are half a minute, in which most servers that were restarted are there again."""
-
-ENOUGH: Final = 256 * 1024
-"""Bytes after which it is worth to go on trying: attempts that brought as many are forgotten."""
+PROGRESS_BYTES: Final = 256 * 1024
+"""An attempt that brings this many new bytes restarts the count of failed attempts."""
 
 
 class Unusable(Exception):
-    """What came cannot be made a file, and asking again will not help."""
+    """The response cannot become the file, and another request would not help."""
 
 
 class Changed(Unusable):
-    """It is another file than before, and what was before cannot be taken back."""
-
-
-class Step(Enum):
-    """What to do with an answer."""
-
-    BEGIN = auto()
-    """Its body is the file from the first byte on."""
-    GO_ON = auto()
-    """Its body brings what is missing; what was there before is passed over."""
-    COMPLETE = auto()
-    """There is nothing more to come."""
-    ASK_AGAIN = auto()
-    """It does not fit; the file must be asked for from the first byte on."""
+    """The file has another version now, and the bytes of the old one cannot be taken back."""
 
 
 class Transfer:
-    """One file on its way.
+    """The state of one file while it arrives.
 
     Args:
-        begun: what is there already.
-        may_restart: whether it can be begun anew; what has been passed on cannot.
-        most: bytes that a file may have.
+        part: what is on disk from an earlier download.
+        may_restart: whether the file may begin anew. Bytes that were passed on to a reader cannot be taken back.
+        max_bytes: the largest file that is accepted.
     """
 
-    def __init__(self, begun: Begun | None = None, *, may_restart: bool = True, most: int) -> None:
+    def __init__(self, part: PartMetadata | None = None, *, may_restart: bool = True, max_bytes: int) -> None:
         self.position: int = 0
-        """Bytes that are there."""
-        self.reached: int = 0
-        """The most bytes that ever were there."""
+        """Bytes of the file that have arrived."""
         self.version: Version | None = None
         self._may_restart = may_restart
-        self._most = most
-        self._asked = False
-        self._stop: int | None = None
-        self._open_end = False
-        self._doubted = 0
-        self._known = 0
-        if begun is not None and begun.size > 0:
-            self.version, self.position, self.reached = begun.version, begun.size, begun.size
+        self._max_bytes = max_bytes
+        self._asked_for_rest = False
+        self._skip = 0
+        """Leading bytes of the rest of the current body that have arrived before."""
+        self._body_end: int | None = None
+        """Position at which the current body must end, if the server states it."""
+        if part is not None and part.size > 0:
+            self.version, self.position = part.version, part.size
 
     @property
     def total(self) -> int | None:
-        """Bytes of the whole file, where that is known."""
+        """Bytes of the whole file, if known."""
         return None if self.version is None else self.version.total
 
     @property
     def is_whole(self) -> bool:
-        """Whether all is there."""
+        """Whether every byte has arrived."""
         return self.position > 0 and self.position == self.total
 
     @property
-    def can_go_on(self) -> bool:
-        """Whether another request can bring what is missing."""
-        return self._may_restart or self.position == 0 or (self.version is not None and bool(self.version.validator))
+    def can_retry(self) -> bool:
+        """Whether another request can bring the missing bytes."""
+        return self._may_restart or self.position == 0 or (self.version is not None and self.version.etag is not None)
 
-    def headers(self) -> dict[str, str]:
-        """The headers of the next request."""
-        validator = None if self.version is None else self.version.validator
-        self._asked = self.position > 0 and validator is not None
-        if validator is None or not self._asked:
-            return {}
-        return {"Range": f"bytes={self.position}-", "If-Range": validator}
+    def request_headers(self) -> dict[str, str]:
+        """Return the headers of the next request."""
+        etag = None if self.version is None else self.version.etag
+        self._asked_for_rest = self.position > 0 and etag is not None
+        return {"Range": f"bytes={self.position}-", "If-Range": etag} if etag and self._asked_for_rest else {}
 
-    def take(self, head: Head) -> Step:
-        """Here is the head of the answer to the request with those headers: 200, 206 or 416.
+    def accept(self, head: ResponseHead) -> bool:
+        """Decide about the response to a request with `request_headers`; its status is 200, 206 or 416.
+
+        Returns:
+            Whether to read its body. If not, ask again; the next request is for the whole file.
 
         Raises:
             Unusable: no request can bring the file.
         """
         if head.coding is not None and head.status != 416:
-            # Not unpacked: an end that came too early may go unnoticed in it.
-            raise Unusable(f"it came compressed ({head.coding}), which was not asked for")
+            # Not decompressed: a compressed body that was cut short can look complete.
+            raise Unusable(f"it came compressed ({head.coding}), which was not requested")
+        if head.status != 200 and not self._asked_for_rest:
+            raise Unusable(f"status {head.status}, although no range was requested")
+        known = self.version
         if head.status == 200:
-            return self._take_whole(head, None)
-        if self._asked:
-            return self._take_part(head)
+            version = Version.of(head)
+            self._check_size(version.total)
+            if not self.position or known is None or not known.is_same(version.etag, version.total):
+                self._restart(version)
+            self._skip, self._body_end = self.position, self.total if version.total is None else version.total
+            return True
         found = head.content_range
-        if head.status != 206 or found is None or found.start != 0 or found.total is None:
-            raise Unusable(f"status {head.status}, and no part was asked for")
-        # A part that nobody asked for, from the first byte on.
-        return self._take_whole(evolve(head, length=found.total), found.stop)
-
-    def _take_whole(self, head: Head, stop: int | None) -> Step:
-        version = Version.of(head)
-        self._check(version.total)
-        self._stop, self._open_end, self._known = version.total if stop is None else stop, head.open_end, 0
-        if self.position and self.version is not None and self.version.is_surely(version, version.total):
-            self._known = self.position
-            return Step.GO_ON
-        self._restart()
-        self.version = version
-        return Step.BEGIN
-
-    def _take_part(self, head: Head) -> Step:
-        version, found = self.version, head.content_range
-        assert version is not None  # noqa: S101  (a part of it was asked for)
-        if found is None:
-            return self._ask_again()
-        if head.status == 416:
-            if found.start is not None or found.total != self.position or not version.may_be(head, found.total):
-                return self._ask_again()
-            self.version = evolve(version, total=self.position)
-            return Step.COMPLETE
-        stop = found.stop
-        if stop is None or found.start != self.position or head.length not in {None, stop - self.position}:
-            return self._ask_again()
-        if not version.is_surely(head, found.total):
-            return self._ask_again()
-        self._check(found.total)
-        self._stop, self._open_end, self._known = stop, found.total is None, 0
-        self.version = evolve(version, total=version.total if found.total is None else found.total)
-        return Step.GO_ON
-
-    def _ask_again(self) -> Step:
-        self._restart()
-        self.version = None
-        return Step.ASK_AGAIN
-
-    def _restart(self) -> None:
-        if self.position and not self._may_restart:
-            raise Changed("the file has changed meanwhile, or the server does not tell that it has not")
-        self.position = 0
-
-    def _check(self, total: int | None) -> None:
-        if total == 0:
-            raise Unusable("it is empty")
-        if total is not None and total > self._most:
-            raise Unusable(f"it has {total} bytes, more than {self._most}")
-
-    def advance(self, count: int) -> int:
-        """So many more bytes have come. Returns how many of them, from the first on, were there before.
-
-        Raises:
-            Unusable: they are too many.
-        """
-        known = min(count, self._known)
-        self._known -= known
-        self.position += count - known
-        self.reached = max(self.reached, self.position)
-        if self._stop is not None and self.position > self._stop:
-            raise Unusable(f"more came than the {self._stop} bytes that the server had told")
-        if self.position > self._most:
-            raise Unusable(f"it has more than {self._most} bytes")
-        return known
-
-    def ended(self) -> bool:
-        """The body has come to its end, as HTTP sees it. Returns whether the file is whole.
-
-        Raises:
-            Unusable: it is empty, or shorter than what is there.
-        """
-        if self._known:
-            raise Changed("the file has changed meanwhile")
-        version = self.version
-        if version is not None and version.total is None and not self._is_doubtful(version):
-            self._check(self.position)
-            self.version = evolve(version, total=self.position)
-        return self.is_whole
-
-    def _is_doubtful(self, version: Version) -> bool:
-        """Whether this may be a break and not the end, and another request can tell. Two at one place are the end."""
-        if not self._open_end or version.validator is None or self._doubted == self.position:
+        continues = head.status == 206 and found is not None and found.start == self.position
+        if not continues or found is None or known is None or not known.is_same(head.etag, found.total):
+            self._restart(None)
             return False
-        self._doubted = self.position
+        self._check_size(found.total)
+        self._skip, self._body_end = 0, found.stop
+        self.version = evolve(known, total=found.total)
         return True
 
+    def _restart(self, version: Version | None) -> None:
+        if self.position and not self._may_restart:
+            raise Changed("the file has changed, or its server cannot confirm that it has not")
+        self.position, self.version = 0, version
 
-class Patience:
-    """How often to try again.
+    def _check_size(self, total: int | None) -> None:
+        if total == 0:
+            raise Unusable("it is empty")
+        if total is not None and total > self._max_bytes:
+            raise Unusable(f"it has {total} bytes, more than {self._max_bytes}")
+
+    def receive(self, data: bytes) -> bytes:
+        """Take the next bytes of the body. Returns those of them that continue the file.
+
+        Raises:
+            Unusable: there are too many.
+        """
+        skipped = min(len(data), self._skip)
+        self._skip -= skipped
+        self.position += len(data) - skipped
+        if self._body_end is not None and self.position > self._body_end:
+            raise Unusable(f"it has more than the {self._body_end} bytes that its server announced")
+        if self.position > self._max_bytes:
+            raise Unusable(f"it has more than {self._max_bytes} bytes")
+        return data[skipped:]
+
+    def end_body(self) -> bool:
+        """Note that the body has ended by the rules of HTTP. Returns whether the file is whole.
+
+        Raises:
+            Unusable: it is empty, or shorter than what had arrived before.
+        """
+        if self._skip:
+            raise Changed("the file has become shorter")
+        if self.version is not None and self.version.total is None:
+            self._check_size(self.position)
+            self.version = evolve(self.version, total=self.position)
+        return self.is_whole
+
+
+class DownloadRetries:
+    """When to try again, and for how long to pause before.
 
     Args:
-        attempts: how many attempts in a row may bring next to nothing.
-        position: bytes that are there already.
+        attempts: how many attempts in a row may fail without bringing `PROGRESS_BYTES` of new bytes.
+        position: bytes of the file that are there at the beginning.
     """
 
     def __init__(self, attempts: int, position: int) -> None:
         self.failures: int = 0
-        """Attempts that failed since the last that brought something."""
+        """Failed attempts since the last that brought enough."""
         self._attempts = attempts
         self._mark = position
 
     def failed(self, position: int) -> bool:
-        """An attempt has ended early, at this position. Returns whether to make another."""
-        # Beyond what was there before: a file that always breaks at the same place never comes to its end.
-        if position >= self._mark + ENOUGH:
+        """Note that an attempt has ended early at this position. Returns whether to make another."""
+        # Measured from the furthest position: a file that always breaks at the same place must come to an end.
+        if position >= self._mark + PROGRESS_BYTES:
             self._mark, self.failures = position, 0
         self.failures += 1
         return self.failures < self._attempts
 
     def pause(self, random: float) -> float:
-        """Seconds to wait before that attempt, for a `random` in [0, 1): who failed together does not come back so."""
-        return min(LONGEST_PAUSE, FIRST_PAUSE * GROWTH ** min(self.failures - 1, 9)) * (1 + random / 4)
+        """Return the seconds to wait before that attempt, for a `random` in [0, 1).
+
+        The jitter spreads downloads that failed together.
+        """
+        return min(MAX_PAUSE_S, FIRST_PAUSE_S * PAUSE_FACTOR ** min(self.failures - 1, 9)) * (1 + random / 4)

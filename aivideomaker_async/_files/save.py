@@ -1,86 +1,76 @@
-"""A download to a file: what comes is written in a thread, and has its name when all of it is there."""
+"""Save a file: bytes are written in threads as they arrive, and the file gets its name when it is whole."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple, Unpack
 
-from anyio import CancelScope, CapacityLimiter
-from anyio.lowlevel import RunVar
+from anyio import CancelScope
 
-from .._util.threads import DISK, limiter_of, run_at_once
+from .._util.threads import DISK, run_at_once
 from ..errors import DownloadError, OutputExpired
 from .fetch import Fetch
 from .part_file import PartFile
 from .resume import Transfer
+from .source import Progress, Source
+from .versions import part_key
 
-__all__ = ["Progress", "save", "turn"]
+__all__ = ["save"]
 
-AT_ONCE: Final = 8
-"""Downloads of one event loop that run at once; others wait."""
-
-PIECE: Final = 256 * 1024
-"""Bytes that are written to disk at once."""
+WRITE_BYTES: Final = 256 * 1024
+"""Bytes that are collected before a thread writes them."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-Progress = Callable[[int, int | None], object]
-
-_turns: Final[RunVar[CapacityLimiter]] = RunVar("aivideomaker_async.downloads")
 
 
-def turn() -> CapacityLimiter:
-    """What a download must hold to run. One for each event loop, gone with it."""
-    return limiter_of(_turns, AT_ONCE)
-
-
-async def save(part: PartFile, begin: Callable[[Transfer], Fetch], *, most: int, progress: Progress | None) -> int:
+async def save(source: Source, path: Path, *, overwrite: bool, resume: bool, progress: Progress | None) -> int:
     """Write a file, or nothing. Returns its size in bytes.
 
     Args:
-        part: the file to be.
-        begin: makes what brings it.
-        most: bytes that it may have.
-        progress: is told the bytes that are there, and those that are expected.
+        source: where the file is.
+        path: where to write it.
+        overwrite: whether it may be there already.
+        resume: whether an incomplete download is kept and continued.
+        progress: called with the bytes that have arrived and those that are expected.
 
     Raises:
-        DownloadError: it cannot be had, or not be written.
+        DownloadError: it cannot be fetched, or not be written.
     """
+    part = PartFile(path, overwrite=overwrite, key=part_key(source.url, source.task_id) if resume else None)
     keep = True
     try:
-        transfer = Transfer(await _on_disk(part, part.open), most=most)
-        async with begin(transfer) as fetch:
-            await _fill(part, fetch, progress)
+        metadata = await _on_disk(part, part.open)
+        transfer = Transfer(metadata, max_bytes=source.options.max_bytes)
+        if progress is not None and transfer.position:
+            progress(transfer.position, transfer.total)
+        buffer = bytearray()
+        async with Fetch(source, transfer) as fetch:
+            while data := await fetch.read():
+                if transfer.position == len(data) and transfer.version is not None:
+                    buffer = bytearray()
+                    await _on_disk(part, part.begin, transfer.version)
+                buffer += data
+                if len(buffer) >= WRITE_BYTES:
+                    written, buffer = buffer, bytearray()
+                    await _on_disk(part, part.write, written)
+                if progress is not None:
+                    progress(transfer.position, transfer.total)
+            await _on_disk(part, part.write, buffer)
         await _on_disk(part, part.commit)
     except OutputExpired:
+        # It will never be whole.
         keep = False
         raise
     finally:
         with CancelScope(shield=True):
-            await run_at_once(lambda: part.give_up(keep=keep))
+            await run_at_once(lambda: part.close(keep=keep))
     return transfer.position
 
 
-async def _fill(part: PartFile, fetch: Fetch, progress: Progress | None) -> None:
-    transfer = fetch.transfer
-    buffer = bytearray()
-    if progress is not None and transfer.position:
-        progress(transfer.position, transfer.total)
-    while (piece := await fetch.read()) is not None:
-        if piece.start == 0 and transfer.version is not None:
-            buffer = bytearray()
-            await _on_disk(part, part.begin, transfer.version)
-        buffer += piece.data
-        if len(buffer) >= PIECE:
-            data, buffer = buffer, bytearray()
-            await _on_disk(part, part.write, data)
-        if progress is not None:
-            progress(transfer.position, transfer.total)
-    await _on_disk(part, part.write, buffer)
-
-
 async def _on_disk(part: PartFile, work: Callable[[Unpack[Ts]], T], *arguments: *Ts) -> T:
-    """Let a thread do `work`; what the disk has against it names the file."""
+    """Let a thread do `work`. An error of the disk becomes a `DownloadError` that names the file."""
     try:
         return await DISK.run(work, *arguments)
     except OSError as error:

@@ -7,51 +7,34 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, final
 
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
 from attrs import field, frozen
 
 from .._redaction import printable, redact_url
-from .._util import validation as _checks
+from .._util.threads import limiter_of
 from ..errors import DownloadError, OutputExpired
 from ..tasks import OUTPUT_KEPT_FOR, TaskDetails
-from .fetch import Fetch, ask_length
-from .part_file import PartFile
-from .resume import Transfer
-from .save import Progress, save, turn
-from .versions import identify
+from .source import MAX_VIDEO_BYTES, DownloadOptions, Progress, Source
 
 if TYPE_CHECKING:
     import aiohttp
 
-    from .file_session import Source
+    from .fetch import Fetch
 
-__all__ = ["Video", "VideoStream", "Way"]
+__all__ = ["Video", "VideoStream"]
 
 logger: Final = logging.getLogger("aivideomaker_async.files")
 
-LARGEST: Final = 8 * 1024**3
-"""Bytes beyond which a video is taken for an endless answer."""
+MAX_DOWNLOADS: Final = 8
+"""Calls of `Video.download` that run at once in an event loop."""
 
-LAST_DAY: Final = datetime.max.replace(tzinfo=UTC) - OUTPUT_KEPT_FOR
+_download_slots: Final[RunVar[CapacityLimiter]] = RunVar("aivideomaker_async.downloads")
 
-
-@frozen(kw_only=True)
-class Way:
-    """How to get a file: what `download`, `stream` and `download_all` have in common."""
-
-    timeout: float
-    attempts: int = 5
-    max_bytes: int = LARGEST
-    allow_private: bool | None
-    http: aiohttp.ClientSession | None
-
-    def __attrs_post_init__(self) -> None:
-        _checks.seconds("timeout", self.timeout)
-        _checks.count("attempts", self.attempts)
-        _checks.count("max_bytes", self.max_bytes)
+_LATEST_COMPLETION: Final = datetime.max.replace(tzinfo=UTC) - OUTPUT_KEPT_FOR
 
 
 @final
@@ -63,22 +46,22 @@ class VideoStream(AsyncIterator[bytes]):
 
     @property
     def length(self) -> int | None:
-        """Bytes of the whole, for a `Content-Length`; None where the server does not tell."""
+        """Bytes of the whole, for a `Content-Length`; None if the server does not state them."""
         return self._fetch.transfer.total
 
     @property
     def content_type(self) -> str | None:
-        """The media type, such as `video/mp4`; None where the server tells none of a video."""
+        """The media type, such as `video/mp4`; None if the server states none of a video."""
         return self._fetch.video_type
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await self._fetch.read()
-        if piece is None:
+        data = await self._fetch.read()
+        if not data:
             raise StopAsyncIteration
-        return piece.data
+        return data
 
 
 @frozen(kw_only=True)
@@ -92,24 +75,24 @@ class Video:
     url: str = field(repr=lambda url: printable(redact_url(url)))
     """Public address of the file."""
     details: TaskDetails = field(repr=False)
-    """Everything that the service told about the task."""
+    """Everything that the service reported about the task."""
     expires_at: datetime
     """When the service deletes the file (aware, UTC)."""
+    # Whether the service itself is at a private address, so that its files may be as well.
     _allow_private: bool = field(default=False, alias="_allow_private", repr=False, eq=False)
-    # Whether the service itself stands on a private address, so that its files may as well.
 
     @classmethod
     def of(cls, details: TaskDetails, *, allow_private: bool = False) -> Self:
-        """The video of a task that is COMPLETED and has a URL.
+        """Return the video of a task that is COMPLETED and has a URL.
 
         Args:
-            details: what the service tells about the task.
+            details: what the service reported about the task.
             allow_private: whether the file may be at an address that is not of the public internet, since the service
                 is at one itself.
         """
         completed_at = details.completed_at or datetime.now(UTC)
-        # A clock may be years off, as far as the end of the calendar.
-        expires_at = min(completed_at, LAST_DAY) + OUTPUT_KEPT_FOR
+        # The service's clock may be years off, as far as the end of the calendar.
+        expires_at = min(completed_at, _LATEST_COMPLETION) + OUTPUT_KEPT_FOR
         return cls(
             id=details.id,
             url=details.url or "",
@@ -127,30 +110,31 @@ class Video:
         progress: Progress | None = None,
         timeout: float = 60.0,
         attempts: int = 5,
-        max_bytes: int = LARGEST,
+        max_bytes: int = MAX_VIDEO_BYTES,
         allow_private: bool | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> Path:
         """Write the video to a file. The file appears under its name when it is complete, never before.
 
-        What breaks off is taken up again where it ended, if the server can do that, else from the first byte on. Eight
-        downloads of an event loop run at once, and others wait; `download_all` has a limit of its own.
+        A download that breaks off continues where it ended if the server supports ranges and a strong ETag shows that
+        it still has the same file; otherwise it begins anew. Eight downloads of an event loop run at once, and others
+        wait; `download_all` has a limit of its own.
 
         No API key is sent. Redirects are followed, but not from https to http.
 
         Args:
             path: where to write. Its folder must exist.
-            overwrite: whether a file that is already there may be replaced. Of a link to a file, the link is replaced,
-                and not the file; a device or a named pipe never is.
-            resume: keep what has come when the download fails, is cancelled or killed, and go on from there in the next
-                one, also in another process. It is kept in `path.part` and `path.part.json` (where these names would be
-                too long, in shorter ones), and a second download to the same path is refused meanwhile. By default
-                nothing stays of a download that failed.
-            progress: called with the bytes that are there so far and the bytes expected (None when that is not known).
-                It may start over from 0.
+            overwrite: whether an existing file may be replaced. Of a link to a file, the link is replaced, and not the
+                file; a device or a named pipe never is.
+            resume: keep what has arrived when the download fails, is cancelled or killed, and continue from there in
+                the next one, also in another process. It is kept in `path.part` and `path.part.json` (in shorter names
+                where these would be too long), and a second download to the same path is refused while one runs. By
+                default nothing is left of a download that failed.
+            progress: called with the bytes that have arrived and the bytes expected (None when that is not known). It
+                may start over from 0.
             timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
-            attempts: how many in a row may bring next to nothing before the download has failed. The pauses between
-                them grow: five attempts last for half a minute at least.
+            attempts: how many attempts in a row may bring next to nothing before the download has failed. The pauses
+                between them grow: five attempts last for half a minute at least.
             max_bytes: the largest file that is accepted.
             allow_private: whether the file may be at an address that is not of the public internet (loopback, private,
                 link-local...). By default only if the service itself was at one, as a simulator is.
@@ -167,9 +151,11 @@ class Video:
             DownloadError: anything else; the message names the path or the reason.
             ConfigurationError: an argument makes no sense.
         """
-        way = Way(timeout=timeout, attempts=attempts, max_bytes=max_bytes, allow_private=allow_private, http=http)
-        async with turn():
-            return await self._save(Path(path), way, overwrite=overwrite, resume=resume, progress=progress)
+        options = DownloadOptions(
+            timeout=timeout, attempts=attempts, max_bytes=max_bytes, allow_private=allow_private, http=http
+        )
+        async with limiter_of(_download_slots, MAX_DOWNLOADS):
+            return await self._save(Path(path), options, overwrite=overwrite, resume=resume, progress=progress)
 
     @asynccontextmanager
     async def stream(
@@ -177,21 +163,22 @@ class Video:
         *,
         timeout: float = 60.0,
         attempts: int = 5,
-        max_bytes: int = LARGEST,
+        max_bytes: int = MAX_VIDEO_BYTES,
         allow_private: bool | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> AsyncIterator[VideoStream]:
-        """The bytes of the video as they arrive, for a web backend that passes them on.
+        """Stream the bytes of the video as they arrive, for a web backend that passes them on.
 
         `async with video.stream() as pieces: async for piece in pieces: ...`
 
-        `pieces.length` and `pieces.content_type` are known from the start. What breaks off is taken up again where it
-        ended, if the server can do that and still has the same file. Any number of streams run at once.
+        `pieces.length` and `pieces.content_type` are known from the start. A stream that breaks off continues where it
+        ended if a strong ETag shows that the server still has the same file; otherwise it ends with
+        `IncompleteDownload`, since bytes that were passed on cannot be taken back. Any number of streams run at once.
 
         Args:
             timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
-            attempts: how many in a row may bring next to nothing before the stream has failed. The pauses between
-                them grow: five attempts last for half a minute at least.
+            attempts: how many attempts in a row may bring next to nothing before the stream has failed. The pauses
+                between them grow: five attempts last for half a minute at least.
             max_bytes: the largest file that is accepted.
             allow_private: as for `download`.
             http: as for `download`.
@@ -202,37 +189,45 @@ class Video:
             DownloadError: anything else.
             ConfigurationError: an argument makes no sense.
         """
-        way = Way(timeout=timeout, attempts=attempts, max_bytes=max_bytes, allow_private=allow_private, http=http)
-        async with self._fetch(way, Transfer(may_restart=False, most=max_bytes)) as fetch:
+        options = DownloadOptions(
+            timeout=timeout, attempts=attempts, max_bytes=max_bytes, allow_private=allow_private, http=http
+        )
+        async with self._fetch(options) as fetch:
             await fetch.start()
             yield VideoStream(fetch)
 
-    async def _save(self, path: Path, way: Way, *, overwrite: bool, resume: bool, progress: Progress | None) -> Path:
-        part = PartFile(path, overwrite=overwrite, identity=identify(self.url, self.id) if resume else None)
-        size = await save(part, partial(self._fetch, way), most=way.max_bytes, progress=progress)
+    # --- the lazy door of the room: aiohttp, and all that moves bytes, is imported when bytes are wanted ------
+
+    async def _save(
+        self, path: Path, options: DownloadOptions, *, overwrite: bool, resume: bool, progress: Progress | None
+    ) -> Path:
+        from .save import save
+
+        size = await save(self._source(options), path, overwrite=overwrite, resume=resume, progress=progress)
         logger.info("task %s: %d bytes downloaded to %s", self.id, size, path)
         return path
 
-    async def _length(self, way: Way) -> int | None:
-        """Bytes of the file, where the server tells."""
-        return await ask_length(self._source(way))
+    def _fetch(self, options: DownloadOptions) -> Fetch:
+        from .fetch import Fetch
+        from .resume import Transfer
 
-    def _fetch(self, way: Way, transfer: Transfer) -> Fetch:
-        return Fetch(self._source(way), transfer, attempts=way.attempts, refused=self._refused)
+        return Fetch(self._source(options), Transfer(may_restart=False, max_bytes=options.max_bytes))
 
-    def _source(self, way: Way) -> Source:
-        from .file_session import Source  # slow to import: whoever only holds a Video does without
+    async def _content_length(self, options: DownloadOptions) -> int | None:
+        """Return the bytes of the file, if the server states them now."""
+        from .fetch import content_length
 
-        allowed = self._allow_private if way.allow_private is None else way.allow_private
-        name = f"the video of task {self.id}"
-        return Source(name=name, url=self.url, timeout=way.timeout, allow_private=allowed, http=way.http)
+        return await content_length(self._source(options))
+
+    def _source(self, options: DownloadOptions) -> Source:
+        allowed = self._allow_private if options.allow_private is None else options.allow_private
+        return Source(task_id=self.id, url=self.url, options=options, allow_private=allowed, refused=self._refused)
 
     def _refused(self, status: int) -> DownloadError:
-        """The error for a status that is none of a file."""
-        finished_at = self.expires_at - OUTPUT_KEPT_FOR
-        age = datetime.now(UTC) - finished_at
+        """Return the error for a status that no further request cures."""
+        age = datetime.now(UTC) - (self.expires_at - OUTPUT_KEPT_FOR)
         if status == 410 or (status in {403, 404} and age >= OUTPUT_KEPT_FOR):
-            # Finished in the future: the clocks contradict each other, and which of them is right is not known.
+            # A negative age means that the two clocks disagree, and nobody knows which of them is right.
             known = self.details.completed_at is not None and age >= timedelta(0)
             ago = f"it was finished {age.total_seconds() / 3600:.1f} hours ago, and " if known else ""
             return OutputExpired(

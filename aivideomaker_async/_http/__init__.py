@@ -3,6 +3,8 @@
 to be written
 """
 
+from asyncio import AbstractEventLoop
+
 from .api_client import ApiClient, Settings
 from .decoding import MalformedAnswer, decode_status, decode_task, encode_task, parse_timestamp
 from .gate import Deadline, deadline_exceeded
@@ -56,16 +58,30 @@ __all__ = [
     "parse_retry_after",
     "parse_timestamp",
     "quote_price",
+    "user_agent",
 ]
 
 
-def check_session(session: object) -> None:
-    """Check that a caller's own aiohttp session can be used.
+# aiohttp is slow to import, and values alone do without: what needs it is reached through functions.
+
+
+def check_session(session: object, loop: AbstractEventLoop | None = None) -> None:
+    """Check that a caller's own session can be used.
+
+    Args:
+        session: the session.
+        loop: the event loop that it is to be used in; None while that is not known.
 
     Raises:
-        ConfigurationError: it is no aiohttp session.
+        ConfigurationError: it is no aiohttp session, a closed one, or one of another event loop.
     """
-    # aiohttp is slow to import, and values alone do without.
     from .connections import check_session
 
-    check_session(session)
+    check_session(session, loop)
+
+
+def user_agent() -> str:
+    """Return the `User-Agent` of all requests of this package."""
+    from .connections import USER_AGENT
+
+    return USER_AGENT

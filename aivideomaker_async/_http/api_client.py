@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from attrs import frozen
@@ -103,7 +103,9 @@ class ApiClient:
         limit = self.settings.call_timeout if timeout is None else validation.seconds("timeout", timeout)
         return Deadline(limit, loop.time())
 
-    async def call(self, request: Request[T], deadline: Deadline, *, sending: Sending | None = None) -> T:
+    def call(
+        self, request: Request[T], deadline: Deadline, *, sending: Sending | None = None
+    ) -> Coroutine[Any, Any, T]:
         """Make one API call, and repeat it where that is safe and may help.
 
         Args:
@@ -117,8 +119,8 @@ class ApiClient:
                 arrived: the caller must find out what became of it.
             ConfigurationError: the client cannot be used.
         """
-        result: T = await self._repeat(request, deadline, sending or Sending(), None)
-        return result
+        # Not a coroutine of its own: a status call notices each one on its way.
+        return self._repeat(request, deadline, sending or Sending(), None)
 
     async def read_list(self, make_reader: Callable[[], Reader], deadline: Deadline) -> Reader:
         """Read the task list while it arrives, and ask again where that may help.
@@ -296,11 +298,11 @@ class ApiClient:
         from .transport import Transport
 
         is_own = self._http is None
-        session = open_session(keep=keep) if self._http is None else self._http
+        session = open_session(self.settings.key, keep=keep) if self._http is None else self._http
         if is_own:
             loop = asyncio.get_running_loop()
             self.lifecycle.add(close=session.close, abandon=lambda: abandon(session, loop))
-        return Transport(session, base_url=self.settings.base_url, key=self.settings.key, reports_sending=is_own)
+        return Transport(session, base_url=self.settings.base_url, key=self.settings.key, is_own=is_own)
 
     # --- clocks --------------------------------------------------------------------------------------
 

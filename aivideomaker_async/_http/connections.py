@@ -101,10 +101,11 @@ def _is_readable(transport: asyncio.BaseTransport | None) -> bool:
     return bool(poll.poll(0))
 
 
-def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
-    """Return a new aiohttp session for the running event loop.
+def open_session(key: Secret, *, keep: bool = True) -> aiohttp.ClientSession:
+    """Return a new aiohttp session for the running event loop and one service.
 
     Args:
+        key: the API key, which goes out with every request.
         keep: whether connections are kept for further requests.
 
     Raises:
@@ -114,7 +115,7 @@ def open_session(*, keep: bool = True) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
         connector=_Connector(force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT},
+        headers={"User-Agent": USER_AGENT, "key": header_value(key)},
         timeout=aiohttp.ClientTimeout(total=None),
         request_class=_ReportingRequest,
     )

@@ -50,8 +50,11 @@ _CONTAINERS: Final = frozenset({dict, list})
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[Any], object]
 
-_decoder: Final = JSONDecoder()
-raw_decode: Final = _decoder.raw_decode
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+"""Some proxies put one before what they pass on."""
+_WHITESPACE: Final = " \t\r\n"
+
+raw_decode: Final = JSONDecoder().raw_decode
 
 
 class MalformedAnswer(ValueError):
@@ -67,7 +70,10 @@ def json_object(body: bytes | bytearray) -> dict[str, Any]:
     if body.count(b",") > MAX_COMMAS:
         raise MalformedAnswer(f"the body has more than {MAX_COMMAS} values")
     try:
-        value = _decoder.decode(body.decode("utf-8-sig"))
+        text = body.removeprefix(_BYTE_ORDER_MARK).decode().strip(_WHITESPACE)
+        value, end = raw_decode(text)
+        if end != len(text):
+            raise ValueError
     except (ValueError, RecursionError):
         # Without the cause, which would keep the whole document alive.
         raise MalformedAnswer(f"the body is not JSON: {excerpt(body)}") from None
@@ -185,11 +191,15 @@ def _new_id(value: Any) -> str:
     return _id(_text(value))
 
 
+_KNOWN_STATUSES: Final = {status.value: status for status in TaskStatus}
+"""Faster than the enum's own look-up, in which a status call would spend a good part of its time."""
+
+
 def _status(value: Any) -> TaskStatus:
     # An unknown status may be any word, but it stands in log lines and goes to other processes.
     if not isinstance(value, str) or not 0 < len(value) <= MAX_STATUS_CHARACTERS or not value.isprintable():
         raise ValueError("expected a status")
-    return TaskStatus(value)
+    return _KNOWN_STATUSES.get(value) or TaskStatus(value)
 
 
 def _number(value: Any) -> float:

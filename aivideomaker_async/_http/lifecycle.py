@@ -7,7 +7,6 @@ made it. The lifecycle holds no reference to the client, so that it can outlive 
 from __future__ import annotations
 
 import asyncio
-import os
 import warnings
 import weakref
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import TypeVarTuple, Unpack, final
 
+from .._util.fork import after_fork_in_child
 from .._util.loops import running_loop
 from ..errors import ConfigurationError
 
@@ -27,7 +27,7 @@ Ts = TypeVarTuple("Ts")
 class ClientLifecycle:
     """The event loop and process of a client, from its first use on, and what it has opened there."""
 
-    __slots__ = ("__weakref__", "_opened", "_pid", "closed", "entered", "loop")
+    __slots__ = ("__weakref__", "_opened", "closed", "entered", "is_of_parent", "loop")
 
     def __init__(self) -> None:
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -36,7 +36,13 @@ class ClientLifecycle:
         self.entered: bool = False
         """Whether the client was opened as a context manager."""
         self._opened: list[tuple[Callable[[], Awaitable[object]], Callable[[], object]]] = []
-        self._pid = os.getpid()
+        self.is_of_parent: bool = False
+        """Whether this process is a fork of the one that used the client."""
+        after_fork_in_child(self, ClientLifecycle._leave_to_parent)
+
+    def _leave_to_parent(self) -> None:
+        # A client that was not used before the fork works in both processes.
+        self.is_of_parent = self.loop is not None
 
     def check_usable(self) -> asyncio.AbstractEventLoop:
         """Return the event loop of the client.
@@ -56,11 +62,11 @@ class ClientLifecycle:
         """
         loop = running_loop()
         if self.loop is None:
-            self.loop, self._pid = loop, os.getpid()
+            self.loop = loop
         elif self.is_of_parent:
             raise ConfigurationError(
-                f"this client was first used in another process ({self._pid}), and this one is a fork of it; open a "
-                "client in each process, after the fork (gunicorn: in post_fork, or without --preload)"
+                "this client was first used in another process, of which this one is a fork; open a client in each "
+                "process, after the fork (gunicorn: in post_fork, or without --preload)"
             )
         elif self.loop is not loop:
             raise ConfigurationError(
@@ -78,11 +84,6 @@ class ClientLifecycle:
     def is_unreachable(self) -> bool:
         """Whether nothing that was started can be ended any more: the loop is closed, or belongs to another process."""
         return self.loop is not None and (self.loop.is_closed() or self.is_of_parent)
-
-    @property
-    def is_of_parent(self) -> bool:
-        """Whether this process is a fork of the one that used the client."""
-        return self.loop is not None and self._pid != os.getpid()
 
     def call_soon(self, callback: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
         """Call `callback` in the client's event loop, from any thread; do nothing for an unused or closed client."""

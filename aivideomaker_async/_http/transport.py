@@ -86,15 +86,16 @@ class Transport:
         session: the aiohttp session; it is not closed here.
         base_url: scheme, host and port, and perhaps a path, without a trailing slash.
         key: the API key.
-        reports_sending: whether `open_session` made the session, so that it reports when a request is sent.
+        is_own: whether the session is one of `open_session`, which reports when a request is sent and adds the key.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, *, base_url: str, key: Secret, reports_sending: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, base_url: str, key: Secret, is_own: bool) -> None:
         self._session = session
         self._url = lru_cache(maxsize=1024)(lambda path: URL(base_url + path, encoded=True))
         self._key = key
+        self._is_own = is_own
         # Should a later aiohttp send in another way, every doubt counts as sent: the side that never pays twice.
-        self._reports_sending = reports_sending and hasattr(aiohttp.ClientRequest, "send")
+        self._reports_sending = is_own and hasattr(aiohttp.ClientRequest, "send")
         self._exchanges: set[asyncio.Timeout] = set()
 
     def end(self) -> None:
@@ -118,7 +119,9 @@ class Transport:
             TransportError: there is no usable answer. `ConnectFailed` means that nothing was sent.
             ConfigurationError: the session that the caller has brought is closed.
         """
-        check_session(self._session, asyncio.get_running_loop())
+        if not self._is_own:
+            # It is the caller's, who may have closed it, or made it in another event loop.
+            check_session(self._session, asyncio.get_running_loop())
         sending.sent = not self._reports_sending
         token = current_sending.set(sending)
         # aiohttp's own total timeout does not do: bytes on a kept connection count against that of the last request.
@@ -174,7 +177,9 @@ class Transport:
             return answer
 
     def _headers(self, request: Request[object]) -> dict[str, str]:
-        headers = {**request.headers, "key": header_value(self._key)}
+        headers = dict(request.headers)
+        if not self._is_own:
+            headers["key"] = header_value(self._key)
         for name, value in request.secrets.items():
             headers[name] = header_value(value)
         if request.body is not None:

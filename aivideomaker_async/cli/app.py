@@ -1,4 +1,4 @@
-"""The commands put together, and one run of them from the arguments to the exit code."""
+"""The app with all commands, and one run of it from the arguments to the exit code."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from .._util.version import __version__
 from ..errors import AIVideoMakerError, InvalidSpec, WaitTimeout
-from . import commands, servers
-from .arguments import generate_commands, quote_commands
+from . import commands
 from .context import Context, Job
+from .demo import demo
 from .doctor import doctor
-from .exits import MEANINGS, Exit, OutputClosed, Terminated, UsageError, code_of
+from .exit_codes import MEANINGS, Exit, OutputClosed, Terminated, UsageError, exit_code_of
 from .models import models
-from .spec_options import on_command_line
+from .simulate import simulate
+from .spec_commands import generate_commands, quote_commands
+from .spec_options import in_command_line_terms
 
 __all__ = ["build", "run"]
 
 _HELP: Final = """Videos from texts and images, by the AI Video Maker API.
 
-The API key is read from the environment variable AIVIDEO_API_KEY, never from the command line, which others can see.
-`aivideomaker models` tells what can be generated, and `aivideomaker doctor` whether it would work.
-`aivideomaker demo` shows everything without a key, on a simulator."""
+The API key is read from the environment variable AIVIDEO_API_KEY, never from the command line, which other users of the
+machine can see. `aivideomaker models` lists what can be generated, and `aivideomaker doctor` checks whether it would
+work. `aivideomaker demo` shows everything without a key, on a simulator."""
 
 _CODES: Final = "Exit codes:\n" + "\n".join(f"{code:>4} {meaning}" for code, meaning in MEANINGS.items())
 
@@ -34,7 +36,7 @@ _EXPECTED: Final = (AIVideoMakerError, UsageError, OutputClosed, Terminated, Key
 
 
 def build() -> App:
-    """The app with all its commands. Its `meta` takes the options for all of them."""
+    """Return the app with all its commands. Its `meta` app takes the options for all commands."""
     app = App(
         name="aivideomaker",
         help=_HELP,
@@ -45,8 +47,8 @@ def build() -> App:
     )
     app.command(generate_commands())
     app.command(quote_commands())
-    on_tasks = (commands.watch, commands.status, commands.get, commands.cancel)
-    for command in (*on_tasks, commands.account, models, doctor, servers.simulate, servers.demo):
+    of_tasks = (commands.watch, commands.status, commands.get, commands.cancel)
+    for command in (*of_tasks, commands.account, models, doctor, simulate, demo):
         app.command(command)
     app.command(commands.list_tasks, name="list")
     options = Group("Options for all commands", sort_key=1)
@@ -57,24 +59,27 @@ def build() -> App:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run the command with these arguments. Expected errors are told in a line, others propagate."""
+    """Run the command with these arguments, and return the exit code.
+
+    Expected errors are reported in one line. All others propagate.
+    """
     context = Context()
-    # Errors in the arguments are told before they are all read.
+    # An error in the arguments is reported before all of them are read.
     context.output.json = "--json" in argv
     try:
-        # Before anything is paid whose result could not be told.
-        context.output.check()
+        # A result that cannot be written must not be paid for.
+        context.output.check_stdout()
         job = _parse(argv, context)
         if job is None:
             return Exit.OK
         with context.output.logging():
-            return _work(job)
+            return _run_job(job)
     except _EXPECTED as error:
-        return _tell(error, context)
+        return _report(error, context)
 
 
 def _parse(argv: Sequence[str], context: Context) -> Job | None:
-    """The job that the arguments ask for, or None when they asked for help and got it."""
+    """Return the job that the arguments ask for, or None when they ask for help, which is printed then."""
     app = build()
 
     def launch(
@@ -108,12 +113,12 @@ def _parse(argv: Sequence[str], context: Context) -> Job | None:
             list(argv), console=context.output.help_console, exit_on_error=False, print_error=False
         )
     except CycloptsError as error:
-        # Its traceback quotes the arguments as they are.
+        # Without the cause: its traceback quotes the arguments unredacted.
         raise UsageError(str(error)) from None
     return result
 
 
-def _work(job: Job) -> int:
+def _run_job(job: Job) -> int:
     """Run `job` in an event loop of its own. SIGINT and SIGTERM cancel it."""
     terminated = False
 
@@ -126,7 +131,7 @@ def _work(job: Job) -> int:
             terminated = True
             task.cancel()
 
-        # Not every platform and thread can; there SIGTERM ends the process as it ends any other.
+        # Not every platform and thread supports this; there SIGTERM ends the process without a message.
         with suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(signal.SIGTERM, terminate)
         return await job
@@ -139,19 +144,19 @@ def _work(job: Job) -> int:
         raise
 
 
-def _tell(error: BaseException, context: Context) -> int:
-    """Tell a person, and a reader of JSON, what went wrong and what to do next; returns the exit code."""
-    output, code = context.output, code_of(error)
+def _report(error: BaseException, context: Context) -> int:
+    """Report an error to people and to readers of JSON, with what to do next, and return the exit code."""
+    output, code = context.output, exit_code_of(error)
     message = _message(error)
     if output.verbose:
         output.traceback(error)
-    output.say(" ".join(message.split()), start="error: ", style="bold red")
+    output.message(" ".join(message.split()), start="error: ", style="bold red")
     if context.advice is not None:
-        output.say(context.advice)
+        output.message(context.advice)
     with suppress(OutputClosed, OSError):
         output.event(
             "error",
-            type=_name(error),
+            type="Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__,
             message=message,
             exit_code=int(code),
             task_id=context.task_id,
@@ -164,14 +169,10 @@ def _message(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
     if isinstance(error, WaitTimeout):
-        # The error's own advice is for programs; the context has a command.
+        # The error's own advice is for programs; that of the context has a command.
         return f"gave up after {error.elapsed:.0f} s; the task was last seen in {error.last_status or 'no status'}"
     if isinstance(error, InvalidSpec):
-        return on_command_line(str(error))
+        return in_command_line_terms(str(error))
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error) or type(error).__name__
-
-
-def _name(error: BaseException) -> str:
-    return "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__

@@ -1,4 +1,4 @@
-"""The commands that talk to the service.
+"""The commands on existing tasks and on the account.
 
 Each checks its arguments at once, and returns the coroutine that does the rest.
 """
@@ -11,16 +11,16 @@ from .._redaction import redact, sanitize
 from ..errors import EndpointNotFound
 from ..specs import SPECS
 from ..tasks import Account, TaskDetails
-from .context import Context, Ctx, Job
-from .display import table
-from .exits import Exit
+from .context import Context, InjectedContext, Job
+from .exit_codes import Exit
 from .options import Overwrite, SaveTo, TaskId, Timeout, check_target
 from .prices import in_dollars
-from .waiting import Wish, iso, wait
+from .progress import format_table
+from .task_workflow import WaitOptions, iso, wait
 
 __all__ = ["account", "cancel", "get", "list_tasks", "status", "watch"]
 
-_NO_ACCOUNT: Final = "this service does not tell of accounts: it is of the revision 2026-03, or the base URL is wrong"
+_NO_ACCOUNT: Final = "this service has no account endpoint: it speaks the revision 2026-03, or the base URL is wrong"
 
 
 def watch(
@@ -30,20 +30,20 @@ def watch(
     output: SaveTo = None,
     overwrite: Overwrite = False,
     timeout: Timeout = None,
-    context: Ctx,
+    context: InjectedContext,
 ) -> Job:
     """Wait for a task that was submitted before, here or elsewhere."""
     check_target(output, overwrite=overwrite)
-    return _watch(context, task_id, Wish(timeout=timeout, path=output, overwrite=overwrite))
+    return _watch(context, task_id, WaitOptions(timeout=timeout, path=output, overwrite=overwrite))
 
 
-async def _watch(context: Context, task_id: str, wish: Wish) -> int:
+async def _watch(context: Context, task_id: str, options: WaitOptions) -> int:
     async with context.client() as client:
-        context.waiting(task_id, wish.path)
-        return await wait(context, client.task(task_id), "", "", wish)
+        context.wait_started(task_id, options.path)
+        return await wait(context, client.task(task_id), "", "", options)
 
 
-async def status(task_id: TaskId, /, *, context: Ctx) -> int:
+async def status(task_id: TaskId, /, *, context: InjectedContext) -> int:
     """Print the status of a task, once."""
     context.task_id = task_id
     async with context.client() as client:
@@ -53,8 +53,8 @@ async def status(task_id: TaskId, /, *, context: Ctx) -> int:
     return Exit.OK
 
 
-async def get(task_id: TaskId, /, *, context: Ctx) -> int:
-    """Print everything that the service tells about a task."""
+async def get(task_id: TaskId, /, *, context: InjectedContext) -> int:
+    """Print everything that the service knows about a task."""
     context.task_id = task_id
     async with context.client() as client:
         details = await client.get_task(task_id)
@@ -63,7 +63,7 @@ async def get(task_id: TaskId, /, *, context: Ctx) -> int:
     return Exit.OK
 
 
-async def list_tasks(*, context: Ctx) -> int:
+async def list_tasks(*, context: InjectedContext) -> int:
     """Print all tasks of this key, the newest first."""
     async with context.client() as client:
         tasks = await client.list_tasks()
@@ -71,14 +71,15 @@ async def list_tasks(*, context: Ctx) -> int:
         context.output.event("task", **_fields(details))
     if tasks:
         width = max(len(details.id) for details in tasks)
-        # All at once: a reader that only wants the first line shall not close the pipe on the others.
+        # In one piece: a reader that takes only the first line, such as `head -1`, would close the pipe before the
+        # others.
         context.output.result("\n".join(_line(details, width) for details in tasks))
     else:
-        context.output.say("no tasks")
+        context.output.message("no tasks")
     return Exit.OK
 
 
-async def cancel(task_id: TaskId, /, *, context: Ctx) -> int:
+async def cancel(task_id: TaskId, /, *, context: InjectedContext) -> int:
     """Cancel a task and get its credits back, which works only while it is SUBMITTED."""
     context.task_id = task_id
     async with context.client() as client:
@@ -87,11 +88,11 @@ async def cancel(task_id: TaskId, /, *, context: Ctx) -> int:
     context.output.result(outcome.status)
     if outcome.cancelled:
         return Exit.OK
-    context.output.say("too late: only a task that is SUBMITTED can be cancelled")
+    context.output.message("too late: only a task that is SUBMITTED can be cancelled")
     return Exit.TASK_FAILED
 
 
-async def account(*, context: Ctx) -> int:
+async def account(*, context: InjectedContext) -> int:
     """Print the balance, the guardrails and the models of the account."""
     async with context.client() as client:
         try:
@@ -112,9 +113,9 @@ async def account(*, context: Ctx) -> int:
         skill_version=found.skill_version,
         extra=redact(dict(found.extra)),
     )
-    context.output.result(table(_account_rows(found)))
+    context.output.result(format_table(_account_rows(found)))
     if missing and found.supported_models:
-        context.output.say(f"note: {', '.join(missing)} not among them: the service may refuse what it does not name")
+        context.output.message(f"note: {', '.join(missing)} not among them: the service may refuse other models")
     return Exit.OK
 
 
@@ -125,7 +126,7 @@ def _account_rows(found: Account) -> dict[str, str]:
         "daily limit": "unlimited" if daily is None else in_dollars(daily),
         "submits a minute": "unlimited" if rate is None else str(rate),
         "warning below": "no warning" if warning is None else in_dollars(warning),
-        "models": sanitize(", ".join(found.supported_models)) or "not told",
+        "models": sanitize(", ".join(found.supported_models)) or "not reported",
     }
 
 
@@ -147,18 +148,18 @@ def _fields(details: TaskDetails) -> dict[str, object]:
 
 
 def _lines(details: TaskDetails) -> str:
-    """What is known of a task, a line each: `input.prompt  A sunset`."""
+    """Return the fields of a task, a line each, such as `input.prompt  A sunset`."""
     fields = _fields(details)
     for group in ("input", "output", "extra"):
         inner = redact(fields.pop(group))
         if isinstance(inner, dict):
             fields |= {f"{group}.{name}": value for name, value in inner.items()}
     if details.output is not None:
-        # The address is what they want, and of a reason the whole.
+        # Redaction hides and shortens these three, but people need the whole address and the whole reason.
         fields |= {"output.url": details.url, "output.error": _reason(details.output.error)}
         fields |= {"output.message": _reason(details.output.message)}
     shown = {name: value for name, value in fields.items() if value is not None}
-    return table({name: str(value) for name, value in shown.items()})
+    return format_table({name: str(value) for name, value in shown.items()})
 
 
 def _reason(text: str | None) -> str | None:

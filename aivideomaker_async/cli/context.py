@@ -1,4 +1,4 @@
-"""What the commands of one run share."""
+"""The context of one run: the options for all commands, and what to do if the command ends early."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from attrs import define, field
 from cyclopts import Parameter
 
 from .._http import RetryPolicy
-from ..client.client import AIVideoMaker
+from ..client import AIVideoMaker
 from .output import Output
 
-__all__ = ["Context", "Ctx", "Job"]
+__all__ = ["Context", "InjectedContext", "Job"]
 
 Job: TypeAlias = Awaitable[int]
-"""What a command returns when it has checked its arguments: the rest of its work, which gives the exit code."""
+"""The work of a command, after its arguments were checked. Its result is the exit code."""
 
 
 @define
 class Context:
-    """The options for all commands, and what to tell a person when the command ends before its work does."""
+    """The options for all commands, and what a person can do if the command ends before its work does."""
 
     output: Output = field(factory=Output)
     base_url: str | None = None
@@ -35,19 +35,19 @@ class Context:
     """What to do next if the command ends now."""
 
     def client(self) -> AIVideoMaker:
-        """A client, with the key from the environment.
+        """Return a client with the key from the environment.
 
         Raises:
-            ConfigurationError: there is no key, or the base URL makes no sense.
+            ConfigurationError: there is no key, or the base URL is wrong.
         """
         return AIVideoMaker(base_url=self.base_url, allow_http=self.allow_http)
 
-    def impatient_client(self, seconds: float, *, api_key: str | None = None) -> AIVideoMaker:
-        """A client that makes each request once, and gives it so many seconds with all that it waits for.
+    def single_attempt_client(self, seconds: float, *, api_key: str | None = None) -> AIVideoMaker:
+        """Return a client that sends each request once.
 
         Args:
-            seconds: for a call.
-            api_key: another key than that of the environment.
+            seconds: the deadline of a call, with its wait for the limiter.
+            api_key: a key in place of that of the environment.
 
         Raises:
             ConfigurationError: as `client`.
@@ -56,42 +56,42 @@ class Context:
             api_key,
             base_url=self.base_url,
             allow_http=self.allow_http,
-            # The rest is for its turn under the limit.
+            # The rest of the time is for the wait for the limiter.
             timeout=0.8 * seconds,
             call_timeout=seconds,
-            # After a 429 neither: no pause is so long.
+            # A 429 is not waited out either: the first pause is beyond every deadline.
             retries=RetryPolicy(max_attempts=1, first_pause=1e12),
         )
 
-    def submitting(self, idempotency_key: str) -> None:
-        """A submit is on its way; if the command ends now, nobody knows what becomes of it."""
+    def submit_started(self, idempotency_key: str) -> None:
+        """Record that a submit is on its way. Until it has an outcome, the advice is to look for its task."""
         self.idempotency_key = idempotency_key
         self.advice = (
             f"a submit was on its way, and its outcome is unknown (idempotency key {idempotency_key}); "
             f"before you submit it again, look for the task with:\n  {self.command('list')}"
         )
 
-    def refused(self) -> None:
-        """The submit is over, and there is no task."""
+    def submit_refused(self) -> None:
+        """Record that the submit has ended without a task."""
         self.idempotency_key = self.advice = None
 
-    def waiting(self, task_id: str, path: Path | None) -> None:
-        """A task runs, and goes on whatever becomes of the command."""
+    def wait_started(self, task_id: str, path: Path | None) -> None:
+        """Record the task that is waited for. It goes on if the command ends, and the advice is to watch it."""
         self.idempotency_key = None
         self.task_id = task_id
         save = () if path is None else ("--output", str(path))
         self.advice = f"the task goes on; pick it up again with:\n  {self.command('watch', task_id, *save)}"
 
-    def done(self) -> None:
-        """There is nothing to pick up any more."""
+    def finished(self) -> None:
+        """Record that there is nothing left to pick up."""
         self.advice = None
 
     def command(self, *words: str) -> str:
-        """A command line for people to copy, for the same service as this run."""
+        """Return a command line for people to copy, for the same service as this run."""
         service = () if self.base_url is None else ("--base-url", self.base_url)
-        plain = ("--allow-http",) if self.allow_http else ()
-        return shlex.join(["aivideomaker", *words, *service, *plain])
+        unencrypted = ("--allow-http",) if self.allow_http else ()
+        return shlex.join(["aivideomaker", *words, *service, *unencrypted])
 
 
-Ctx: TypeAlias = Annotated[Context, Parameter(parse=False)]
-"""A parameter that `app` fills in."""
+InjectedContext: TypeAlias = Annotated[Context, Parameter(parse=False)]
+"""A parameter that `app` passes, and that is no option."""

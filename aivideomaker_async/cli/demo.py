@@ -1,4 +1,4 @@
-"""The demo: a generation with each model at once, over real HTTP, on a simulator in this process."""
+"""The command `demo`: a generation with each model at once, over real HTTP, on a simulator in this process."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final
 
-from ..client.client import AIVideoMaker
-from ..simulator import Simulator
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from ..client import AIVideoMaker
 from ..specs import ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3, VideoSpec
-from .context import Context
-from .display import Board, size
-from .exits import Exit, UsageError
-from .waiting import Saved, estimate, follow, report, save, submit
+from .context import Context, InjectedContext, Job
+from .exit_codes import Exit, UsageError
+from .progress import ProgressDisplay, format_size
+from .task_workflow import SavedVideo, estimate, follow, report, save, submit
 
-__all__ = ["DURATIONS", "picture", "run", "specs"]
+if TYPE_CHECKING:
+    from ..simulator import Simulator
+
+__all__ = ["DURATIONS", "demo", "png_image", "specs"]
 
 DURATIONS: Final = {
     "t2v": (10.0, 110.0),
@@ -27,15 +32,33 @@ DURATIONS: Final = {
     "t2v_v3": (12.0, 230.0),
     "i2v_v3": (22.0, 330.0),
 }
-"""Simulated seconds in the queue and of work, like the real service's. At the demo's usual speed every status lasts
-long enough to be seen by one poll a second."""
+"""Simulated seconds in the queue and of work, like those of the real service. At the default speed of the demo, each
+status lasts longer than the pause between two polls, so all of them are shown."""
 
-_WINDOW_SECONDS: Final = 60.0
+_LIMIT: Final = 60
+_WINDOW_S: Final = 60.0
+
+
+def demo(  # noqa: D417  (the context is no argument of the command)
+    *,
+    output_dir: Path = Path("demo-output"),
+    speed: Annotated[float, Parameter(metavar="FACTOR", validator=Number(gt=0))] = 24.0,
+    context: InjectedContext,
+) -> Job:
+    """Generate a video with each model at once, on a simulator in this process: no key, no network, no cost.
+
+    Args:
+        output_dir: the folder for the videos; files of an earlier demo are replaced.
+        speed: how many times sooner everything happens.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    # A context of its own: the tasks of a simulator end with the command, so there is no advice to pick them up.
+    return _run(Context(output=context.output), output_dir, speed)
 
 
 def specs() -> Sequence[VideoSpec]:
-    """One request for each model."""
-    image = picture()
+    """Return one spec for each model."""
+    image = png_image()
     return (
         TextToVideo(prompt="A lighthouse at dusk, waves rolling in", aspect_ratio="16:9", duration=5),
         ImageToVideo(image=image, prompt="Clouds drift over the hills", duration=5),
@@ -45,67 +68,66 @@ def specs() -> Sequence[VideoSpec]:
     )
 
 
-async def run(context: Context, folder: Path, speed: float) -> int:
-    """Generate, show, save and sum up."""
+async def _run(context: Context, folder: Path, speed: float) -> int:
+    # The HTTP server is slow to import, and other commands do not need it.
+    from ..simulator import Simulator
+
     began = time.monotonic()
-    # The limit's window is stretched, so that it lasts a minute by the clock on the wall: the real limit.
     try:
-        simulator = Simulator(speed=speed, window=_WINDOW_SECONDS * speed, durations=DURATIONS)
+        # The window is as long for the clients as the real one, so the demo shows the real limit.
+        simulator = Simulator(speed=speed, limit=_LIMIT, window=_WINDOW_S * speed, durations=DURATIONS)
     except ValueError as error:
         raise UsageError(f"--speed {speed}: {error}") from None
     async with simulator, AIVideoMaker(simulator.api_key, base_url=simulator.url) as client:
-        context.output.say(f"simulated service at {simulator.url}, {speed:g} times as fast as the real one")
-        with Board(context.output, many=True) as board:
+        context.output.message(f"simulated service at {simulator.url}, {speed:g} times as fast as the real one")
+        with ProgressDisplay(context.output, many=True) as display:
             outcomes = await asyncio.gather(
-                *(_one(context, client, spec, board, folder) for spec in specs()), return_exceptions=True
+                *(_generate(context, client, spec, display, folder) for spec in specs()), return_exceptions=True
             )
-        saved = _unwrap(outcomes)
+        saved = []
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            saved.append(outcome)
         _sum_up(context, simulator, saved, time.monotonic() - began)
     return Exit.OK
 
 
-async def _one(context: Context, client: AIVideoMaker, spec: VideoSpec, board: Board, folder: Path) -> Saved:
-    row = board.add(spec.model, credits=str(estimate(spec)))
+async def _generate(
+    context: Context, client: AIVideoMaker, spec: VideoSpec, display: ProgressDisplay, folder: Path
+) -> SavedVideo:
+    row = display.add(spec.model, credits=str(estimate(spec)))
     task = await submit(context, client, spec)
-    video = await follow(context, task, board, row, None)
-    saved = await save(context, video, folder / f"{spec.model}.mp4", board, row, overwrite=True)
-    board.note(row, size(saved.bytes))
+    video = await follow(context, task, display, row, None)
+    saved = await save(context, video, folder / f"{spec.model}.mp4", display, row, overwrite=True)
+    display.note(row, format_size(saved.bytes))
     report(context, video, saved)
     return saved
 
 
-def _unwrap(outcomes: Sequence[Saved | BaseException]) -> list[Saved]:
-    saved = []
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-        saved.append(outcome)
-    return saved
-
-
-def _sum_up(context: Context, simulator: Simulator, saved: Sequence[Saved], seconds: float) -> None:
-    counts, limit = simulator.statistics(), 60
+def _sum_up(context: Context, simulator: Simulator, saved: Sequence[SavedVideo], seconds: float) -> None:
+    counts = simulator.statistics()
     context.output.event(
         "summary",
         files=[str(one.path) for one in saved],
         seconds=round(seconds, 1),
         credits_charged=counts.credits_charged,
         queries=counts.queries,
-        limit=limit,
-        window=_WINDOW_SECONDS,
+        limit=_LIMIT,
+        window=_WINDOW_S,
         rejected=counts.rejected,
     )
     width = max(len(str(one.path)) for one in saved)
     for one in saved:
-        context.output.result(f"{str(one.path).ljust(width)}  {size(one.bytes)}")
+        context.output.result(f"{str(one.path).ljust(width)}  {format_size(one.bytes)}")
     context.output.result(f"{len(saved)} videos in {seconds:.0f} s for {counts.credits_charged} simulated credits")
     context.output.result(
-        f"{counts.queries} queries, where the limit is {limit} a minute; {counts.rejected} were answered 429"
+        f"{counts.queries} queries, where the limit is {_LIMIT} a minute; {counts.rejected} were answered 429"
     )
 
 
-def picture(width: int = 320, height: int = 180) -> bytes:
-    """A PNG image: a sky that grows lighter towards hills."""
+def png_image(width: int = 320, height: int = 180) -> bytes:
+    """Return a PNG image of a sky above hills, drawn without an image library."""
     rows = bytearray()
     for y in range(height):
         rows.append(0)

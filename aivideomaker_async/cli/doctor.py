@@ -1,31 +1,27 @@
-"""The command `doctor`: one screen on whether generating would work, to paste into a bug report."""
+"""The command `doctor`: one screen that shows whether generating would work, to paste into a bug report."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from .._redaction import Secret, redact_text
-from .checks import Check, Verdict
-from .context import Ctx
-from .examination import examine
-from .exits import Exit
+from .context import InjectedContext
+from .doctor_checks import Check, Verdict, run_checks
+from .exit_codes import Exit
 
 __all__ = ["doctor"]
 
-_SECRETS: Final = ("AIVIDEO_API_KEY",)
 
-
-async def doctor(*, context: Ctx) -> int:
+async def doctor(*, context: InjectedContext) -> int:
     """Check whether generating would work: key, service, clock, limit, versions. Nothing private is shown.
 
     It makes at most two queries, and costs nothing. Exit code 0 when it would work, 3 when the key or the base URL is
     wrong, 4 when the service cannot be reached or refuses.
     """
-    checks = await examine(context)
+    checks = await run_checks(context)
     code = _code(checks)
-    hide = _hiding()
+    hide = _hide_secrets()
     context.output.event("doctor", exit_code=int(code), checks=[_fields(check, hide) for check in checks])
     context.output.result("\n".join(line for check in checks for line in _lines(check, hide, checks)))
     return code
@@ -33,20 +29,15 @@ async def doctor(*, context: Ctx) -> int:
 
 def _code(checks: Sequence[Check]) -> Exit:
     codes = {check.code for check in checks}
-    # Without a key that works, what else is wrong comes later.
+    # Problems of the configuration come first: without a key that works, the others cannot be solved.
     return next((code for code in (Exit.CONFIGURATION, Exit.SERVICE) if code in codes), Exit.OK)
 
 
-def _hiding() -> Callable[[str], str]:
-    """Takes the key, and what looks private, out of a text: what a service says is shown, and may quote anything."""
-    secrets = [Secret(value) for name in _SECRETS if (value := os.environ.get(name, "").strip())]
-
-    def hide(text: str) -> str:
-        for secret in secrets:
-            text = secret.hide_in(text)
-        return redact_text(text)
-
-    return hide
+def _hide_secrets() -> Callable[[str], str]:
+    """Return a function that hides the key and private parts in a text. A text of the service may quote anything."""
+    key = os.environ.get("AIVIDEO_API_KEY", "").strip()
+    secret = Secret(key) if key else None
+    return lambda text: redact_text(text if secret is None else secret.hide_in(text))
 
 
 def _fields(check: Check, hide: Callable[[str], str]) -> dict[str, object]:

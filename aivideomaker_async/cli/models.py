@@ -1,4 +1,4 @@
-"""The command `models`: what can be generated, with which options, for what price."""
+"""The command `models`: what can be generated, with which options, and for what price."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from attrs import asdict, define, field
 from cyclopts import Parameter
 
-from ..client.client import AIVideoMaker
+from ..client import AIVideoMaker
 from ..errors import AIVideoMakerError, ConfigurationError, EndpointNotFound, RateLimited, RequestTimeout
 from ..pricing import PRICES_2026_03, PRICES_2026_09, USD_PER_CREDIT, PriceTable, Rate
 from ..specs import (
@@ -27,28 +27,26 @@ from ..specs import (
     Wan27,
 )
 from ..tasks import Account, Quote
-from .context import Context, Ctx
-from .display import table
-from .exits import Exit, UsageError
+from .context import Context, InjectedContext
+from .exit_codes import Exit, UsageError
 from .prices import in_dollars
-from .spec_options import Option, help_of, options_of
+from .progress import format_table
+from .spec_options import SpecOption, help_of, options_of
 
-__all__ = ["cheapest", "models"]
+__all__ = ["cheapest_specs", "models"]
 
 logger: Final = logging.getLogger(__name__)
 
-_SECONDS: Final = 10.0
-"""How long the service is asked, at most."""
+_TIMEOUT_S: Final = 10.0
+"""For all requests to the service together."""
 
-_ATTEMPT: Final = 5.0
+_REQUEST_TIMEOUT_S: Final = 5.0
 
 _TABLES: Final = (PRICES_2026_03, PRICES_2026_09)
 
-_NO_TELLER: Final = "the service tells neither prices nor models (revision 2026-03)"
 
-
-def cheapest() -> Mapping[str, VideoSpec]:
-    """The cheapest request for each model. Its image is an address that nobody fetches for a quote."""
+def cheapest_specs() -> Mapping[str, VideoSpec]:
+    """Return the cheapest spec of each model. Its image is an address, which a quote does not fetch."""
     prompt, image = "A sunset", "https://example.com/image.png"
     specs: Sequence[VideoSpec] = (
         TextToVideo(prompt=prompt, aspect_ratio="16:9", duration=5),
@@ -65,18 +63,18 @@ def cheapest() -> Mapping[str, VideoSpec]:
 
 
 @define
-class _Now:
-    """What the service says."""
+class _ServiceFacts:
+    """The facts that the service has returned."""
 
     quotes: dict[str, Quote | AIVideoMakerError] = field(factory=dict[str, Quote | AIVideoMakerError])
     account: Account | None = None
-    silence: str | None = None
-    """Why it says nothing."""
+    missing_because: str | None = None
+    """Why there are no quotes, or not all of them."""
 
-    def has(self, model: str) -> bool | None:
-        """Whether the account has the model; None when that is not known."""
-        named = () if self.account is None else self.account.supported_models
-        return model in named if named else None
+    def supports(self, model: str) -> bool | None:
+        """Return whether the account has the model, None when that is not known."""
+        supported = () if self.account is None else self.account.supported_models
+        return model in supported if supported else None
 
 
 async def models(  # noqa: D417  (the context is no argument of the command)
@@ -84,85 +82,85 @@ async def models(  # noqa: D417  (the context is no argument of the command)
     /,
     *,
     offline: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
-    context: Ctx,
+    context: InjectedContext,
 ) -> int:
-    """Print the models, their options and what they cost. It needs no key, and tells more with one.
+    """Print the models, their options and their prices. It needs no key, and prints more with one.
 
     Args:
         model: only this one.
-        offline: do not ask the service what the cheapest video of each model costs now, and what the account has.
+        offline: do not ask the service for the current price of the cheapest video of each model, and for the models
+            of the account.
     """
     if model is not None and model not in SPECS:
         raise UsageError(f"models {model}: must be one of {', '.join(SPECS)}")
     chosen = SPECS if model is None else {model: SPECS[model]}
-    now = _Now(silence="nobody was asked") if offline else await _ask(context, chosen)
+    facts = _ServiceFacts(missing_because="--offline") if offline else await _fetch(context, chosen)
     for spec in chosen.values():
-        context.output.event("model", **_fields(spec, now))
-    context.output.result("\n\n".join(_page(spec, now) for spec in chosen.values()))
-    if now.silence is not None:
-        context.output.say(f"note: prices by the tables alone: {now.silence}")
+        context.output.event("model", **_fields(spec, facts))
+    context.output.result("\n\n".join(_page(spec, facts) for spec in chosen.values()))
+    if facts.missing_because is not None:
+        context.output.message(f"note: prices by the tables alone: {facts.missing_because}")
     return Exit.OK
 
 
-# --- what the service says ---------------------------------------------------------------------------
+# --- requests to the service -------------------------------------------------------------------------
 
 
-async def _ask(context: Context, chosen: Mapping[str, type[VideoSpec]]) -> _Now:
-    """Ask for the account and all quotes. Whatever goes wrong, it ends in time, and with what was told so far."""
-    now = _Now()
+async def _fetch(context: Context, chosen: Mapping[str, type[VideoSpec]]) -> _ServiceFacts:
+    """Ask for the account and all quotes. Errors and a timeout leave the facts incomplete."""
+    facts = _ServiceFacts()
     try:
-        client = context.impatient_client(_ATTEMPT)
+        client = context.single_attempt_client(_REQUEST_TIMEOUT_S)
     except ConfigurationError as error:
-        return _Now(silence=str(error))
+        return _ServiceFacts(missing_because=str(error))
     try:
-        async with asyncio.timeout(_SECONDS), client:
-            examples = [spec for name, spec in cheapest().items() if name in chosen]
-            await _ask_client(client, examples, now)
+        async with asyncio.timeout(_TIMEOUT_S), client:
+            specs = [spec for name, spec in cheapest_specs().items() if name in chosen]
+            await _fetch_with(client, specs, facts)
     except TimeoutError:
-        now.silence = f"the service has not told them within {_SECONDS:g} s"
+        facts.missing_because = f"the service has not answered within {_TIMEOUT_S:g} s"
     except EndpointNotFound:
-        now.silence = _NO_TELLER
+        facts.missing_because = "the service has neither quotes nor an account (revision 2026-03)"
     except AIVideoMakerError as error:
-        now.silence = str(error)
-    return now
+        facts.missing_because = str(error)
+    return facts
 
 
-async def _ask_client(client: AIVideoMaker, examples: Sequence[VideoSpec], now: _Now) -> None:
+async def _fetch_with(client: AIVideoMaker, specs: Sequence[VideoSpec], facts: _ServiceFacts) -> None:
     try:
-        now.account = await client.account()
+        facts.account = await client.account()
     except (RateLimited, RequestTimeout) as error:
-        # Quotes have no limit.
-        logger.debug("which models the account has is not known: %s", error)
+        # Quotes are not limited, so they may succeed.
+        logger.debug("the models of the account are not known: %s", error)
 
-    async def quote(spec: VideoSpec) -> None:
+    async def fetch_quote(spec: VideoSpec) -> None:
         try:
-            now.quotes[spec.model] = await client.quote(spec)
+            facts.quotes[spec.model] = await client.quote(spec)
         except AIVideoMakerError as error:
-            now.quotes[spec.model] = error
+            facts.quotes[spec.model] = error
 
     async with asyncio.TaskGroup() as group:
-        for spec in examples:
-            group.create_task(quote(spec))
+        for spec in specs:
+            group.create_task(fetch_quote(spec))
 
 
-# --- what is told of it ------------------------------------------------------------------------------
+# --- output ------------------------------------------------------------------------------------------
 
 
-def _fields(spec: type[VideoSpec], now: _Now) -> dict[str, object]:
-    quote = now.quotes.get(spec.model)
-    told = quote if isinstance(quote, Quote) else None
+def _fields(spec: type[VideoSpec], facts: _ServiceFacts) -> dict[str, object]:
+    quote = facts.quotes.get(spec.model)
     return {
         "model": spec.model,
         "class": spec.__name__,
-        "fields": [_field(option) for option in options_of(spec)],
+        "fields": [_option_fields(option) for option in options_of(spec)],
         "prices": {prices.revision: _json(prices.per_second.get(spec.model)) for prices in _TABLES},
-        "supported": now.has(spec.model),
-        "quote": None if told is None else _quote_fields(told, cheapest()[spec.model]),
+        "supported": facts.supports(spec.model),
+        "quote": _quote_fields(quote, cheapest_specs()[spec.model]) if isinstance(quote, Quote) else None,
         "quote_error": str(quote) if isinstance(quote, AIVideoMakerError) else None,
     }
 
 
-def _field(option: Option) -> dict[str, object]:
+def _option_fields(option: SpecOption) -> dict[str, object]:
     return {
         "field": option.name,
         "option": option.flags[0],
@@ -186,19 +184,16 @@ def _json(rate: Rate | None) -> object:
     return {name: dict(costs) for name, costs in rate.items()} if isinstance(rate, Mapping) else rate
 
 
-def _page(spec: type[VideoSpec], now: _Now) -> str:
+def _page(spec: type[VideoSpec], facts: _ServiceFacts) -> str:
     title = help_of(spec).splitlines()[0].replace(f" ({spec.model})", "")
-    facts = {"price now": _price_now(spec, now)}
-    facts |= {f"table of {prices.revision}": _rate(spec.model, prices) for prices in _TABLES}
-    facts["account"] = {True: "has it", False: "does not name it: the service may refuse it", None: ""}[
-        now.has(spec.model)
+    rows = {"price now": _price_now(spec, facts)}
+    rows |= {f"table of {prices.revision}": _rate(spec.model, prices) for prices in _TABLES}
+    rows["account"] = {True: "has it", False: "does not list it: the service may refuse it", None: ""}[
+        facts.supports(spec.model)
     ]
-    known = {name: value for name, value in facts.items() if value}
-    return f"{spec.model}  {spec.__name__}: {title}\n" + _indented(f"{_options(spec)}\n{table(known)}")
-
-
-def _indented(lines: str) -> str:
-    return "\n".join(f"  {line}" for line in lines.splitlines())
+    known = {name: value for name, value in rows.items() if value}
+    body = f"{_options(spec)}\n{format_table(known)}"
+    return f"{spec.model}  {spec.__name__}: {title}\n" + "\n".join(f"  {line}" for line in body.splitlines())
 
 
 def _options(spec: type[VideoSpec]) -> str:
@@ -207,7 +202,7 @@ def _options(spec: type[VideoSpec]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def _need(option: Option) -> str:
+def _need(option: SpecOption) -> str:
     if option.required:
         return "required"
     return "may be left out" if option.default is None else f"default {option.default}"
@@ -216,18 +211,18 @@ def _need(option: Option) -> str:
 def _rate(model: str, prices: PriceTable) -> str:
     rate = prices.per_second.get(model)
     if rate is None:
-        return "only a quote tells it" if model in prices.only_quoted else "no price"
+        return "only by a quote" if model in prices.only_quoted else "no price"
     if isinstance(rate, int):
         return f"{rate} credit{'s' * (rate != 1)} a second"
     parts = [f"{name} {', '.join(f'{value} {cost}' for value, cost in costs.items())}" for name, costs in rate.items()]
     return f"credits a second: {' + '.join(parts)}"
 
 
-def _price_now(spec: type[VideoSpec], now: _Now) -> str:
-    quote = now.quotes.get(spec.model)
+def _price_now(spec: type[VideoSpec], facts: _ServiceFacts) -> str:
+    quote = facts.quotes.get(spec.model)
     if not isinstance(quote, Quote):
-        return "" if quote is None else f"not told: {quote}"
-    example = cheapest()[spec.model]
+        return "" if quote is None else f"not known: {quote}"
+    example = cheapest_specs()[spec.model]
     resolution: object = getattr(example, "resolution", None)
     of = f"{example.seconds} s" if resolution is None else f"{example.seconds} s at {resolution}"
     return f"{in_dollars(quote.credits)} for {of}, by the service's quote"

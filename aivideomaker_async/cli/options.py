@@ -1,4 +1,4 @@
-"""Parameters that several commands have."""
+"""Parameters that several commands have, and their checks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Annotated, TypeAlias
 from cyclopts import CoercionError, Parameter, Token
 from cyclopts.validators import Number
 
-from .._util.validation import task_id as check_task_id
+from .._util import validation
 from ..errors import ConfigurationError
-from .exits import UsageError
+from .exit_codes import UsageError
 
 __all__ = ["Overwrite", "SaveTo", "TaskId", "Timeout", "check_target", "whole_number"]
 
@@ -20,13 +20,13 @@ __all__ = ["Overwrite", "SaveTo", "TaskId", "Timeout", "check_target", "whole_nu
 def _task_id(kind: object, value: str) -> None:
     del kind
     try:
-        check_task_id(value)
+        validation.task_id(value)
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
 
 
 def whole_number(kind: object, tokens: Sequence[Token]) -> int:
-    """Reads a whole number, where cyclopts would round any other."""
+    """Convert a whole number. The converter of cyclopts would round other numbers."""
     del kind
     try:
         return int(tokens[0].value)
@@ -52,10 +52,10 @@ Overwrite: TypeAlias = Annotated[
 
 
 def check_target(path: Path | None, *, overwrite: bool) -> None:
-    """Make sure that the video can be saved, before anything is paid.
+    """Check that the video can be saved, before anything is paid.
 
     Raises:
-        UsageError: it cannot.
+        UsageError: it cannot be saved.
     """
     if path is None:
         return

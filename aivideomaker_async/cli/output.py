@@ -1,16 +1,16 @@
-"""Where the command writes: results to standard output, everything that is said beside them to standard error.
+"""The output of the command: results on standard output, messages on standard error.
 
 With `--json`, standard output carries one JSON object a line and nothing else. Each has an `event`:
 
     submitted  task_id, model, idempotency_key, credits_estimated, credits_quoted, credits_charged
-    status     task_id, status, previous, at            a status as it was observed; at is ISO 8601 in UTC
+    status     task_id, status, previous, at            an observed status; at is ISO 8601 in UTC
     result     task_id, model, status, url, path, bytes, expires_at, credits_charged
     task       task_id, status, model, input, output, created_at, completed_at, credits_charged, credits_refunded,
                idempotency_key, extra                   `get`, and one for each task of `list`
     cancel     task_id, cancelled, status
     account    balance, daily_credit_limit, generation_requests_per_minute, credit_warning_at, supported_models,
                missing_models, api_version, skill_version, extra
-               a guardrail of null is none; missing_models have a class here and are not among the supported ones
+               a guardrail of null is no limit; missing_models have a class here and are not supported by the account
     quote      model, credits, usd, by, table, balance, affordable
                by is "quote", or "table" and then table is its revision
     model      model, class, fields, prices, supported, quote, quote_error       one for each model of `models`
@@ -21,7 +21,7 @@ With `--json`, standard output carries one JSON object a line and nothing else. 
     summary    files, seconds, credits_charged, queries, limit, window, rejected          `demo`
     error      type, message, exit_code, task_id, idempotency_key
 
-Values that are not known are null. Fields may be added; none is taken away.
+Unknown values are null. Fields may be added in later versions, and are never removed.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ from rich.text import Text
 
 from .._redaction import Secret, redact_text
 from ..errors import SubmitOutcomeUnknown
-from .exits import OutputClosed
+from .exit_codes import OutputClosed
 
 __all__ = ["Output", "printable"]
 
-_SHORTEST_KEY: Final = 8
-"""Characters of what can be a key: what is shorter would be hidden in words that have nothing to do with it."""
+_MIN_KEY_CHARS: Final = 8
+"""A shorter text is not taken for a key: replacing it would damage words that happen to contain it."""
 
-_TOLD: Final = "aivideomaker_async.models"
-"""The logger whose warnings `generate` tells itself."""
+_MODELS_LOGGER: Final = "aivideomaker_async.models"
+"""A logger whose warnings `generate` replaces by messages of its own."""
 
 
 class _Stderr(Console):
-    """Standard error, as it is when it is written to. When nobody reads it, the command goes on in silence."""
+    """A console on standard error. When it is closed, the command goes on without messages."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
 
 
 class _StderrFile(io.TextIOBase):
-    """Standard error, as it is when it is written to. What cannot be written there is lost, and ends nothing."""
+    """The `sys.stderr` of the moment. Text that cannot be written is dropped, and does not end the command."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # (a stream has a fixed one)
@@ -74,32 +74,32 @@ class _StderrFile(io.TextIOBase):
         return sys.stderr.fileno()
 
     def write(self, text: str, /) -> int:
-        with _unless_lost():
+        with _ignoring_lost_output():
             sys.stderr.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with _unless_lost():
+        with _ignoring_lost_output():
             sys.stderr.flush()
 
 
 @contextmanager
-def _unless_lost() -> Iterator[None]:
+def _ignoring_lost_output() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # Nobody reads any more, which the console knows what to do about.
+        # The console handles this one, by `on_broken_pipe`.
         raise
     except (OSError, ValueError, AttributeError):
-        # The disk is full, the stream is closed, or there never was one.
+        # The disk is full, the stream is closed, or the process was started without one.
         return
 
 
 class _Stdout(Console):
-    """Standard output, for the help."""
+    """A console on standard output, for the help."""
 
     def on_broken_pipe(self) -> None:
-        _let_go_of_stdout()
+        _discard_stdout()
         raise OutputClosed
 
 
@@ -111,14 +111,14 @@ class Output:
         self.verbose = False
         self.console = _Stderr(file=cast("TextIO", _StderrFile()), highlight=False, soft_wrap=True)
         self.help_console = _Stdout(highlight=False)
-        # What a service or a person wrote may have characters that the terminal's encoding lacks.
+        # Texts of the service or of a person may have characters that the terminal's encoding lacks.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         key = os.environ.get("AIVIDEO_API_KEY", "").strip()
-        self._key: Final = Secret(key) if len(key) >= _SHORTEST_KEY else None
+        self._key: Final = Secret(key) if len(key) >= _MIN_KEY_CHARS else None
 
-    def check(self) -> None:
-        """Make sure that results can be told, before anything is paid for them.
+    def check_stdout(self) -> None:
+        """Check that results can be written, before anything is paid for them.
 
         Raises:
             OutputClosed: there is no standard output.
@@ -127,45 +127,45 @@ class Output:
             raise OutputClosed
 
     def _hide(self, text: str) -> str:
-        # Whatever a service tells: the key is not among it.
+        # An answer of the service may quote the key.
         return text if self._key is None else text.replace(self._key.reveal(), "<secret>")
 
     @property
-    def animated(self) -> bool:
-        """Whether progress is shown in place, which needs a terminal and no reader of JSON beside it."""
+    def is_animated(self) -> bool:
+        """Whether progress is shown in place, which needs a terminal, and a format other than JSON."""
         return not self.json and _is_terminal(sys.stderr) and not self.console.is_dumb_terminal
 
     @property
-    def has_person(self) -> bool:
-        """Whether somebody is there to be asked: at a terminal that shows the question and takes the answer."""
+    def is_interactive(self) -> bool:
+        """Whether a question can be shown and answered: both streams are terminals, and the format is not JSON."""
         return not self.json and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
 
     def event(self, event: str, /, **fields: object) -> None:
-        """With `--json`: one line. Else nothing."""
+        """Write an event as one line of JSON. Without `--json`, do nothing."""
         if self.json:
             self._write(json.dumps({"event": event, **fields}))
 
     def result(self, text: str) -> None:
-        """Without `--json`: what was asked for, on standard output. Else nothing."""
+        """Write a result to standard output. With `--json`, do nothing."""
         if not self.json:
             self._write(printable(text))
 
-    def say(self, text: str, *, style: str = "", start: str = "") -> None:
-        """A line on standard error, whatever the format of the results.
+    def message(self, text: str, *, style: str = "", start: str = "") -> None:
+        """Write a line to standard error, whatever the format of the results.
 
         Args:
-            text: the line; control characters are shown, not sent.
-            style: of `start`, where the terminal has colours.
+            text: the line; control characters are escaped.
+            style: the style of `start`, where the terminal has colours.
             start: a word before the line.
         """
         self.console.print(Text.assemble((start, style), printable(self._hide(text))), soft_wrap=True)
 
     def prompt(self, question: str) -> None:
-        """A question on standard error; the answer follows in the same line."""
+        """Write a question to standard error, without a line break."""
         self.console.print(Text(printable(question)), end="", soft_wrap=True)
 
     def traceback(self, error: BaseException) -> None:
-        """The traceback of `error` on standard error, without what is private in the texts of errors."""
+        """Write the traceback of `error` to standard error, with private texts hidden."""
         import traceback
 
         text = self._hide(redact_text("".join(traceback.format_exception(error)).rstrip()))
@@ -173,7 +173,7 @@ class Output:
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """The package's warnings on standard error; with `--verbose` all of its log."""
+        """Log the package's warnings to standard error; with `--verbose`, all of its log."""
         logger = logging.getLogger("aivideomaker_async")
         handler, level = _Handler(self), logger.level
         logger.addHandler(handler)
@@ -186,41 +186,41 @@ class Output:
             logger.setLevel(level)
 
     def _write(self, line: str) -> None:
-        self.check()
+        self.check_stdout()
         try:
             sys.stdout.write(f"{self._hide(line)}\n")
             sys.stdout.flush()
         except BrokenPipeError:
-            _let_go_of_stdout()
+            _discard_stdout()
             raise OutputClosed from None
 
 
-def _let_go_of_stdout() -> None:
-    """Nobody reads: what is still in the buffer goes nowhere, or the interpreter would complain at its end."""
+def _discard_stdout() -> None:
+    """Redirect standard output to nowhere, or the interpreter fails to flush it at its end and prints an error."""
     with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 class _Handler(logging.Handler):
-    """Writes by way of the console, which keeps log lines above what is animated."""
+    """A handler that logs by way of the console, which keeps log lines above animated progress."""
 
     def __init__(self, output: Output) -> None:
         super().__init__(logging.NOTSET if output.verbose else logging.WARNING)
         self._output = output
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s" if output.verbose else "%(message)s"))
         if not output.verbose:
-            self.addFilter(_is_news)
+            self.addFilter(_is_unreported)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._output.say(self.format(record), start="" if self._output.verbose else "note: ")
+        self._output.message(self.format(record), start="" if self._output.verbose else "note: ")
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whether the commands do not tell it themselves."""
+def _is_unreported(record: logging.LogRecord) -> bool:
+    """Return whether the commands have no message of their own for it."""
     arguments = record.args if isinstance(record.args, tuple) else ()
-    return record.name != _TOLD and not any(isinstance(one, SubmitOutcomeUnknown) for one in arguments)
+    return record.name != _MODELS_LOGGER and not any(isinstance(one, SubmitOutcomeUnknown) for one in arguments)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -229,5 +229,5 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def printable(text: str) -> str:
-    """`text` with its control characters shown as escapes, so that no text of others steers the terminal."""
+    """Return `text` with its control characters escaped, so that a text of the service cannot control the terminal."""
     return "".join(one if one.isprintable() or one in "\n\t" else ascii(one)[1:-1] for one in text)

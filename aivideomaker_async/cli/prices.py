@@ -1,47 +1,46 @@
-"""What a video costs: how prices are found and told, and the command `quote`."""
+"""Prices: how they are found and shown, and the command `quote`."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from ..client.client import AIVideoMaker
+from ..client import AIVideoMaker
 from ..errors import AIVideoMakerError, AuthenticationFailed, ConfigurationError, ConnectFailed, InvalidSpec
 from ..pricing import USD_PER_CREDIT, Price
 from ..specs import VideoSpec
 from .context import Context
-from .display import table
-from .exits import Exit
+from .exit_codes import Exit
+from .progress import format_table
 
-__all__ = ["find_price", "in_dollars", "line", "quote"]
+__all__ = ["find_price", "in_dollars", "price_line", "quote"]
 
-_SECONDS: Final = 30.0
-"""How long to ask for a price."""
+_PRICE_TIMEOUT_S: Final = 30.0
 
-_HOPELESS: Final = (AuthenticationFailed, ConfigurationError, ConnectFailed, InvalidSpec)
-"""Errors that a submit would end with as well."""
+_FATAL: Final = (AuthenticationFailed, ConfigurationError, ConnectFailed, InvalidSpec)
+"""Errors that a submit would raise as well."""
 
 
 def in_dollars(credits: int) -> str:  # noqa: A002  (the API's word)
-    """Credits for people."""
+    """Return credits for people, with their price in dollars."""
     return f"{credits} credit{'s' * (credits != 1)} (USD {credits * USD_PER_CREDIT:.2f})"
 
 
 async def find_price(client: AIVideoMaker, spec: VideoSpec) -> Price | AIVideoMakerError:
-    """What `spec` costs, or why that is not known.
+    """Return the price of `spec`, or the error because of which it is not known.
 
     Raises:
-        AIVideoMakerError: nothing can be generated either.
+        AIVideoMakerError: an error that a submit would raise as well.
     """
     try:
-        return await client.price(spec, timeout=_SECONDS)
-    except _HOPELESS:
+        return await client.price(spec, timeout=_PRICE_TIMEOUT_S)
+    except _FATAL:
         raise
     except AIVideoMakerError as error:
         return error
 
 
-def line(price: Price | AIVideoMakerError) -> str:
-    """The line before a submit."""
+def price_line(price: Price | AIVideoMakerError) -> str:
+    """Return the line that `generate` shows before the submit."""
     if isinstance(price, AIVideoMakerError):
         return f"price: not known: {price}"
     if price.quote is None:
@@ -62,10 +61,10 @@ def _balance_after(price: Price) -> str:
 
 
 async def quote(context: Context, spec: VideoSpec) -> int:
-    """Print what `spec` costs. `arguments` makes a command of this for each model."""
+    """Print what `spec` costs. `spec_commands` makes a command of this for each model."""
     async with context.client() as client:
-        price = await client.price(spec, timeout=_SECONDS)
-    told = price.quote
+        price = await client.price(spec, timeout=_PRICE_TIMEOUT_S)
+    quoted = price.quote
     context.output.event(
         "quote",
         model=spec.model,
@@ -73,10 +72,10 @@ async def quote(context: Context, spec: VideoSpec) -> int:
         usd=round(price.usd, 2),
         by="quote" if price.table is None else "table",
         table=None if price.table is None else price.table.revision,
-        balance=None if told is None else told.current_balance,
-        affordable=None if told is None else told.affordable,
+        balance=None if quoted is None else quoted.current_balance,
+        affordable=None if quoted is None else quoted.affordable,
     )
-    context.output.result(table(_rows(price)))
+    context.output.result(format_table(_rows(price)))
     return Exit.OK
 
 

@@ -1,4 +1,4 @@
-"""The fields of spec classes as options of a command line."""
+"""The fields of the spec classes as options of a command line, and the specs' texts in its terms."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from cyclopts import Parameter
 from ..specs import VideoSpec
 from ..specs.image_input import IMAGE_FORMS, show_image
 from ..specs.validators import Rule
-from .exits import UsageError
+from .exit_codes import UsageError
 from .options import whole_number
 
-__all__ = ["Option", "help_of", "on_command_line", "options_of"]
+__all__ = ["SpecOption", "help_of", "in_command_line_terms", "options_of"]
 
 _LISTS: Final = (list, tuple, Sequence, Iterable)
 _PYTHON_IMAGE: Final = re.compile(
@@ -30,25 +30,25 @@ _IMAGE: Final = "an http(s) URL, a data URI or the name of a file"
 
 
 @attrs.frozen
-class Option:
-    """How a field of a spec is given on a command line."""
+class SpecOption:
+    """The command line option for a field of a spec."""
 
     name: str
-    """The field."""
+    """The name of the field."""
     kind: type
     many: bool
-    """Whether it may be given several times."""
+    """Whether it may be passed several times."""
     alone: bool
-    """Whether one value is no list."""
+    """Whether a single value is passed to the spec as it is, not as a list of one."""
     image: bool
     metavar: str | None
     default: object
     allowed: str
-    """What it may be, in words."""
+    """The allowed values, in words."""
 
     @classmethod
-    def of(cls, attribute: attrs.Attribute[Any], hint: object) -> Option:
-        """The option for a field."""
+    def of(cls, attribute: attrs.Attribute[Any], hint: object) -> SpecOption:
+        """Return the option for a field."""
         lists = [member for member in _members(hint) if get_origin(member) in _LISTS]
         leaf = get_args(lists[0])[0] if lists else hint
         members = _members(leaf)
@@ -67,18 +67,18 @@ class Option:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What it is called; the first is the usual one."""
+        """The names of the option. Help and messages have the first."""
         flag = f"--{self.name.replace('_', '-')}"
-        # One value a time reads better in the singular: --prompt A --prompt B.
+        # One value at a time reads better in the singular: --prompt A --prompt B.
         return (flag.removesuffix("s"), flag) if self.many and flag.endswith("s") else (flag,)
 
     @property
     def required(self) -> bool:
-        """Whether it has no default."""
+        """Whether the field has no default."""
         return self.default is inspect.Parameter.empty
 
     def parameter(self) -> inspect.Parameter:
-        """The parameter that cyclopts reads."""
+        """Return the parameter from which cyclopts makes the option."""
         settings = Parameter(
             name=self.flags,
             metavar=self.metavar,
@@ -89,14 +89,14 @@ class Option:
         )
         kind: Any = list[self.kind] if self.many else self.kind  # type: ignore[name-defined]
         if self.default is None:
-            # Where pydantic is loaded, for whatever reason, cyclopts lets it check the defaults.
+            # If pydantic is installed, cyclopts validates defaults with it, and None would not be allowed.
             kind = kind | None
         return inspect.Parameter(
             self.name, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=Annotated[kind, settings]
         )
 
-    def value(self, given: Any) -> object:  # noqa: ANN401  (what cyclopts made of the text)
-        """The value for the spec."""
+    def value(self, given: Any) -> object:  # noqa: ANN401  (the value that cyclopts has parsed)
+        """Return the value for the spec."""
         if self.many:
             values = [self._one(one) for one in given]
             return values[0] if self.alone and len(values) == 1 else values
@@ -104,25 +104,25 @@ class Option:
 
     def _one(self, given: object) -> object:
         if self.metavar is not None and isinstance(given, str) and given.isascii() and given.isdigit():
-            # --resolution 720, as some say it. Whether it is one of the choices is the spec's to say.
+            # --resolution 720 in place of 720p. The spec checks whether it is allowed.
             return int(given)
         return _image(self.flags[0], str(given)) if self.image else given
 
 
-def options_of(spec: type[VideoSpec]) -> list[Option]:
-    """The options for the fields of `spec`, but for `extra`."""
+def options_of(spec: type[VideoSpec]) -> list[SpecOption]:
+    """Return the options for the fields of `spec`, without `extra`."""
     hints = get_type_hints(spec)
-    return [Option.of(item, hints[item.name]) for item in attrs.fields(spec) if item.name != "extra"]
+    return [SpecOption.of(item, hints[item.name]) for item in attrs.fields(spec) if item.name != "extra"]
 
 
 def help_of(spec: type[VideoSpec]) -> str:
-    """The docstring of `spec`, as it holds on a command line."""
+    """Return the docstring of `spec` in the terms of a command line."""
     text = _PYTHON_IMAGE.sub(_IMAGE, inspect.getdoc(spec) or "")
     return _OR_NONE.sub("", text).replace("`", "")
 
 
-def on_command_line(text: str) -> str:
-    """What the package says of a wrong spec, in the words of who types it."""
+def in_command_line_terms(text: str) -> str:
+    """Return the message of a wrong spec in the terms of a command line."""
     text = text.replace(f"{IMAGE_FORMS} (a file name goes into pathlib.Path)", _IMAGE).replace(IMAGE_FORMS, _IMAGE)
     text = text.replace("AIVideoMaker(max_image_size=...) changes that", "a program can set another limit")
     return _PATH.sub(r"\1", text)
@@ -136,7 +136,7 @@ def _members(hint: object) -> tuple[object, ...]:
 def _default(attribute: attrs.Attribute[Any]) -> object:
     if attribute.default is attrs.NOTHING:
         return inspect.Parameter.empty
-    # Defaults stand in the help; where one cannot be shown, None says that the option may be left out.
+    # Defaults are shown in the help. A default that cannot be shown becomes None, which makes the option optional.
     return attribute.default if isinstance(attribute.default, str | int | float) else None
 
 
@@ -153,7 +153,7 @@ def _image(flag: str, text: str) -> str | Path:
     path = Path(text)
     shown = show_image(path)
     if shown != repr(path) and not _exists(path):
-        # An image in Base64, or another address, that was taken for the name of a file: it goes no further.
+        # An image in Base64 or an address of another kind, taken for a file name: it must not reach messages and logs.
         raise UsageError(f"{flag} {shown}: must be {_IMAGE}, and there is no such file")
     return path
 

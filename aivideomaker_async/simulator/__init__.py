@@ -1,12 +1,33 @@
-"""A server of the AI Video Maker API in this process, for demos and for tests.
+"""A real HTTP server with the contract of the AI Video Maker API, for demos and for tests.
 
     async with Simulator(speed=20) as simulator:
         async with AIVideoMaker(simulator.api_key, base_url=simulator.url) as client:
             ...
 
-It speaks real HTTP on loopback, keeps the account, the states, the query limit and the 24 hours
-of a finished file, and renders playable videos when the extra `simulator` is installed. It
-shares no code with the SDK, so that one mistake cannot hide itself in both.
+It listens on loopback, validates requests by wire type, charges and refunds credits, lets tasks run through their
+statuses, limits queries, deletes files after 24 hours, and renders playable videos when the extra `simulator` is
+installed. It shares no code with the client, so that one mistake cannot hide in both; an import contract in
+pyproject.toml enforces that.
+
+How it works: everything that will happen to a task is planned when it is submitted (`state.py`), in simulated seconds,
+of which `speed` pass in each second of the clients (`timing.py`). A request is answered from the plan, so a simulator
+without requests does nothing. Only webhooks need a timer.
+
+The modules:
+
+- `simulator.py` and `threaded.py` are what users hold; `options.py` has the options and their checks, `views.py` the
+  records that they return, `pytest_plugin.py` the fixtures.
+- `contract.py`, `models.py`, `field_types.py` and `images.py` are the contract: which requests are valid, and what they
+  cost. `openapi.py` documents it. A new revision is data there.
+- `state.py`, `timing.py`, `quota.py` and `history.py` are the account: tasks, credits, time, limits. Like the contract
+  they are pure: the current time and randomness are passed in.
+- `server.py` has the routes and handlers; `response_bodies.py` and `responses.py` write answers, `video_store.py` and
+  `rendering.py` make videos, `webhook_sender.py` delivers changes, `listener.py` has the sockets.
+- `faults.py`, `fault_kinds.py` and `fault_injection.py` make requests go wrong, with `body_corruption.py` and
+  `open_exchanges.py`.
+
+The names below are imported when they are used, and nothing else when this package is imported: pytest does so at its
+start, for the entry point of the plugin, and a test run without a simulator must not pay for aiohttp.
 """
 
 from typing import TYPE_CHECKING
@@ -21,10 +42,8 @@ _MODULES = {"Simulator": "simulator", "ThreadedSimulator": "threaded", "serve": 
 
 
 def __getattr__(name: str) -> object:
-    # pytest imports this package at its start for the plugin's entry point. A test run that never
-    # asks for a simulator must not pay for aiohttp.
-    if name in _MODULES:
-        from importlib import import_module
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,22 +1,32 @@
-"""What a request must look like in each revision, and a pure validation.
+"""The contract of each revision, and the validation of requests by it. Pure.
 
-From api.md, Models. A revision is a value, so the next one is added as data beside the others.
+A revision is a value, so the next one is added as data beside the others. A request is either valid, and becomes a
+`VideoOrder` and its `SubmitHeaders`, or it raises the `Refusal` that answers it.
 """
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import cast
 
 from attrs import evolve, field, frozen
 
+from .field_types import quote
 from .images import Upload, is_web_url, read_data_uri
-from .kinds import echo
-from .models import JsonObject, Model, Place
-from .models_2026_03 import MODELS_2026_03
-from .models_2026_09 import MODELS_2026_09
+from .models import MODELS_2026_03, MODELS_2026_09, ImagePlace, JsonObject, Model
 
-_DEEPEST = 64
+WEBHOOK_HEADER = "webhookUrl"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+BUDGET_HEADER = "X-Max-Credits"
+
+IDEMPOTENCY_KEY_CHARS = (8, 128)
+"""The least and the most characters of an idempotency key."""
+
+_MAX_JSON_DEPTH = 64
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
+_MAX_BUDGET_DIGITS = 18
+"""A budget with more digits is above every price, and counts as no budget."""
 
 
 class Refusal(Exception):
@@ -40,9 +50,9 @@ class Refusal(Exception):
 class Revision:
     """A dated state of the contract.
 
-    `error_codes` adds `errorCode` to error bodies. With `idempotency` a submit with the key of an earlier one gets that
-    one's task. With `billing` the price of everything is told: there are an account and quotes, a submit may be given
-    a budget, and answers tell the credits.
+    With `error_codes`, error bodies have an `errorCode`. With `idempotency`, a submit that repeats the key of an
+    earlier one returns the task of that one. With `billing` there are an account and quotes, a submit may have a
+    budget, and answers have the credits.
     """
 
     name: str = ""
@@ -61,12 +71,22 @@ REVISIONS: Mapping[str, Revision] = {
 }
 
 
-@frozen(kw_only=True)
-class Order:
-    """A valid request for a video: what to make, how long it is and what it costs.
+def revision_named(name: str) -> Revision:
+    """Return the revision of that name. Raises `ValueError` when there is none."""
+    if name not in REVISIONS:
+        raise ValueError(f"revision must be one of {', '.join(REVISIONS)}, got {name!r}")
+    return REVISIONS[name]
 
-    `uploads` are the images that came as base64, by where they stand in the input, and `image_fields` the fields that
-    may hold images.
+
+# --- bodies ------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class VideoOrder:
+    """A valid request for a video: its input, its length and its price.
+
+    `uploads` are the images that were sent as base64, by where they stand in the input, and `image_fields` the fields
+    that may hold images.
     """
 
     model: str
@@ -75,45 +95,38 @@ class Order:
     credits: int
     prompts: tuple[str, ...]
     aspect: str | None = None
-    uploads: Mapping[Place, Upload] = field(factory=dict[Place, Upload])
+    uploads: Mapping[ImagePlace, Upload] = field(factory=dict[ImagePlace, Upload])
     image_fields: tuple[str, ...] = ("image",)
 
-    def stored_at(self, address: Callable[[Upload], str]) -> "Order":
-        """Return this order with a public URL in place of each base64 image; `address` gives it."""
+    def with_urls(self, url_of: Callable[[Upload], str]) -> "VideoOrder":
+        """Return this order with a public URL in place of each base64 image."""
         data = dict(self.input)
         for (name, index), upload in self.uploads.items():
             if index is None:
-                data[name] = address(upload)
+                data[name] = url_of(upload)
             else:
                 images = list(cast("list[object]", data[name]))
-                images[index] = address(upload)
+                images[index] = url_of(upload)
                 data[name] = images
         return evolve(self, input=data)
 
 
-def revision(name: str) -> Revision:
-    """Return the revision of that name. Raises `ValueError` when there is none."""
-    if name not in REVISIONS:
-        raise ValueError(f"revision must be one of {', '.join(REVISIONS)}, got {name!r}")
-    return REVISIONS[name]
-
-
-def read_order(contract: Revision, model_name: str, body: bytes) -> Order:
-    """Validate a submit's body. Raises `Refusal` (400), naming the field that is wrong."""
-    model = contract.models.get(model_name)
+def read_order(revision: Revision, model_name: str, body: bytes) -> VideoOrder:
+    """Validate the body of a submit or a quote. Raises `Refusal` (400) with the name of the wrong field."""
+    model = revision.models.get(model_name)
     if model is None:
-        raise Refusal(400, f"Invalid model: {echo(model_name)}", "INVALID_MODEL")
+        raise Refusal(400, f"Invalid model: {quote(model_name)}", "INVALID_MODEL")
     data = read_object(body)
-    if wrong := model.problem(data):
-        raise _invalid(wrong)
+    if problem := model.problem(data):
+        raise _invalid(problem)
     images = dict(model.images(data))
-    filled = model.filled(data)
-    seconds = model.seconds(filled)
-    return Order(
+    complete = model.with_defaults(data)
+    seconds = model.seconds(complete)
+    return VideoOrder(
         model=model_name,
         input=data,
         seconds=round(seconds),
-        credits=round(model.price(filled, seconds)),
+        credits=round(model.price(complete, seconds)),
         prompts=_prompts(data.get(model.prompt_field)),
         aspect=model.aspect(data),
         uploads={place: _upload(place, image) for place, image in images.items() if not is_web_url(image)},
@@ -124,14 +137,14 @@ def read_order(contract: Revision, model_name: str, body: bytes) -> Order:
 def read_object(body: bytes) -> JsonObject:
     """Decode a body that must be a JSON object. Raises `Refusal` (400)."""
     try:
-        data: object = json.loads(body.decode(), parse_constant=_number, parse_float=_number)
-        shallow = _within_depth(data, _DEEPEST)
+        data: object = json.loads(body.decode(), parse_constant=_finite, parse_float=_finite)
+        shallow = _within_depth(data, _MAX_JSON_DEPTH)
     except (ValueError, RecursionError):
         raise _invalid("the body is not valid JSON") from None
     if not isinstance(data, dict):
         raise _invalid("the body must be a JSON object")
     if not shallow:
-        raise _invalid(f"the body is nested more than {_DEEPEST} levels deep")
+        raise _invalid(f"the body is nested more than {_MAX_JSON_DEPTH} levels deep")
     return cast("dict[str, object]", data)
 
 
@@ -139,15 +152,15 @@ def _invalid(message: str) -> Refusal:
     return Refusal(400, f"Invalid payload: {message}", "INVALID_PAYLOAD")
 
 
-def _number(text: str) -> float:
-    # Python reads NaN, Infinity and 1e999, and would write them back as no JSON at all.
+def _finite(text: str) -> float:
+    # Python reads NaN, Infinity and 1e999, and would write them back as invalid JSON.
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is no number in JSON")
+        raise ValueError(f"{text} is not a JSON number")
     return value
 
 
 def _within_depth(value: object, left: int) -> bool:
-    # What was read must also be writable later, and a writer recurses too.
+    # The input is written again in every answer, and the writer is recursive, too.
     if isinstance(value, dict):
         inner = list(cast("dict[str, object]", value).values())
     elif isinstance(value, list):
@@ -165,10 +178,42 @@ def _prompts(value: object) -> tuple[str, ...]:
     return ("",)
 
 
-def _upload(place: Place, image: str) -> Upload:
+def _upload(place: ImagePlace, image: str) -> Upload:
     name, index = place
     try:
         return read_data_uri(image)
     except ValueError as error:
         where = name if index is None else f"{name} [{index}]"
         raise _invalid(f"{where} {error}") from None
+
+
+# --- headers -----------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class SubmitHeaders:
+    """The optional headers of a submit. `budget` is the most credits that it may cost, None for no limit."""
+
+    webhook_url: str | None = None
+    idempotency_key: str | None = None
+    budget: int | None = None
+
+
+def read_submit_headers(headers: Mapping[str, str], revision: Revision) -> SubmitHeaders:
+    """Validate the headers of a submit. Raises `Refusal` (400) with the name of the wrong one."""
+    webhook_url = headers.get(WEBHOOK_HEADER)
+    if webhook_url is not None and not is_web_url(webhook_url):
+        raise Refusal(400, f"{WEBHOOK_HEADER} must be an http(s) URL", "INVALID_PAYLOAD")
+    budget = headers.get(BUDGET_HEADER) if revision.billing else None
+    return SubmitHeaders(
+        webhook_url=webhook_url,
+        idempotency_key=headers.get(IDEMPOTENCY_HEADER),
+        budget=None if budget is None else _read_budget(budget),
+    )
+
+
+def _read_budget(text: str) -> int | None:
+    if _DIGITS.fullmatch(text) is None:
+        raise Refusal(400, f"{BUDGET_HEADER} must be a whole number of credits, at least 0", "INVALID_PAYLOAD")
+    digits = text.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _MAX_BUDGET_DIGITS else None

@@ -1,4 +1,4 @@
-"""Which request is hit by which fault. Pure: what is known of the request, and randomness, are passed in."""
+"""The faults of a simulator, and which request is hit by which of them. Pure: randomness is seeded."""
 
 import random
 import re
@@ -9,41 +9,42 @@ from urllib.parse import unquote
 
 from attrs import define, field, frozen
 
-from .fault_kinds import Details, FaultDetails, FaultKind, check_number, check_whole, kind_named, wrong
+from .fault_kinds import Details, FaultDetails, FaultKind, fault_definition
+from .validation import check_integer, check_number, invalid
 
 Endpoint = Literal["submit", "list", "details", "status", "cancel", "account", "quote", "video", "upload"]
-"""What a request asks for."""
+"""The endpoint of a request."""
 
 FaultTarget = Literal[
     "submit", "list", "details", "status", "cancel", "query", "account", "quote", "video", "upload", "any"
 ]
-"""What a fault may hit: one endpoint, all three queries of tasks, or any call of the API."""
+"""The requests that a fault may hit: one endpoint, all three queries of tasks, or any call of the API."""
 
-On = FaultTarget | Callable[[str, str], bool] | None
-"""A target, or a function of the method and the path; None for what is usual."""
+FaultOn = FaultTarget | Callable[[str, str], bool] | None
+"""A target, or a function of the method and the path; None for the default of the kind."""
 
-Times = int | EllipsisType | None
-"""How often a fault hits: so many times, without end (None), or what is usual for it (...)."""
+FaultTimes = int | EllipsisType | None
+"""How many requests a fault hits: a number, without end (None), or the default (...)."""
 
 
 class FaultArguments(FaultDetails, total=False):
-    """What a fault takes besides its kind."""
+    """The arguments of a fault besides its kind."""
 
-    on: On
+    on: FaultOn
     task_id: str | None
     model: str | None
     after: int
-    times: Times
+    times: FaultTimes
     probability: float
 
 
 _TARGETS: tuple[str, ...] = get_args(FaultTarget)
 _QUERIES = frozenset({"list", "details", "status"})
 _FILES = ("video", "upload")
-# Paths that tell no task and no model.
-_NAMELESS = frozenset({"list", "account", "upload"})
-# Paths that tell a model and no task.
-_TASKLESS = frozenset({"submit", "quote"})
+# Endpoints whose paths have neither a task nor a model.
+_WITHOUT_NAMES = frozenset({"list", "account", "upload"})
+# Endpoints whose paths have a model and no task.
+_WITHOUT_TASK = frozenset({"submit", "quote"})
 _API = "/api/"
 _ENDPOINTS: tuple[tuple[Endpoint, frozenset[str], re.Pattern[str]], ...] = (
     ("submit", frozenset({"POST"}), re.compile(r"/api/v1/generate/(?P<model>[^/]+)")),
@@ -60,7 +61,7 @@ _ENDPOINTS: tuple[tuple[Endpoint, frozenset[str], re.Pattern[str]], ...] = (
 
 @frozen(kw_only=True)
 class Call:
-    """What is known of a request. `task_id` and `model` are None where it has none."""
+    """A request as faults see it. `task_id` and `model` are None where the path has none."""
 
     method: str
     path: str
@@ -70,7 +71,7 @@ class Call:
 
     @classmethod
     def of(cls, method: str, path: str, model_of: Callable[[str], str | None]) -> "Call":
-        """Read a method and a percent-encoded path. `model_of` gives the model of a task's id."""
+        """Parse a method and a percent-encoded path. `model_of` returns the model of a task's id."""
         for endpoint, methods, pattern in _ENDPOINTS:
             found = pattern.fullmatch(path) if method in methods else None
             if found is not None:
@@ -83,9 +84,9 @@ class Call:
 
 @define(eq=False, kw_only=True, repr=False)
 class Fault:
-    """A fault that a simulator shows, and the handle to count and to remove it.
+    """A fault of a simulator, and the handle to count its hits and to remove it.
 
-    As a context manager it is removed when the block ends. It may be used from any thread.
+    As a context manager, it is removed when the block ends. It may be used from any thread.
     """
 
     kind: FaultKind
@@ -99,7 +100,7 @@ class Fault:
     rng: random.Random
     seen: int = field(default=0, init=False)
     hits: int = field(default=0, init=False)
-    """How many requests it has hit."""
+    """Requests that were hit."""
     removed: bool = field(default=False, init=False)
 
     def __enter__(self) -> Self:
@@ -119,15 +120,15 @@ class Fault:
 
     @property
     def over(self) -> bool:
-        """Whether it hits no more."""
+        """Whether it will hit no more requests."""
         return self.removed or (self.times is not None and self.hits >= self.times)
 
     def remove(self) -> None:
-        """Hit no request from now on. What it does to an exchange under way goes on."""
+        """Hit no request from now on. An exchange that was hit before is not changed."""
         self.removed = True
 
     def take(self, call: Call) -> bool:
-        """Count a request, and tell whether it is hit."""
+        """Count a request, and return whether it is hit."""
         if self.over or not self._matches(call):
             return False
         self.seen += 1
@@ -152,7 +153,7 @@ class Fault:
 class Faults:
     """All faults of a simulator, in the order in which they were added. A request is hit by one at most.
 
-    `seed` makes them draw the same in every run, each for itself, whatever others there are.
+    With a `seed`, the draws of each fault repeat in every run, independent of the other faults.
     """
 
     seed: int | None = None
@@ -164,28 +165,28 @@ class Faults:
         self,
         kind: FaultKind,
         *,
-        on: On = None,
+        on: FaultOn = None,
         task_id: str | None = None,
         model: str | None = None,
         after: int = 0,
-        times: Times = ...,
+        times: FaultTimes = ...,
         probability: float = 1.0,
         **given: Unpack[FaultDetails],
     ) -> Fault:
-        """Add a fault. Raises `ValueError`, naming what is wrong and what is allowed."""
-        known = kind_named(kind)
-        details = known.details(kind, given)
+        """Add a fault. Raises `ValueError` with what is wrong and what is allowed."""
+        definition = fault_definition(kind)
+        details = definition.details(kind, given)
         if on is None:
-            on = "video" if known.files else "any"
+            on = "video" if definition.files else "any"
         _check_target(on, task_id, model)
-        if known.files and on not in _FILES and not callable(on):
-            raise wrong("on", f"one of {', '.join(_FILES)}, or a function, for the kind {kind}", on)
-        check_whole("after", after)
+        if definition.files and on not in _FILES and not callable(on):
+            raise invalid("on", f"one of {', '.join(_FILES)}, or a function, for the kind {kind}", on)
+        check_integer("after", after)
         check_number("probability", probability, 1)
         if times is ...:
             times = 1 if probability == 1 else None
         elif times is not None:
-            check_whole("times", times, 1)
+            check_integer("times", times, 1)
         self._added += 1
         seed = None if self.seed is None else f"fault {self._added} of {self.seed}"
         fault = Fault(
@@ -204,16 +205,16 @@ class Faults:
 
     @property
     def any(self) -> bool:
-        """Whether a request may be hit at all. Most simulators have no faults, and many requests."""
+        """Whether there are faults. A simulator without any need not parse its many requests."""
         return bool(self._faults)
 
     def clear(self) -> None:
-        """Remove all."""
+        """Remove all faults."""
         for fault in self._faults:
             fault.remove()
 
     def hit(self, call: Call) -> Fault | None:
-        """Return the fault that hits this request: the first that takes it, those behind it do not see it."""
+        """Return the first fault that takes this request. The faults after it do not count the request."""
         self._faults = [fault for fault in self._faults if not fault.over]
         found = next((fault for fault in self._faults if fault.take(call)), None)
         self.hits += found is not None
@@ -222,9 +223,9 @@ class Faults:
 
 def _check_target(on: object, task_id: object, model: object) -> None:
     if not callable(on) and on not in _TARGETS:
-        raise wrong("on", f"one of {', '.join(_TARGETS)}, or a function of the method and the path", on)
+        raise invalid("on", f"one of {', '.join(_TARGETS)}, or a function of the method and the path", on)
     for name, value in (("task_id", task_id), ("model", model)):
         if value is not None and not isinstance(value, str):
-            raise wrong(name, "a text or None", value)
-        if value is not None and (on in _NAMELESS or (name == "task_id" and on in _TASKLESS)):
+            raise invalid(name, "a text or None", value)
+        if value is not None and (on in _WITHOUT_NAMES or (name == "task_id" and on in _WITHOUT_TASK)):
             raise ValueError(f"{name} must be None for on={on!r}, whose requests have none, got {value!r}")

@@ -1,4 +1,4 @@
-"""Old finished tasks, as an account has them that is in use: pure, and drawn from nothing but `rng`.
+"""Finished tasks from before the start, as an account in use has them. Pure: randomness comes from the account's `rng`.
 
 Their files are kept for 24 hours like all others, so most of them have expired.
 """
@@ -7,18 +7,17 @@ import json
 import random
 from collections.abc import Iterator, Mapping
 
-from .contract import Order, Revision, read_order
-from .kinds import Choice, Flag, Image, Kind, Number, Several
+from .contract import Revision, VideoOrder, read_order
+from .field_types import BooleanType, ChoiceType, FieldType, ImageType, ListType, NumberType
 from .models import Model
-from .timeline import COMPLETED, FAILED, Timeline
+from .state import COMPLETED, DEFAULT_FAILURE, FAILED, AccountState, Task, Timeline
 from .timing import Durations, span
-from .world import PROBLEM, Task, World
 
-DAYS = 30
-"""How far back the oldest task goes, in simulated days."""
+HISTORY_DAYS = 30
+"""The age of the oldest task, in simulated days."""
 
 History = int | Mapping[str, int]
-"""How many old tasks, of all models mixed or of each model."""
+"""A number of old tasks, of all models mixed or of each model."""
 
 _FAILED_SHARE = 0.03
 _SUBJECTS = ("a paper boat", "an old lighthouse", "two street musicians", "a grey cat", "a glass city", "a wild horse")
@@ -32,16 +31,16 @@ _STYLES = (
 )
 
 
-def old_tasks(history: History, revision: Revision, durations: Durations | None, world: World) -> Iterator[Task]:
-    """Yield finished tasks, the oldest first, evenly spread over the last `DAYS` days.
+def old_tasks(history: History, revision: Revision, durations: Durations | None, state: AccountState) -> Iterator[Task]:
+    """Yield finished tasks by the time of their creation. Their ends are evenly spread over the last `HISTORY_DAYS`.
 
-    Raises `ValueError` for a number that is negative, or a model that the revision does not have.
+    Raises `ValueError` for a negative number, or a model that the revision does not have.
     """
-    rng = world.rng
+    rng = state.rng
     models = _models(history, revision, rng)
-    ended = [-(DAYS * 86400.0) * (1 - (number + 0.5) / len(models)) for number in range(len(models))]
-    tasks = [_task(world, _order(revision, name, rng), durations, at) for name, at in zip(models, ended, strict=True)]
-    # What takes longer was submitted earlier than its neighbours.
+    ends = [-(HISTORY_DAYS * 86400.0) * (1 - (number + 0.5) / len(models)) for number in range(len(models))]
+    tasks = [_task(state, _order(revision, name, rng), durations, at) for name, at in zip(models, ends, strict=True)]
+    # A task that took longer than its neighbours was submitted before them.
     yield from sorted(tasks, key=lambda task: task.created)
 
 
@@ -58,46 +57,46 @@ def _models(history: History, revision: Revision, rng: random.Random) -> list[st
     return models
 
 
-def _task(world: World, order: Order, durations: Durations | None, ended: float) -> Task:
-    queue, work = span(durations, order.model, order.seconds, world.rng)
+def _task(state: AccountState, order: VideoOrder, durations: Durations | None, ended: float) -> Task:
+    queue, work = span(durations, order.model, order.seconds, state.rng)
     created = ended - queue - work
-    end = FAILED if world.rng.random() < _FAILED_SHARE else COMPLETED
+    end = FAILED if state.rng.random() < _FAILED_SHARE else COMPLETED
     return Task(
-        id=world.new_id(),
+        id=state.new_id(),
         order=order,
         created=created,
-        # Its end is told as it is: the sum of rounded parts could lie after the start.
+        # The end is given, not planned: a sum of rounded parts could lie after the start.
         timeline=Timeline((*Timeline.planned(created, queue, work, end).steps[:2], (ended, end))),
-        problem=PROBLEM,
+        failure=DEFAULT_FAILURE,
         refunded=order.credits if end == FAILED else 0,
     )
 
 
-def _order(revision: Revision, name: str, rng: random.Random) -> Order:
+def _order(revision: Revision, name: str, rng: random.Random) -> VideoOrder:
     model = revision.models[name]
     return read_order(revision, name, json.dumps(_input(model, rng)).encode())
 
 
 def _input(model: Model, rng: random.Random) -> dict[str, object]:
-    """Fill in what is required or has a default, and a prompt: never fields that exclude each other."""
+    """Fill in the prompt and all fields that are required or have a default. None of these exclude each other."""
     return {
-        one.name: _value(one.kind, rng)
+        one.name: _value(one.type, rng)
         for one in model.fields
         if one.required or one.default is not None or one.name == model.prompt_field
     }
 
 
-def _value(kind: Kind, rng: random.Random) -> object:
-    match kind:
-        case Choice(allowed):
+def _value(field_type: FieldType, rng: random.Random) -> object:
+    match field_type:
+        case ChoiceType(allowed):
             return rng.choice(allowed)
-        case Number(least, most):
+        case NumberType(least, most):
             return rng.randint(least, most)
-        case Flag():
+        case BooleanType():
             return rng.random() < 0.5
-        case Several():
+        case ListType():
             return [_prompt(rng) for _ in range(2)]
-        case Image():
+        case ImageType():
             return f"https://images.example/{rng.randrange(16**12):012x}.jpg"
         case _:
             return _prompt(rng)

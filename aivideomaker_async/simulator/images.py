@@ -1,4 +1,4 @@
-"""Images as they arrive in a request: a public URL, or a data URI with a real image inside."""
+"""The two forms of an image in a request: a public URL, or a data URI with an image inside. Pure."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-# The first bytes of each kind of image, its MIME type and the ending of its file.
+# The first bytes of each image format, its MIME type and the suffix of its file.
 _MAGIC: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png", "png"),
     (re.compile(rb"\xff\xd8\xff"), "image/jpeg", "jpg"),
@@ -21,12 +21,12 @@ _MAGIC: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
 )
 _WEB_URL = re.compile(r"https?://[^\s\x00-\x1f\x7f]+", re.IGNORECASE)
 _DATA_URI_HEAD = re.compile(r"data:image/([a-z0-9.+-]+);base64,", re.IGNORECASE)
-_LONGEST_HEAD = 64
+_MAX_HEAD_CHARS = 64
 
 
 @frozen
 class Upload:
-    """An image that came as base64: its bytes, MIME type and the name of its file."""
+    """An image that was sent as base64: its bytes, MIME type and file name."""
 
     content: bytes
     media_type: str
@@ -34,8 +34,8 @@ class Upload:
 
 
 def is_web_url(text: str) -> bool:
-    """Tell whether `text` is an absolute http(s) URL with a host."""
-    # A data URI of many megabytes is told apart by its first letter.
+    """Return whether `text` is an absolute http(s) URL with a host."""
+    # The pattern rejects a data URI of many megabytes by its first letter.
     if _WEB_URL.fullmatch(text) is None:
         return False
     try:
@@ -47,9 +47,9 @@ def is_web_url(text: str) -> bool:
 def read_data_uri(text: str) -> Upload:
     """Decode a `data:image/…;base64,…` URI.
 
-    Raises `ValueError` with the reason when it is not one, or not an image inside.
+    Raises `ValueError` with the reason when it is not one, or its content is not an image.
     """
-    head = _DATA_URI_HEAD.match(text[:_LONGEST_HEAD])
+    head = _DATA_URI_HEAD.match(text[:_MAX_HEAD_CHARS])
     if head is None:
         raise ValueError("must be a public http(s) URL or data:image/...;base64,...")
     if head[1].lower() == "jpg":
@@ -59,8 +59,8 @@ def read_data_uri(text: str) -> Upload:
         content = base64.b64decode(text[head.end() :], validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("is not valid base64") from None
-    for magic, media_type, ending in _MAGIC:
+    for magic, media_type, suffix in _MAGIC:
         if magic.match(content):
-            name = f"{hashlib.sha256(content).hexdigest()[:24]}.{ending}"
+            name = f"{hashlib.sha256(content).hexdigest()[:24]}.{suffix}"
             return Upload(content, media_type, name)
     raise ValueError("holds no image of a known format")

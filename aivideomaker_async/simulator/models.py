@@ -1,70 +1,84 @@
-"""A model as data: the fields of its input, the rules between them, its length and its price. Pure."""
+"""The models of each revision as data (api.md, Models): fields, rules between them, length and price. Pure.
+
+A revision is a table at the end of this module. A field that the vendor does not document as required has a plausible
+default.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from attrs import frozen
 
-from .kinds import Kind, Schema, holds_images
+from .field_types import (
+    BooleanType,
+    ChoiceType,
+    FieldType,
+    ImageOrImagesType,
+    ImageType,
+    ListType,
+    NumberType,
+    Schema,
+    TextType,
+    UrlType,
+    holds_images,
+)
 
 JsonObject = Mapping[str, object]
 
-Place = tuple[str, int | None]
+ImagePlace = tuple[str, int | None]
 """Where an image stands in an input: the field, and the index in its list."""
 
-Price = Callable[[JsonObject, float], float]
-"""Credits, by the input with its defaults and the seconds of video; they are rounded."""
+PriceFunction = Callable[[JsonObject, float], float]
+"""Credits, by the input with its defaults and the seconds of video. The caller rounds them."""
 
-_AUTOMATIC = "auto"
-_NOTHING: tuple[object, ...] = (None, [])
+_AUTO_ASPECT = "auto"
+_UNUSED: tuple[object, ...] = (None, [])
 
 
 @frozen(kw_only=True)
 class Field:
-    """A field of a model's input, by its wire name. What is left out counts as its `default`."""
+    """A field of a model's input, by its wire name. A field that is left out has its `default`."""
 
     name: str
-    kind: Kind
+    type: FieldType
     required: bool = True
     nullable: bool = False
     default: str | int | bool | None = None
 
     def problem(self, data: JsonObject) -> str | None:
-        """Say what is wrong with this field of `data`, naming the field, or None."""
+        """Return what is wrong with this field of `data`, with its name, or None."""
         if self.name not in data:
             return f"{self.name} is required" if self.required else None
         value = data[self.name]
         if value is None and self.nullable:
             return None
-        wrong = self.kind.problem(value)
+        wrong = self.type.problem(value)
         return wrong and f"{self.name} {wrong}"
 
     def schema(self) -> Schema:
-        """Describe what is allowed."""
-        schema = _or_null(self.kind.schema()) if self.nullable else self.kind.schema()
+        """Describe the allowed values."""
+        schema: Schema = self.type.schema()
+        if self.nullable and "type" in schema:
+            schema = {**schema, "type": [schema["type"], "null"]}
+        elif self.nullable:
+            schema = {"anyOf": [schema, {"type": "null"}]}
         return schema if self.default is None else {**schema, "default": self.default}
 
 
-def _or_null(schema: Schema) -> Schema:
-    if "type" in schema:
-        return {**schema, "type": [schema["type"], "null"]}
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-class Rule(Protocol):
-    """What must hold between the fields of an input."""
+class FieldRule(Protocol):
+    """A rule between the fields of an input."""
 
     def problem(self, data: JsonObject) -> str | None:
-        """Say what is wrong with `data`, naming fields, or None."""
+        """Return what is wrong with `data`, with the names of the fields, or None."""
         ...
 
     def schema(self) -> Schema:
-        """Describe what is allowed."""
+        """Describe the allowed inputs."""
         ...
 
 
-def _given(data: JsonObject, names: Iterable[str]) -> list[str]:
-    return [name for name in names if data.get(name) not in _NOTHING]
+def _used(data: JsonObject, names: Iterable[str]) -> list[str]:
+    return [name for name in names if data.get(name) not in _UNUSED]
 
 
 @frozen
@@ -75,37 +89,37 @@ class Exclusive:
     other: tuple[str, ...]
 
     def problem(self, data: JsonObject) -> str | None:
-        """Say what is wrong with `data`."""
-        one, other = _given(data, self.one), _given(data, self.other)
+        """Return what is wrong with `data`."""
+        one, other = _used(data, self.one), _used(data, self.other)
         return f"{one[0]} cannot be used together with {other[0]}" if one and other else None
 
     def schema(self) -> Schema:
-        """Describe what is allowed."""
-        unused = {"enum": list(_NOTHING)}
+        """Describe the allowed inputs."""
+        unused = {"enum": list(_UNUSED)}
         return {"anyOf": [{"properties": dict.fromkeys(group, unused)} for group in (self.one, self.other)]}
 
 
 @frozen
 class AtLeastOne:
-    """One of these fields is needed; `also` are fields that need one of them beside them."""
+    """One of these fields is required. The fields in `also` need one of them beside them."""
 
     names: tuple[str, ...]
     also: tuple[str, ...] = ()
 
     def problem(self, data: JsonObject) -> str | None:
-        """Say what is wrong with `data`."""
+        """Return what is wrong with `data`."""
         if any(name in data for name in self.names):
             return None
         needed = f"{', '.join(self.names[:-1])} or {self.names[-1]}"
-        lonely = _given(data, self.also)
-        return f"{lonely[0]} needs {needed} beside it" if lonely else f"{needed} is required"
+        dependent = _used(data, self.also)
+        return f"{dependent[0]} needs {needed} beside it" if dependent else f"{needed} is required"
 
     def schema(self) -> Schema:
-        """Describe what is allowed."""
+        """Describe the allowed inputs."""
         return {"anyOf": [{"required": [name]} for name in self.names]}
 
 
-def _stated_seconds(data: JsonObject) -> float:
+def _seconds_of_duration(data: JsonObject) -> float:
     return float(cast("str | float", data["duration"]))
 
 
@@ -113,29 +127,29 @@ def _stated_seconds(data: JsonObject) -> float:
 class Model:
     """A model: its fields, the rules between them, the length of its video in seconds and its price in credits.
 
-    With `one_image_decides`, the shape of the video is that of the image when there is one alone.
+    With `one_image_decides`, a single image decides the aspect ratio of the video.
     """
 
     fields: tuple[Field, ...]
-    price: Price
-    rules: tuple[Rule, ...] = ()
-    seconds: Callable[[JsonObject], float] = _stated_seconds
+    price: PriceFunction
+    rules: tuple[FieldRule, ...] = ()
+    seconds: Callable[[JsonObject], float] = _seconds_of_duration
     prompt_field: str = "prompt"
     aspect_field: str = "aspectRatio"
     one_image_decides: bool = False
 
     def problem(self, data: JsonObject) -> str | None:
-        """Say what is wrong with an input, naming a field, or None."""
-        wrongs = (part.problem(data) for part in (*self.fields, *self.rules))
-        return next(filter(None, wrongs), None)
+        """Return what is wrong with an input, with the name of a field, or None."""
+        problems = (part.problem(data) for part in (*self.fields, *self.rules))
+        return next(filter(None, problems), None)
 
-    def filled(self, data: JsonObject) -> JsonObject:
+    def with_defaults(self, data: JsonObject) -> JsonObject:
         """Return an input with the defaults of the fields that it leaves out."""
         return {**{one.name: one.default for one in self.fields if one.default is not None}, **data}
 
-    def images(self, data: JsonObject) -> Iterator[tuple[Place, str]]:
+    def images(self, data: JsonObject) -> Iterator[tuple[ImagePlace, str]]:
         """Yield the images of a valid input, and where they stand."""
-        for name in (one.name for one in self.fields if holds_images(one.kind)):
+        for name in (one.name for one in self.fields if holds_images(one.type)):
             value = data.get(name)
             if isinstance(value, list):
                 yield from (((name, index), one) for index, one in enumerate(cast("list[str]", value)))
@@ -143,13 +157,13 @@ class Model:
                 yield (name, None), value
 
     def aspect(self, data: JsonObject) -> str | None:
-        """Return the shape of the video that a valid input orders, None where an image decides."""
-        aspect = self.filled(data).get(self.aspect_field)
-        decided = self.one_image_decides and len(list(self.images(data))) == 1
-        return aspect if isinstance(aspect, str) and aspect != _AUTOMATIC and not decided else None
+        """Return the aspect ratio that a valid input orders, None where an image decides."""
+        aspect = self.with_defaults(data).get(self.aspect_field)
+        image_decides = self.one_image_decides and len(list(self.images(data))) == 1
+        return aspect if isinstance(aspect, str) and aspect != _AUTO_ASPECT and not image_decides else None
 
     def schema(self) -> Schema:
-        """Describe what is allowed. Fields that the service does not know are ignored by it."""
+        """Describe the allowed inputs. Other fields are allowed, since the service ignores them."""
         schema: Schema = {
             "type": "object",
             "required": [one.name for one in self.fields if one.required],
@@ -160,6 +174,124 @@ class Model:
         return {**schema, "allOf": rules} if rules else schema
 
 
-def per_second(price: int) -> Price:
-    """Return a price of so many credits for each second."""
+def per_second(price: int) -> PriceFunction:
+    """Return the price function of a constant number of credits for each second."""
     return lambda _data, seconds: seconds * price
+
+
+def _by_resolution(prices: Mapping[str | int, float]) -> PriceFunction:
+    return lambda data, seconds: seconds * prices[cast("str | int", data["resolution"])]
+
+
+def _optional(name: str, type_: UrlType | ImageType | TextType | ListType, *, nullable: bool = False) -> Field:
+    return Field(name=name, type=type_, required=False, nullable=nullable)
+
+
+def _choice(name: str, allowed: tuple[str, ...], default: str) -> Field:
+    return Field(name=name, type=ChoiceType(allowed), required=False, default=default)
+
+
+# Fields that several models have.
+_PROMPT: Final = Field(name="prompt", type=TextType())
+_OPTIONAL_PROMPT: Final = Field(name="prompt", type=TextType(blank=True), required=False, nullable=True)
+_IMAGE: Final = Field(name="image", type=ImageType())
+_ASPECT_RATIO: Final = Field(name="aspectRatio", type=ChoiceType(("16:9", "9:16", "1:1")))
+_SHORT: Final = Field(name="duration", type=ChoiceType(("5", "8")))
+_LONG: Final = Field(name="duration", type=ChoiceType(("5", "10", "15", "20")))
+_RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4")
+
+# --- revision 2026-03 --------------------------------------------------------------------------------
+
+_PROMPTS: Final = Field(name="prompt", type=ListType(TextType(), most=6, least=1))
+
+
+def _seconds_of_prompts(data: JsonObject) -> float:
+    return 5 * len(cast("list[object]", data["prompt"]))
+
+
+MODELS_2026_03: Final[Mapping[str, Model]] = {
+    "t2v": Model(fields=(_PROMPT, _ASPECT_RATIO, _SHORT), price=per_second(1)),
+    "i2v": Model(fields=(_IMAGE, _OPTIONAL_PROMPT, _SHORT), price=per_second(1)),
+    "lv": Model(fields=(_IMAGE, _PROMPTS), price=per_second(15), seconds=_seconds_of_prompts),
+    "t2v_v3": Model(fields=(_PROMPT, _ASPECT_RATIO, _LONG), price=per_second(10)),
+    "i2v_v3": Model(fields=(_IMAGE, _OPTIONAL_PROMPT, _LONG), price=per_second(10)),
+}
+
+# --- revision 2026-09 --------------------------------------------------------------------------------
+
+
+def _minimax_price(data: JsonObject, seconds: float) -> float:
+    return seconds * ({"720p": 3, "1080p": 4}[str(data["resolution"])] + (data["tier"] == "base"))
+
+
+_MINIMAX: Final = Model(
+    fields=(
+        Field(name="content", type=TextType()),
+        Field(name="duration", type=NumberType(5, 20, whole=True), required=False, default=5),
+        _choice("resolution", ("720p", "1080p"), "720p"),
+        _choice("tier", ("turbo", "base"), "turbo"),
+        _choice("aspectRatio", ("auto", "21:9", "16:9", "4:3", "1:1", "3:4", "9:16"), "16:9"),
+        _optional("imageUrl", ImageType(), nullable=True),
+        _optional("lastFrameUrl", ImageType(), nullable=True),
+        _optional("referenceImageUrls", ListType(ImageType(), most=4)),
+        _optional("referenceVideoUrl", UrlType(), nullable=True),
+        _optional("referenceAudioUrls", ListType(UrlType(), most=2)),
+    ),
+    rules=(Exclusive(("imageUrl", "lastFrameUrl"), ("referenceImageUrls", "referenceVideoUrl", "referenceAudioUrls")),),
+    price=_minimax_price,
+    prompt_field="content",
+)
+
+_SEEDANCE20: Final = Model(
+    fields=(
+        _optional("prompt", TextType()),
+        _optional("image", ImageType()),
+        _optional("video", UrlType()),
+        _optional("audio", UrlType()),
+        Field(name="duration", type=NumberType(4, 15)),
+        Field(name="resolution", type=ChoiceType((480, 720))),
+        Field(name="ratio", type=ChoiceType(("16:9", "9:16", "1:1"))),
+    ),
+    rules=(AtLeastOne(("prompt", "image", "video"), also=("audio",)),),
+    # The vendor's formula is not known: only a quote returns a price. These reproduce the few prices that were
+    # observed.
+    price=_by_resolution({480: 10.2, 720: 22}),
+    aspect_field="ratio",
+)
+
+_WAN27: Final = Model(
+    fields=(
+        _PROMPT,
+        _optional("image", ImageType()),
+        _choice("duration", ("5", "10", "15"), "5"),
+        _choice("resolution", ("720P", "1080P"), "720P"),
+        _choice("ratio", _RATIOS, "16:9"),
+        Field(name="promptExtend", type=BooleanType(), required=False, default=False),
+    ),
+    price=_by_resolution({"720P": 10, "1080P": 15}),
+    aspect_field="ratio",
+)
+
+_HAPPYHORSE: Final = Model(
+    fields=(
+        _PROMPT,
+        Field(name="image", type=ImageOrImagesType(), required=False, nullable=True),
+        Field(name="duration", type=NumberType(3, 15), required=False, default=5),
+        _choice("resolution", ("720P", "1080P"), "720P"),
+        _choice("ratio", _RATIOS, "16:9"),
+    ),
+    price=_by_resolution({"720P": 25, "1080P": 50}),
+    aspect_field="ratio",
+    one_image_decides=True,
+)
+
+MODELS_2026_09: Final[Mapping[str, Model]] = {
+    "t2v": Model(fields=(_PROMPT, _ASPECT_RATIO, _SHORT), price=per_second(3)),
+    "i2v": Model(fields=(_IMAGE, _OPTIONAL_PROMPT, _SHORT), price=per_second(3)),
+    "t2v_v3": Model(fields=(_PROMPT, _ASPECT_RATIO, _LONG), price=per_second(4)),
+    "i2v_v3": Model(fields=(_IMAGE, _OPTIONAL_PROMPT, _LONG), price=per_second(4)),
+    "minimax": _MINIMAX,
+    "seedance20": _SEEDANCE20,
+    "wan27": _WAN27,
+    "happyhorse": _HAPPYHORSE,
+}

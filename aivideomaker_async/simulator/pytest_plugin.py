@@ -10,17 +10,18 @@ simulator runs in a thread of its own.
         assert aivideomaker_env.statistics().credits_charged == 5
 
 `aivideomaker_simulator`
-    A running `ThreadedSimulator`: `url`, `api_key`, `credits`, `requests`, `tasks`,
-    `statistics()`, and to control it `advance(seconds)`, `finish(id)`, `fail(id)`,
-    `set_status(id, status)`, `fault(kind, …)`, `outage(seconds)`. A task takes about one second.
+    A running `ThreadedSimulator`: `url`, `api_key`, `credits`, `requests`, `tasks`, `statistics()`, and to control it
+    `advance(seconds)`, `finish(id)`, `fail(id)`, `set_status(id, status)`, `fault(kind, …)`, `outage(seconds)`. A task
+    takes about one second.
 `aivideomaker_simulator_factory`
-    Makes others: `aivideomaker_simulator_factory(credits=3, limit=5)`, with the arguments of
-    `Simulator`. All are closed when the test ends.
+    Starts others: `aivideomaker_simulator_factory(credits=3, limit=5)`, with the arguments of `Simulator`. All are
+    closed when the test ends.
 `aivideomaker_env`
     `aivideomaker_simulator` with the two environment variables pointing to it.
 """
 
-# Imported at the start of every test run: nothing heavy here.
+# Imported at the start of every test run of every project in the environment: nothing here may import more than pytest
+# has imported already. `python -m benchmarks plugin` measures it.
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, Unpack
@@ -28,29 +29,30 @@ from typing import TYPE_CHECKING, Protocol, Unpack
 import pytest
 
 if TYPE_CHECKING:
-    from .threaded import Options, ThreadedSimulator
+    from .options import SimulatorOptions
+    from .threaded import ThreadedSimulator
 
-# 240 simulated seconds, an ordinary task, in one real second.
+# 240 simulated seconds, an ordinary task, take one second.
 _SPEED = 240.0
 _DURATIONS = (60.0, 180.0)
 
 
 class SimulatorFactory(Protocol):
-    """Starts a simulator that is closed when the test ends."""
+    """Starts simulators that are closed when the test ends."""
 
-    def __call__(self, **options: "Unpack[Options]") -> "ThreadedSimulator":
+    def __call__(self, **options: "Unpack[SimulatorOptions]") -> "ThreadedSimulator":
         """Start a simulator with these arguments of `Simulator`."""
         ...
 
 
 @pytest.fixture
 def aivideomaker_simulator_factory() -> Iterator[SimulatorFactory]:
-    """Start simulators with arguments of your own."""
+    """Start simulators with your own arguments."""
     from .threaded import ThreadedSimulator
 
     with ExitStack() as running:
 
-        def start(**options: "Unpack[Options]") -> "ThreadedSimulator":
+        def start(**options: "Unpack[SimulatorOptions]") -> "ThreadedSimulator":
             options.setdefault("speed", _SPEED)
             options.setdefault("durations", _DURATIONS)
             return running.enter_context(ThreadedSimulator(**options))
@@ -59,10 +61,8 @@ def aivideomaker_simulator_factory() -> Iterator[SimulatorFactory]:
 
 
 @pytest.fixture
-def aivideomaker_simulator(
-    aivideomaker_simulator_factory: SimulatorFactory,
-) -> "ThreadedSimulator":
-    """Give a running simulator in which a task takes about one second."""
+def aivideomaker_simulator(aivideomaker_simulator_factory: SimulatorFactory) -> "ThreadedSimulator":
+    """Start a simulator in which a task takes about one second."""
     return aivideomaker_simulator_factory()
 
 
@@ -70,7 +70,7 @@ def aivideomaker_simulator(
 def aivideomaker_env(
     aivideomaker_simulator: "ThreadedSimulator", monkeypatch: pytest.MonkeyPatch
 ) -> "ThreadedSimulator":
-    """Point AIVIDEO_API_KEY and AIVIDEO_BASE_URL to a running simulator, and give it."""
+    """Start a simulator, and point AIVIDEO_API_KEY and AIVIDEO_BASE_URL to it."""
     monkeypatch.setenv("AIVIDEO_API_KEY", aivideomaker_simulator.api_key)
     monkeypatch.setenv("AIVIDEO_BASE_URL", aivideomaker_simulator.url)
     return aivideomaker_simulator

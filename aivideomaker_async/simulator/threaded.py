@@ -1,63 +1,25 @@
-"""A simulator in a thread of its own, for callers that have no event loop or another one."""
+"""A simulator in a thread of its own, for callers without an event loop or with another one."""
 
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from datetime import datetime
 from types import TracebackType
-from typing import Self, TypedDict, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 from attrs import frozen
 
 from .fault_kinds import FaultKind
 from .faults import Fault, FaultArguments
-from .history import History
-from .quota import Counting
-from .server import RetryAfter
-from .simulator import Idempotency, Simulator
-from .timing import Durations
+from .options import SimulatorOptions
+from .simulator import Simulator
 from .views import Arrival, Delivery, SimulatedTask, Statistics
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 30.0
-"""Real seconds to wait for the other thread: far more than anything there takes."""
-
-
-class Options(TypedDict, total=False):
-    """The arguments of `Simulator`."""
-
-    host: str
-    port: int
-    speed: float
-    revision: str
-    credits: int
-    limit: int | None
-    window: float
-    api_key: str | None
-    durations: Durations | None
-    seed: int | None
-    clock: Callable[[], float] | None
-    epoch: datetime | None
-    counting: Counting
-    count_rejected: bool
-    retry_after: RetryAfter
-    late_cancel: int
-    list_limit: int | None
-    history: History
-    list_lag: float
-    lookup_lag: float
-    clock_skew: float
-    skew_date: bool
-    idempotency: Idempotency | None
-    generation_limit: int | None
-    daily_credit_limit: int | None
-    credit_warning_at: int | None
-    supported_models: Collection[str] | None
-    ranges: bool
-    render: bool
+_THREAD_TIMEOUT_S = 30.0
+"""How long to wait for the other thread: far longer than any work there takes."""
 
 
 @frozen
@@ -68,15 +30,14 @@ class _Running:
 
 
 class ThreadedSimulator:
-    """A `Simulator` that lives in a thread; its attributes and controls may be used anywhere.
+    """A `Simulator` in a thread of its own. Its attributes and controls may be used in any thread.
 
-    Takes the arguments of `Simulator`. A context manager, or `start` and `close`. All but
-    `url` and `api_key` blocks for the moment that the other thread needs to answer, and
-    returns a copy. A test that forbids every blocking call in its event loop asks by way of
-    `asyncio.to_thread`.
+    Takes the arguments of `Simulator`. Use it as a context manager, or call `start` and `close`. All attributes but
+    `url` and `api_key` block until the other thread has answered, and return a copy. A test that forbids blocking calls
+    in its event loop uses them by way of `asyncio.to_thread`.
     """
 
-    def __init__(self, **options: Unpack[Options]) -> None:
+    def __init__(self, **options: Unpack[SimulatorOptions]) -> None:
         self._options = options
         self._started: Future[_Running] = Future()
         self._thread = threading.Thread(target=self._run, name="aivideomaker-simulator", daemon=True)
@@ -97,19 +58,19 @@ class ThreadedSimulator:
         return f"<ThreadedSimulator {self._call(lambda simulator: repr(simulator))}>"
 
     def start(self) -> None:
-        """Start, and return when it listens. Raises what `Simulator` raises."""
+        """Start, and return when it listens. Raises the errors of `Simulator`."""
         self._thread.start()
-        self._started.result(_PATIENCE_SECONDS)
+        self._started.result(_THREAD_TIMEOUT_S)
 
     def close(self) -> None:
-        """Stop, and return when the thread has ended. What it shows stays readable."""
+        """Stop, and return when the thread has ended. The views stay readable."""
         if self._started.done() and self._started.exception() is None:
             running = self._started.result()
             # The loop may be closed already.
             with contextlib.suppress(RuntimeError):
                 running.loop.call_soon_threadsafe(running.stop.set)
         if self._thread.is_alive():
-            self._thread.join(_PATIENCE_SECONDS)
+            self._thread.join(_THREAD_TIMEOUT_S)
 
     @property
     def url(self) -> str:
@@ -123,12 +84,12 @@ class ThreadedSimulator:
 
     @property
     def credits(self) -> int:
-        """The balance now, in credits."""
+        """The current balance, in credits."""
         return self._call(lambda simulator: simulator.credits)
 
     @property
     def requests(self) -> list[Arrival]:
-        """The last arrivals."""
+        """The last requests."""
         return self._call(lambda simulator: list(simulator.requests))
 
     @property
@@ -154,7 +115,7 @@ class ThreadedSimulator:
         self._call(lambda simulator: simulator.finish(task_id))
 
     def fail(self, task_id: str, message: str | None = None) -> None:
-        """Let a task fail now. See `Simulator.fail`."""
+        """Let a task fail now, and refund it. See `Simulator.fail`."""
         self._call(lambda simulator: simulator.fail(task_id, message))
 
     def set_status(self, task_id: str, status: str) -> None:
@@ -164,7 +125,7 @@ class ThreadedSimulator:
     def fault(self, kind: FaultKind, **arguments: Unpack[FaultArguments]) -> Fault:
         """Let requests go wrong from now on. See `Simulator.fault`.
 
-        The fault that is returned may be used from any thread. A function given as `on` is called in the simulator's.
+        The returned fault may be used in any thread. A function `on` is called in the thread of the simulator.
         """
         return self._call(lambda simulator: simulator.fault(kind, **arguments))
 
@@ -173,7 +134,7 @@ class ThreadedSimulator:
         self._call(lambda simulator: simulator.clear_faults())
 
     def outage(self, seconds: float) -> None:
-        """Be away for so many real seconds. See `Simulator.outage`."""
+        """Be away for some real seconds. See `Simulator.outage`."""
         self._call(lambda simulator: simulator.outage(seconds))
 
     def _call(self, access: Callable[[Simulator], T]) -> T:
@@ -183,15 +144,15 @@ class ThreadedSimulator:
         def run() -> None:
             try:
                 answer.set_result(access(running.simulator))
-            except Exception as error:  # noqa: BLE001 - it belongs to the thread that asked
+            except Exception as error:  # noqa: BLE001 - raised in the thread that called
                 answer.set_exception(error)
 
         try:
             running.loop.call_soon_threadsafe(run)
         except RuntimeError:
-            # The loop is closed, so nobody else uses the simulator now.
+            # The loop is closed, so no other thread uses the simulator.
             run()
-        return answer.result(_PATIENCE_SECONDS)
+        return answer.result(_THREAD_TIMEOUT_S)
 
     def _running(self) -> _Running:
         if not self._started.done():
@@ -199,14 +160,14 @@ class ThreadedSimulator:
         return self._started.result()
 
     def _run(self) -> None:
-        asyncio.run(self._live())
+        asyncio.run(self._serve())
 
-    async def _live(self) -> None:
+    async def _serve(self) -> None:
         stop = asyncio.Event()
         try:
             simulator = Simulator(**self._options)
             await simulator.start()
-        except Exception as error:  # noqa: BLE001 - it belongs to the thread that started this one
+        except Exception as error:  # noqa: BLE001 - raised in the thread that called `start`
             self._started.set_exception(error)
             return
         try:

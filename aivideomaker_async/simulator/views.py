@@ -1,73 +1,71 @@
-"""What a simulator shows of itself: frozen records, and the tasks as a read-only mapping."""
+"""What a simulator shows to its user: immutable records of requests, deliveries, counts and tasks."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from attrs import frozen
 
+from .response_bodies import TaskWriter
+from .state import AccountState, Task
 from .timing import Clock
-from .wire import Scribe
-from .world import Task, World
 
 
 @frozen(kw_only=True)
 class Arrival:
-    """A request that came in.
-
-    `at` is in seconds of the base clock (the event loop's time, unless told otherwise) and not
-    simulated. `status` is the HTTP status of the answer, 0 when there was none. `client` is
-    the address it came from. `path` is as it was sent, percent-encoded. `fault` is the kind of
-    the fault that it was hit by.
-    """
+    """A request that arrived."""
 
     method: str
     path: str
+    """As it was sent, percent-encoded."""
     status: int
+    """The HTTP status of the answer, 0 without an answer."""
     at: float
+    """Seconds of the clients' clock, which is the event loop's time unless the option `clock` is given."""
     client: str
+    """The address of the client."""
     fault: str | None = None
+    """The kind of the fault that hit it."""
 
 
 @frozen(kw_only=True)
 class Delivery:
-    """A webhook delivery that is over: the HTTP status of the last answer, 0 for none at all."""
+    """A webhook delivery that was accepted or given up."""
 
     task_id: str
     status: str
     url: str
     answer: int
+    """The HTTP status of the last answer, 0 without an answer."""
     attempts: int
 
 
 @frozen(kw_only=True)
 class Statistics:
-    """Counts since the start.
-
-    `queries` are the requests that count against the limit, `rejected` those among them that
-    were answered 429, `worst_window` the most of them that one client sent within any window.
-    `bytes_sent` are those of all bodies, as far as they were handed to the network: to one that
-    hangs up in the middle of a long list the rest is not sent. `tasks` and `by_status` count the tasks, old ones
-    included. Credits are whole numbers. `faults` are the requests that were hit by a fault.
-    """
+    """Counts since the start."""
 
     requests: int
     queries: int
+    """Requests that count against the query limit."""
     rejected: int
+    """Queries that the limit answered with 429."""
     worst_window: int
+    """The most queries that one client sent within any window."""
     bytes_sent: int
+    """Bytes of all bodies that were handed to the network. A client that disconnects gets no more of a long list."""
     tasks: int
+    """Tasks, those of the history included."""
     by_status: Mapping[str, int]
     credits_charged: int
     credits_refunded: int
     faults: int
+    """Requests that were hit by a fault."""
 
 
 @frozen(kw_only=True)
 class SimulatedTask:
-    """A task as it was when it was looked up.
+    """A task as it was at the moment of the lookup.
 
-    Times are simulated wall times, in UTC, and right even if the server tells wrong ones.
-    `idempotency_key` is what came with the submit, whether the server cares for it or not.
+    Times are in UTC, in the time of the clients, and right even if the service reports wrong ones (`clock_skew`).
     """
 
     id: str
@@ -81,27 +79,29 @@ class SimulatedTask:
     credits_refunded: int
     webhook_url: str | None
     idempotency_key: str | None
+    """The key of the submit, also where the service ignores keys."""
     history: tuple[tuple[datetime, str], ...]
 
 
 class TaskViews(Mapping[str, SimulatedTask]):
     """The tasks by their ids, oldest first, each as it is at the moment of the lookup."""
 
-    def __init__(self, world: World, clock: Clock, scribe: Scribe) -> None:
-        self._world = world
+    def __init__(self, state: AccountState, clock: Clock, writer: TaskWriter) -> None:
+        self._state = state
         self._clock = clock
-        self._scribe = scribe
+        self._writer = writer
 
     def __getitem__(self, task_id: str) -> SimulatedTask:
         now = self._clock.now()
-        self._world.balance(now)
-        return self._view(self._world.tasks[task_id], now)
+        # Refunds that are due are paid first.
+        self._state.balance(now)
+        return self._view(self._state.tasks[task_id], now)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(tuple(self._world.tasks))
+        return iter(tuple(self._state.tasks))
 
     def __len__(self) -> int:
-        return len(self._world.tasks)
+        return len(self._state.tasks)
 
     def __repr__(self) -> str:
         return f"<TaskViews of {len(self)} tasks>"
@@ -112,13 +112,13 @@ class TaskViews(Mapping[str, SimulatedTask]):
             id=task.id,
             model=task.order.model,
             input=dict(task.order.input),
-            output=self._scribe.output(task, now),
+            output=self._writer.output(task, now),
             status=task.status(now),
-            created_at=self._clock.wall(task.created),
-            completed_at=None if completed is None else self._clock.wall(completed),
+            created_at=self._clock.client_time(task.created),
+            completed_at=None if completed is None else self._clock.client_time(completed),
             credits_charged=task.order.credits,
             credits_refunded=task.refunded,
             webhook_url=task.webhook_url,
             idempotency_key=task.idempotency_key,
-            history=tuple((self._clock.wall(at), name) for at, name in task.timeline.passed(now)),
+            history=tuple((self._clock.client_time(at), name) for at, name in task.timeline.passed(now)),
         )

@@ -19,6 +19,7 @@ from ..errors import FieldProblem, InvalidSpec, UnknownPrice
 from ..pricing import PriceTable, usual_prices
 from . import validators as _rules
 from .base import VideoSpec, as_dict, shown, wire_fields, wire_names
+from .image_input import ImageInput
 from .models_2026_03 import AspectRatio, ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3
 from .models_2026_09 import HappyHorse, MiniMaxH3, Seedance20, Wan27
 
@@ -26,6 +27,7 @@ __all__ = [
     "SPECS",
     "AspectRatio",
     "HappyHorse",
+    "ImageInput",
     "ImageToVideo",
     "ImageToVideoV3",
     "LongVideo",

@@ -1,23 +1,22 @@
-"""The commands on tasks that exist: `watch`, `status`, `get`, `list`, `cancel`."""
+"""The commands on existing tasks (`watch`, `status`, `get`, `list`, `cancel`), and `account`."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aivideomaker_async import AIVideoMaker, TextToVideo
-from aivideomaker_async.simulator.gallery import BUNDLED_CLIP
+from aivideomaker_async import AIVideoMaker, AuthenticationFailed, TextToVideo, VideoTask
+from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
+from aivideomaker_async.simulator.video_store import BUNDLED_CLIP
 from tests.cli.conftest import Command
-from tests.cli.younger import YoungerService
-
-WAITING = ("SUBMITTED", "PROGRESS")
 
 
 def submit(simulator: ThreadedSimulator, prompt: str = "A sunset") -> str:
-    """A task of `simulator`, and its id."""
+    """Submit a task, and return its id."""
 
     async def submitted() -> str:
         async with AIVideoMaker(simulator.api_key, base_url=simulator.url) as client:
@@ -29,7 +28,7 @@ def submit(simulator: ThreadedSimulator, prompt: str = "A sunset") -> str:
 def test_watch_waits_for_a_task_of_another_process(
     cli: Command, slow_service: ThreadedSimulator, tmp_path: Path
 ) -> None:
-    """It saves the video as `generate` would have done."""
+    """It saves the video as `generate` does."""
     task_id = submit(slow_service)
     slow_service.finish(task_id)
     ran = cli("watch", task_id, "--output", str(tmp_path / "a.mp4"))
@@ -47,7 +46,7 @@ def test_watch_of_a_cancelled_task_is_exit_code_1(cli: Command, slow_service: Th
 
 
 def test_watch_of_an_unknown_task_is_exit_code_4(cli: Command, service: ThreadedSimulator) -> None:
-    """Nobody is told to pick up what does not exist."""
+    """There is no advice to pick it up."""
     ran = cli("watch", "nothing")
     assert ran.code == 4
     assert ran.err == "error: GET /api/v1/tasks/nothing: 404: Task not found\n"
@@ -62,11 +61,10 @@ def test_watch_with_a_refused_key_gives_no_advice(
     assert len(ran.err.splitlines()) == 1
 
 
-def test_a_key_that_is_refused_later_leaves_the_task_to_pick_up(
+def test_a_key_that_is_refused_later_leaves_the_advice_to_watch(
     cli: Command, slow_service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The task was seen, so it goes on."""
-    from aivideomaker_async import AuthenticationFailed, VideoTask
+    """The task exists, so it goes on."""
 
     async def refused(task: VideoTask, timeout: float | None = None) -> None:
         raise AuthenticationFailed("disabled", status=401, method="GET", path="/")
@@ -79,10 +77,9 @@ def test_a_key_that_is_refused_later_leaves_the_task_to_pick_up(
     assert f"aivideomaker watch {task_id}" in ran.err
 
 
-def test_a_video_that_is_gone_cannot_be_picked_up(
+def test_a_video_that_has_expired_leaves_no_advice(
     cli: Command, slow_service: ThreadedSimulator, tmp_path: Path
 ) -> None:
-    """The service deletes files after 24 hours: no command brings them back."""
     task_id = submit(slow_service)
     slow_service.finish(task_id)
     slow_service.advance(25 * 3600)
@@ -95,7 +92,7 @@ def test_a_video_that_is_gone_cannot_be_picked_up(
 
 @pytest.mark.parametrize("task_id", ["", ".."])
 @pytest.mark.parametrize("command", ["watch", "status", "get", "cancel"])
-def test_what_can_be_no_id_is_a_usage_error(
+def test_an_impossible_id_is_a_usage_error(
     cli: Command, service: ThreadedSimulator, command: str, task_id: str
 ) -> None:
     ran = cli(command, task_id)
@@ -104,7 +101,7 @@ def test_what_can_be_no_id_is_a_usage_error(
 
 
 def test_status_prints_one_word(cli: Command, slow_service: ThreadedSimulator) -> None:
-    """A status is a status: FAILED is no failure of this command."""
+    """The status FAILED is not a failure of this command."""
     task_id = submit(slow_service)
     assert (cli("status", task_id).out, cli("status", task_id).code) == ("PROGRESS\n", 0)
     slow_service.fail(task_id)
@@ -113,8 +110,8 @@ def test_status_prints_one_word(cli: Command, slow_service: ThreadedSimulator) -
     assert ran.events == [{"event": "status", "task_id": task_id, "status": "FAILED", "previous": None, "at": None}]
 
 
-def test_get_tells_everything(cli: Command, slow_service: ThreadedSimulator) -> None:
-    """Fields of the service stand under its own names."""
+def test_get_prints_everything(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """Fields of the input have their names on the wire."""
     task_id = submit(slow_service)
     slow_service.fail(task_id, "no luck")
     (event,) = cli("get", task_id, "--json").events
@@ -127,15 +124,15 @@ def test_get_tells_everything(cli: Command, slow_service: ThreadedSimulator) -> 
         *("credits_charged", "credits_refunded", "idempotency_key", "extra"),
     }
     lines = cli("get", task_id).out.splitlines()
-    told = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines}
-    assert told["input.prompt"] == "A sunset"
-    assert told["status"] == "FAILED"
-    assert "no luck" in told.values()
-    assert "credits_charged" not in told
+    shown = {line.split(maxsplit=1)[0]: line.split(maxsplit=1)[1] for line in lines}
+    assert shown["input.prompt"] == "A sunset"
+    assert shown["status"] == "FAILED"
+    assert "no luck" in shown.values()
+    assert "credits_charged" not in shown
 
 
 def test_get_shows_people_nothing_private(cli: Command, slow_service: ThreadedSimulator) -> None:
-    """Programs get the values as they are, but for the key."""
+    """Programs get the values as they are, except for the key."""
     task_id = submit(slow_service, prompt="see https://b.example/a.png?sig=SECRET")
     words = f"{slow_service.api_key}: https://b.example/a.png?sig=SECRET {'and so on ' * 50}the end"
     slow_service.fail(task_id, words)
@@ -153,8 +150,8 @@ def test_get_of_a_running_task_has_no_output(cli: Command, slow_service: Threade
     assert "output" not in cli("get", task_id).out
 
 
-def test_a_text_of_the_service_cannot_steer_the_terminal(cli: Command, slow_service: ThreadedSimulator) -> None:
-    """Control characters are shown as escapes."""
+def test_a_text_of_the_service_cannot_control_the_terminal(cli: Command, slow_service: ThreadedSimulator) -> None:
+    """Control characters are escaped."""
     task_id = submit(slow_service, prompt="red \x1b[31m \x07 [bold]plain[/] é")
     ran = cli("get", task_id)
     assert "red \\x1b[31m \\x07 [bold]plain[/] é" in ran.out
@@ -179,7 +176,7 @@ def test_list_has_a_line_for_each_task(cli: Command, slow_service: ThreadedSimul
     ]
 
 
-def test_an_empty_list_says_so(cli: Command, service: ThreadedSimulator) -> None:
+def test_an_empty_list_is_a_message(cli: Command, service: ThreadedSimulator) -> None:
     ran = cli("list")
     assert (ran.code, ran.out, ran.err) == (0, "", "no tasks\n")
     assert cli("list", "--json").events == []
@@ -194,15 +191,16 @@ def test_cancel_in_time(cli: Command, slow_service: ThreadedSimulator) -> None:
 
 
 def test_cancel_too_late_is_exit_code_1(cli: Command, slow_service: ThreadedSimulator) -> None:
-    """It says in which status the task is."""
+    """The status is printed."""
     task_id = submit(slow_service)
     ran = cli("cancel", task_id)
     assert (ran.code, ran.out) == (1, "PROGRESS\n")
     assert "too late" in ran.err
 
 
-def test_account_tells_what_can_be_spent(cli: Command, younger: YoungerService) -> None:
-    """And which of the models that have a class it does not name."""
+def test_account_prints_balance_guardrails_and_missing_models(cli: Command, serve: SimulatorFactory) -> None:
+    models = ["t2v", "i2v", "t2v_v3", "i2v_v3", "minimax", "seedance20", "wan27", "happyhorse"]
+    serve(revision="2026-09", credits=415)
     ran = cli("account")
     assert ran.code == 0
     assert ran.out.splitlines() == [
@@ -210,13 +208,9 @@ def test_account_tells_what_can_be_spent(cli: Command, younger: YoungerService) 
         "daily limit       unlimited",
         "submits a minute  unlimited",
         "warning below     no warning",
-        "models            t2v, i2v, t2v_v3, i2v_v3, minimax, seedance20, wan27, happyhorse",
+        f"models            {', '.join(models)}",
     ]
-    assert ran.err == "note: lv not among them: the service may refuse what it does not name\n"
-
-
-def test_account_tells_guardrails(cli: Command, younger: YoungerService) -> None:
-    """In both formats; a null is no limit."""
+    assert ran.err == "note: lv not among them: the service may refuse other models\n"
     (event,) = cli("account", "--json").events
     assert event == {
         "event": "account",
@@ -224,14 +218,14 @@ def test_account_tells_guardrails(cli: Command, younger: YoungerService) -> None
         "daily_credit_limit": None,
         "generation_requests_per_minute": None,
         "credit_warning_at": None,
-        "supported_models": younger.models,
+        "supported_models": models,
         "missing_models": ["lv"],
         "api_version": "v1",
         "skill_version": "1.0.15",
         "extra": {"ok": True},
     }
-    younger.guardrails = {"dailyCreditLimit": 1, "generationRequestsPerMinute": 5, "creditWarningAt": 100}
-    younger.models.append("lv")
+    guardrails: dict[str, Any] = {"daily_credit_limit": 1, "generation_limit": 5, "credit_warning_at": 100}
+    serve(revision="2026-09", supported_models=[*models, "lv"], **guardrails)
     ran = cli("account")
     assert ran.err == ""
     assert [line.split("  ")[-1].strip() for line in ran.out.splitlines()[1:4]] == [
@@ -239,11 +233,10 @@ def test_account_tells_guardrails(cli: Command, younger: YoungerService) -> None
     ]
 
 
-def test_a_service_that_does_not_tell_of_accounts_is_exit_code_4(cli: Command, service: ThreadedSimulator) -> None:
-    """What that means stands in a second line."""
+def test_a_service_without_accounts_is_exit_code_4_with_a_reason(cli: Command, service: ThreadedSimulator) -> None:
     ran = cli("account")
     assert (ran.code, ran.out) == (4, "")
     assert ran.err == (
         "error: GET /api/v1/account: 404: Not Found\n"
-        "this service does not tell of accounts: it is of the revision 2026-03, or the base URL is wrong\n"
+        "this service has no account endpoint: it speaks the revision 2026-03, or the base URL is wrong\n"
     )

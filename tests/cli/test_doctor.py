@@ -1,4 +1,4 @@
-"""`doctor`: what it finds, what it advises, and what it keeps to itself."""
+"""`doctor`: its findings, its advice, and that it shows nothing secret."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import socket
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,28 @@ import pytest
 
 from aivideomaker_async import HostRateLimiter, RateLimiter
 from aivideomaker_async._limits.host import default_limiter
-from aivideomaker_async.cli import checks as checks_of
-from aivideomaker_async.cli import examination
+from aivideomaker_async.cli import doctor_checks
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
-from tests.cli.conftest import Command
-from tests.cli.younger import YoungerService, refused
+from tests.cli.conftest import Command, ScriptedThread, paths
 from tests.support.scripted import Action, Arrival, Drop, Hang, Raw, Reply
 
 
 @pytest.fixture(autouse=True)
-def short_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
 
 
 Checks = dict[str, dict[str, Any]]
+Doctor = Callable[..., tuple[int, Checks]]
+
+ACCOUNT = {"ok": True, "currentBalance": 5, "supportedModels": ["t2v"], "dailyCreditLimit": -1}
 
 
 @pytest.fixture
-def doctor(cli: Command) -> Callable[..., tuple[int, Checks]]:
-    """Runs it and returns the exit code and the checks by their names."""
+def doctor(cli: Command) -> Doctor:
+    """Run the command, and return the exit code and the checks by their names."""
 
     def run(*argv: str) -> tuple[int, Checks]:
         ran = cli("doctor", "--json", *argv)
@@ -47,17 +47,14 @@ def doctor(cli: Command) -> Callable[..., tuple[int, Checks]]:
     return run
 
 
-Doctor = Callable[..., tuple[int, Checks]]
-
-
 def troubles(checks: Checks) -> dict[str, str]:
     return {name: check["verdict"] for name, check in checks.items() if check["verdict"] != "ok"}
 
 
-def test_all_is_well(cli: Command, younger: YoungerService) -> None:
-    """One screen of aligned lines, for one query."""
+def test_without_trouble_it_is_one_screen_of_aligned_lines(cli: Command, september: ThreadedSimulator) -> None:
+    """By one query."""
     ran = cli("doctor")
-    assert (ran.code, ran.err, younger.paths) == (0, "", ["GET /account"])
+    assert (ran.code, ran.err, paths(september)) == (0, "", ["GET /account"])
     lines = ran.out.splitlines()
     assert len(lines) < 24
     names = [re.split(r"  +", line)[1] for line in lines]
@@ -68,88 +65,99 @@ def test_all_is_well(cli: Command, younger: YoungerService) -> None:
     assert {line[:17] for line in lines} == {f"ok       {name.ljust(8)}"[:17] for name in names}
     start = lines[0].index("aivideomaker-async")
     assert all(line[start - 1] == " " and line[start] != " " for line in lines)
-    told = dict(zip(names, (line[start:] for line in lines), strict=True))
-    assert told["revision"] == "2026-09 (API v1, skill 1.0.15)"
-    assert told["balance"] == "415 credits (USD 4.15)"
-    assert told["guardrails"] == "unlimited credits a day, unlimited submits a minute"
-    assert told["key"] == f"from AIVIDEO_API_KEY, {len(younger.api_key)} characters, begins with ak_"
-    assert told["base URL"] == f"{younger.url} from AIVIDEO_BASE_URL, not encrypted"
-    assert told["clock"].startswith("as the service's, within ")
+    found = dict(zip(names, (line[start:] for line in lines), strict=True))
+    assert found["revision"] == "2026-09 (API v1, skill 1.0.15)"
+    assert found["balance"] == "415 credits (USD 4.15)"
+    assert found["guardrails"] == "unlimited credits a day, unlimited submits a minute"
+    assert found["key"] == f"from AIVIDEO_API_KEY, {len(september.api_key)} characters, begins with ak_"
+    assert found["base URL"] == f"{september.url} from AIVIDEO_BASE_URL, not encrypted"
+    assert found["clock"].startswith("as the service's, within ")
 
 
-def test_a_service_of_2026_03_is_well_too(doctor: Doctor, service: ThreadedSimulator) -> None:
-    """A second query, of a task that there is not, tells that the key is right."""
+# --- the key -----------------------------------------------------------------------------------------
+
+
+def test_at_a_service_without_accounts_a_second_query_checks_the_key(
+    doctor: Doctor, service: ThreadedSimulator
+) -> None:
     code, checks = doctor()
     assert (code, troubles(checks)) == (0, {})
     assert checks["revision"]["found"] == "2026-03: neither account nor quotes"
     assert checks["key accepted"]["found"] == "yes"
     assert "balance" not in checks
-    paths = [arrival.path for arrival in service.requests]
-    assert paths[0] == "/api/v1/account"
-    assert re.fullmatch(r"/api/v1/tasks/doctor-\w+/status", paths[1])
-    assert len(paths) == 2
+    first, second = paths(service)
+    assert first == "GET /account"
+    assert re.fullmatch(r"GET /tasks/doctor-\w+/status", second)
 
 
 @pytest.mark.parametrize("revision", ["2026-03", "2026-09"])
-def test_a_key_that_is_refused_is_exit_code_3(
-    doctor: Doctor, serve: SimulatorFactory, younger: YoungerService, monkeypatch: pytest.MonkeyPatch, revision: str
+def test_a_refused_key_is_exit_code_3(
+    doctor: Doctor, serve: SimulatorFactory, monkeypatch: pytest.MonkeyPatch, revision: str
 ) -> None:
-    if revision == "2026-03":
-        serve()
+    serve(revision=revision)
     monkeypatch.setenv("AIVIDEO_API_KEY", "ak_wrong")
     code, checks = doctor()
     assert (code, troubles(checks)) == (3, {"key accepted": "problem"})
     assert "401" in checks["key accepted"]["found"]
 
 
-def test_a_key_is_checked_where_only_tasks_ask_for_one(doctor: Doctor, younger: YoungerService) -> None:
-    """A service of 2026-03 may not look at the key of a request for what it does not have."""
+def test_a_key_may_be_refused_by_the_second_query_alone(doctor: Doctor, scripted_service: ScriptedThread) -> None:
+    """A service of 2026-03 may answer 404 before it checks the key."""
 
-    def older(arrival: Arrival) -> Action:
+    def answer(arrival: Arrival) -> Action:
         if "/tasks/" not in arrival.path:
             return Reply(404, b"<html>Not found</html>")
-        return refused(401, "", "Invalid API key")
+        return Reply(401, {"status": "FAILED", "message": "Invalid API key"})
 
-    younger.override = older
+    scripted_service.handler = answer
     code, checks = doctor()
-    assert (code, troubles(checks), len(younger.paths)) == (3, {"key accepted": "problem"}, 2)
+    assert (code, troubles(checks), len(scripted_service.arrivals)) == (3, {"key accepted": "problem"}, 2)
 
 
 @pytest.mark.parametrize(
     ("key", "found"),
     [(None, "AIVIDEO_API_KEY is not set"), (" ", "AIVIDEO_API_KEY is not set"), ("ak_a b", "from AIVIDEO_API_KEY, 6")],
 )
-def test_a_key_of_no_use_is_exit_code_3(
-    doctor: Doctor, younger: YoungerService, monkeypatch: pytest.MonkeyPatch, key: str | None, found: str
+@pytest.mark.parametrize(
+    "answer", [Reply(401, {"message": "Invalid API key"}), Reply(body=ACCOUNT)], ids=["401", "200"]
+)
+def test_an_unusable_key_is_exit_code_3_and_is_not_sent(
+    doctor: Doctor,
+    scripted_service: ScriptedThread,
+    monkeypatch: pytest.MonkeyPatch,
+    key: str | None,
+    found: str,
+    answer: Reply,
 ) -> None:
-    """Whether the service can be reached is told all the same; no part of the key is sent."""
+    """Whether the service can be reached is checked all the same. No key was accepted then, whatever it answers."""
     if key is None:
         monkeypatch.delenv("AIVIDEO_API_KEY")
     else:
         monkeypatch.setenv("AIVIDEO_API_KEY", key)
+    scripted_service.handler = lambda arrival: answer
     code, checks = doctor()
     assert (code, troubles(checks)) == (3, {"key": "problem"})
     assert checks["key"]["found"].startswith(found)
     assert checks["service"]["found"].startswith("it answers")
-    assert [arrival.headers["key"] for arrival in younger.arrivals] == ["none"]
+    assert [arrival.headers["key"] for arrival in scripted_service.arrivals] == ["none"]
     assert "key accepted" not in checks
 
 
-def test_a_key_of_another_kind_is_tried_with_a_word(
-    doctor: Doctor, younger: YoungerService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    younger.api_key = "0123456789"
-    monkeypatch.setenv("AIVIDEO_API_KEY", younger.api_key)
+def test_an_unusual_key_is_a_warning(doctor: Doctor, serve: SimulatorFactory) -> None:
+    serve(api_key="0123456789")
     code, checks = doctor()
     assert (code, troubles(checks)) == (0, {"key": "warning"})
 
 
-def test_a_base_url_of_no_use_is_exit_code_3(doctor: Doctor, younger: YoungerService) -> None:
-    for url in ("http://user:password@host", "nonsense", "http://nowhere.invalid"):
-        code, checks = doctor("--base-url", url)
-        assert (code, troubles(checks)) == (3, {"base URL": "problem"})
-        assert "password" not in str(checks)
-    assert younger.paths == []
+# --- the service -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("url", ["http://user:password@host", "nonsense", "http://nowhere.invalid"])
+def test_an_unusable_base_url_is_exit_code_3(doctor: Doctor, service: ThreadedSimulator, url: str) -> None:
+    code, checks = doctor("--base-url", url)
+    assert (code, troubles(checks)) == (3, {"base URL": "problem"})
+    assert "password" not in str(checks)
+    assert service.requests == []
 
 
 @pytest.mark.parametrize(
@@ -160,29 +168,29 @@ def test_a_base_url_of_no_use_is_exit_code_3(doctor: Doctor, younger: YoungerSer
         (Reply(503, {"message": "later"}), "503: later", "trouble"),
         (Reply(200, "<html>Log in</html>"), "cannot be understood: the body is not JSON", "proxy"),
         (Reply(302, b"", {"Location": "https://login.example/x"}), "redirects to https://login.example", "base URL"),
-        (Reply(403, "<html>Blocked</html>"), "the body is HTML", "stands in between"),
+        (Reply(403, "<html>Blocked</html>"), "the body is HTML", "proxy"),
         (Raw(b"\x00 nonsense"), "breaks the rules of HTTP", "proxy"),
-        (Reply(404, "<html>Not found</html>"), "something answers, and not as the service does", "base URL"),
+        (Reply(404, "<html>Not found</html>"), "something answers, but not as the service does", "base URL"),
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_a_service_that_does_not_do_its_work_is_exit_code_4(
+def test_a_service_that_does_not_work_is_exit_code_4(
     doctor: Doctor,
-    younger: YoungerService,
+    scripted_service: ScriptedThread,
     monkeypatch: pytest.MonkeyPatch,
     action: Action,
     found: str,
     advice: str,
 ) -> None:
-    """It says what came instead, and what to look at; each request is made once."""
+    """With its answer, and what to check. Each request is sent once."""
     if isinstance(action, Hang):
-        monkeypatch.setattr(examination, "_SECONDS", 0.3)
-    younger.override = lambda arrival: action
+        monkeypatch.setattr(doctor_checks, "_QUERY_TIMEOUT_S", 0.3)
+    scripted_service.handler = lambda arrival: action
     code, checks = doctor()
     assert (code, troubles(checks)) == (4, {"service": "problem"})
     assert found in checks["service"]["found"]
     assert advice in checks["service"]["advice"]
-    assert len(younger.paths) == (2 if getattr(action, "status", 0) == 404 else 1)
+    assert len(scripted_service.arrivals) == (2 if getattr(action, "status", 0) == 404 else 1)
 
 
 @pytest.mark.parametrize(
@@ -196,11 +204,10 @@ def test_a_service_that_does_not_do_its_work_is_exit_code_4(
 def test_a_service_that_cannot_be_reached_is_exit_code_4(
     doctor: Doctor, service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch, url: str, found: str, advice: str
 ) -> None:
-    """Names, ports and encryption go wrong in ways of their own."""
     look_up = socket.getaddrinfo
 
     def getaddrinfo(host: str, *rest: Any, **options: Any) -> Any:
-        # Some networks take their time, or know every name.
+        # Some networks are slow to answer, or know every name.
         if host == "no-such-host.invalid":
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return look_up(host, *rest, **options)
@@ -210,35 +217,59 @@ def test_a_service_that_cannot_be_reached_is_exit_code_4(
     assert (code, troubles(checks)) == (4, {"service": "problem"})
     assert found in checks["service"]["found"]
     assert checks["service"]["advice"].startswith(advice)
-    assert checks["clock"]["found"] == "the service has not told the time"
+    assert checks["clock"]["found"] == "not compared: no answer of the service had a date"
 
 
-def test_a_limit_that_is_reached_is_no_problem_of_the_key(doctor: Doctor, younger: YoungerService) -> None:
-    """A 429 is told, and not waited out."""
-    younger.override = lambda arrival: Reply(429, {"message": "slow down"}, {"Retry-After": "2"})
+@pytest.mark.parametrize(
+    ("options", "code", "verdict"),
+    [({"credits": 416}, 0, "ok"), ({"credits": 415}, 0, "warning"), ({"credits": 0}, 4, "problem")],
+)
+def test_balance_and_guardrails_are_checked(
+    doctor: Doctor, serve: SimulatorFactory, options: dict[str, Any], code: int, verdict: str
+) -> None:
+    serve(revision="2026-09", daily_credit_limit=500, generation_limit=5, credit_warning_at=415, **options)
+    ended, checks = doctor()
+    assert (ended, checks["balance"]["verdict"]) == (code, verdict)
+    assert checks["guardrails"]["found"] == "500 credits (USD 5.00) a day, 5 submits a minute"
+
+
+@pytest.mark.parametrize(
+    ("skew", "found"), [(300, r"(299|300) s behind the service's"), (-3600, r"360[01] s ahead of")]
+)
+def test_a_wrong_clock_is_a_warning(doctor: Doctor, serve: SimulatorFactory, skew: float, found: str) -> None:
+    serve(revision="2026-09", clock_skew=skew)
     code, checks = doctor()
-    assert (code, len(younger.paths)) == (0, 1)
+    assert (code, troubles(checks)) == (0, {"clock": "warning"})
+    assert re.match(found, checks["clock"]["found"])
+
+
+# --- the limit ---------------------------------------------------------------------------------------
+
+
+def test_a_429_is_a_warning_and_is_not_waited_out(doctor: Doctor, september: ThreadedSimulator) -> None:
+    september.fault("rate_limit", retry_after=2, times=None)
+    code, checks = doctor()
+    assert (code, len(september.requests)) == (0, 1)
     assert troubles(checks) == {"service": "warning", "limit": "warning"}
-    assert "slow down" in checks["service"]["found"]
+    assert "Too many requests" in checks["service"]["found"]
     assert re.search(r"paused for [12] s", checks["limit"]["found"])
 
 
-def test_a_limit_that_others_have_used_up_is_told(
-    doctor: Doctor, younger: YoungerService, monkeypatch: pytest.MonkeyPatch
+def test_a_limit_that_others_have_used_up_is_a_warning(
+    doctor: Doctor, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used_up = RateLimiter(1, 60.0)
     assert used_up.acquire_nowait() is not None
     monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: used_up)
-    monkeypatch.setattr(examination, "_SECONDS", 0.2)
+    monkeypatch.setattr(doctor_checks, "_QUERY_TIMEOUT_S", 0.2)
     code, checks = doctor()
-    assert (code, younger.paths, troubles(checks)) == (0, [], {"service": "warning"})
+    assert (code, september.requests, troubles(checks)) == (0, [], {"service": "warning"})
     assert checks["limit"]["found"] == "RateLimiter: 1 of 1 queries in 60 s used, 0 free now, not paused"
 
 
-def test_the_file_of_the_limit_is_told(
-    doctor: Doctor, younger: YoungerService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_the_file_of_the_limit_is_shown_without_the_name_of_the_user(
+    doctor: Doctor, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Without the name of the user, which is that of the home folder."""
     monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", default_limiter)
     state = Path(os.environ["XDG_STATE_HOME"])
     monkeypatch.setattr(Path, "home", lambda: state)
@@ -252,7 +283,7 @@ def test_the_file_of_the_limit_is_told(
 
 
 def test_a_limit_without_a_file_is_a_warning(
-    doctor: Doctor, younger: YoungerService, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    doctor: Doctor, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     limiter = HostRateLimiter(name="x", directory=tmp_path / "file" / "below")
@@ -261,41 +292,22 @@ def test_a_limit_without_a_file_is_a_warning(
     assert (code, troubles(checks)) == (0, {"limit file": "warning"})
 
 
-@pytest.mark.parametrize(
-    ("skew", "found"),
-    [(timedelta(minutes=5), r"(299|300) s behind the service's"), (-timedelta(hours=1), "360[01] s ahead of the")],
-)
-def test_a_clock_that_is_wrong_is_a_warning(
-    doctor: Doctor, younger: YoungerService, skew: timedelta, found: str
+# --- surroundings and secrets ------------------------------------------------------------------------
+
+
+def test_versions_have_numbers_and_variables_no_values(
+    doctor: Doctor, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    younger.skew = skew
-    code, checks = doctor()
-    assert (code, troubles(checks)) == (0, {"clock": "warning"})
-    assert re.match(found, checks["clock"]["found"])
-
-
-def test_balance_and_guardrails_are_told(doctor: Doctor, younger: YoungerService) -> None:
-    """No credits are a problem; few of them a warning, where somebody wants one."""
-    younger.guardrails = {"dailyCreditLimit": 500, "generationRequestsPerMinute": 5, "creditWarningAt": 415}
-    code, checks = doctor()
-    assert (code, troubles(checks)) == (0, {"balance": "warning"})
-    assert checks["guardrails"]["found"] == "500 credits (USD 5.00) a day, 5 submits a minute"
-    younger.balance = 0
-    code, checks = doctor()
-    assert (code, troubles(checks)) == (4, {"balance": "problem"})
-
-
-def test_the_surroundings_are_told(doctor: Doctor, younger: YoungerService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Versions with numbers, variables without values; a proxy of the environment is not used, and it says so."""
+    """A proxy of the environment is not used, and the finding is that."""
     monkeypatch.setenv("HTTPS_PROXY", "http://me:pass@proxy.example:8080")
     monkeypatch.setenv("AIVIDEO_TIMEOUT_MS", "12345")
-    monkeypatch.setattr(checks_of, "_EXTRAS", {"cli": ("cyclopts", "rich"), "none": ("no-such-package", "rich")})
+    monkeypatch.setattr(doctor_checks, "_EXTRAS", {"cli": ("cyclopts", "rich"), "none": ("no-such-package", "rich")})
     code, checks = doctor()
     assert (code, troubles(checks)) == (0, {})
     assert re.match(r"aivideomaker-async \d\S+, Python 3\.\d+\.\d+\S*, \w+ on ", checks["package"]["found"])
     assert re.match(r"aiohttp 3\.\S+, anyio \d\S+, attrs \d\S+, cattrs \d", checks["libraries"]["found"])
     assert re.fullmatch(r"cli \(cyclopts \S+, rich \S+\), none not installed", checks["extras"]["found"])
-    assert checks["proxy"]["found"] == "none is used, though the environment names one for https"
+    assert checks["proxy"]["found"] == "none is used, though the environment has one for https"
     assert "AIVIDEO_API_KEY set, AIVIDEO_BASE_URL set" in checks["environment"]["found"]
     assert "AIVIDEO_TIMEOUT_MS set, and not read by this package" in checks["environment"]["found"]
     assert not re.search("12345|proxy.example|pass", str(checks))
@@ -315,29 +327,21 @@ KEY = "ak_SeCrEtSeCrEt0123456789"
         lambda key: Reply(404, {"message": key}),
         lambda key: Raw(f"{key} nonsense".encode()),
         lambda key: Reply(
-            200,
-            {
-                "currentBalance": 1,
-                "apiVersion": key,
-                "skillVersion": f"x{key}x",
-                "supportedModels": [key, "t2v"],
-                "dailyCreditLimit": -1,
-                key: key,
-            },
+            200, {**ACCOUNT, "apiVersion": key, "skillVersion": f"x{key}x", "supportedModels": [key, "t2v"], key: key}
         ),
     ],
 )
-def test_nothing_secret_is_told_whatever_the_service_says(
+def test_no_answer_of_a_service_makes_it_show_a_secret(
     cli: Command,
-    younger: YoungerService,
+    scripted_service: ScriptedThread,
     monkeypatch: pytest.MonkeyPatch,
     action: Callable[[str], Action],
     flags: tuple[str, ...],
 ) -> None:
-    """Not even a long piece of it, in capitals or not."""
+    """Not even a long piece of the key, in upper or lower case."""
     monkeypatch.setenv("AIVIDEO_API_KEY", KEY)
-    monkeypatch.setenv("AIVIDEO_BASE_URL", f"{younger.url}/{KEY}")
-    younger.override = lambda arrival: action(KEY)
+    monkeypatch.setenv("AIVIDEO_BASE_URL", f"{scripted_service.url}/{KEY}")
+    scripted_service.handler = lambda arrival: action(KEY)
     ran = cli("doctor", *flags)
     assert ran.code in {0, 3, 4}
     shown = (ran.out + ran.err).lower()

@@ -1,8 +1,7 @@
-"""Whatever ends the command early, the paid task goes on and a person is told how to find it."""
+"""When something ends the command early, the paid task goes on, and a person gets the command that finds it."""
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
@@ -13,11 +12,8 @@ from datetime import UTC, datetime
 import pytest
 
 from aivideomaker_async import RequestTimeout, SubmitOutcomeUnknown
-from aivideomaker_async.cli.main import main
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
-from tests.cli.conftest import PATIENCE, T2V, Command, When, interrupt, polled, until
-from tests.cli.younger import YoungerService
-from tests.support.scripted import Hang
+from tests.cli.conftest import T2V, TIMEOUT_S, Command, When, interrupt, paths, polled, until
 
 
 def test_ctrl_c_leaves_the_task_running(cli: Command, slow_service: ThreadedSimulator, when: When) -> None:
@@ -46,10 +42,12 @@ def test_sigterm_is_exit_code_143(cli: Command, slow_service: ThreadedSimulator,
     assert f"aivideomaker watch {task.id}" in ran.err
 
 
-def test_a_submit_that_is_interrupted_has_an_unknown_outcome(cli: Command, younger: YoungerService, when: When) -> None:
-    """The key is told, by which the task can be found where the service keeps keys."""
-    younger.override = lambda arrival: Hang() if "/generate/" in arrival.path else None
-    when(lambda: "POST /generate/t2v" in younger.paths, interrupt)
+def test_a_submit_that_is_interrupted_has_an_unknown_outcome(
+    cli: Command, september: ThreadedSimulator, when: When
+) -> None:
+    """The error has the idempotency key, by which the task can be found where the service keeps keys."""
+    september.fault("hang", on="submit")
+    when(lambda: "POST /generate/t2v" in paths(september), interrupt)
     ran = cli(*T2V, "--json")
     assert ran.code == 130
     (event,) = ran.events
@@ -61,10 +59,9 @@ def test_a_submit_that_is_interrupted_has_an_unknown_outcome(cli: Command, young
     assert command == "  aivideomaker list"
 
 
-def test_an_answer_that_is_lost_is_exit_code_4(
+def test_a_lost_answer_is_exit_code_4_with_the_key_of_the_submit(
     cli: Command, service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The key in the error is the one that went out."""
     sent: list[str] = []
 
     async def lose(client: object, spec: object, *, idempotency_key: str, max_credits: int | None) -> None:
@@ -82,107 +79,24 @@ def test_an_answer_that_is_lost_is_exit_code_4(
     assert "aivideomaker list" in ran.err
 
 
-class ClosedPipe(io.StringIO):
-    """Standard output that somebody stops to read after some lines."""
-
-    def __init__(self, lines: int) -> None:
-        super().__init__()
-        self._left = lines
-
-    def write(self, text: str) -> int:
-        if not self._left:
-            raise BrokenPipeError(32, "Broken pipe")
-        self._left -= 1
-        return super().write(text)
-
-
-def test_a_reader_that_goes_away_ends_the_command_not_the_task(
-    slow_service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Also when the error itself cannot be told on standard output."""
-    monkeypatch.setattr("sys.stdout", ClosedPipe(1))
-    code = main([*T2V, "--json"])
-    (task,) = slow_service.tasks.values()
-    err = capsys.readouterr().err
-    assert (code, task.status) == (141, "PROGRESS")
-    assert "error: standard output was closed\n" in err
-    assert f"aivideomaker watch {task.id}" in err
-
-
-def test_the_help_may_be_cut_short(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.stdout", ClosedPipe(0))
-    assert main(["--help"]) == 141
-    assert capsys.readouterr().err == "error: standard output was closed\n"
-
-
-def test_nobody_needs_to_read_standard_error(
-    service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The result still comes."""
-    monkeypatch.setattr("sys.stderr", ClosedPipe(0))
-    assert main(list(T2V)) == 0
-    assert capsys.readouterr().out.startswith(service.url)
-
-
-def test_a_full_disk_is_an_error_in_a_line(
-    slow_service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Full(io.StringIO):
-        def write(self, text: str) -> int:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("sys.stdout", Full())
-    assert main(["list", "--json", "--base-url", slow_service.url]) == 0
-    assert main([*T2V, "--json"]) == 4
-    assert "error: No space left on device\n" in capsys.readouterr().err
-
-
-# --- real processes ----------------------------------------------------------------------------------
-
-
-def start(*argv: str, **options: object) -> subprocess.Popen[str]:
-    """The command in a process of its own."""
-    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        [sys.executable, "-m", "aivideomaker_async", *argv],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+# --- processes of their own --------------------------------------------------------------------------
 
 
 def test_a_process_ends_with_130_on_ctrl_c(slow_service: ThreadedSimulator) -> None:
     """No traceback, nothing on standard output, and the task is still running."""
-    process = start(*T2V)
+    command = [sys.executable, "-m", "aivideomaker_async", *T2V]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until(polled(slow_service))
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=PATIENCE)
+    out, err = process.communicate(timeout=TIMEOUT_S)
     (task,) = slow_service.tasks.values()
     assert (process.returncode, out, task.status) == (130, "", "PROGRESS")
     assert err.endswith(f"pick it up again with:\n  aivideomaker watch {task.id}\n")
     assert "Traceback" not in err
 
 
-def test_a_process_survives_a_broken_pipe(slow_service: ThreadedSimulator) -> None:
-    """The interpreter has nothing to complain about at its end."""
-    process = start(*T2V, "--json")
-    until(lambda: slow_service.tasks)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
-    slow_service.finish(next(iter(slow_service.tasks)))
-    err = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(PATIENCE) == 141
-    assert "error: standard output was closed" in err
-    assert "Exception ignored" not in err
-    assert "Traceback" not in err
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
-@pytest.mark.parametrize(("signalled", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_process_that_asks_ends_at_once(younger: YoungerService, signalled: signal.Signals, code: int) -> None:
+def test_a_process_that_asks_ends_at_once_on_sigterm(september: ThreadedSimulator) -> None:
     """Though a thread of it still reads from the terminal."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
@@ -192,14 +106,14 @@ def test_a_process_that_asks_ends_at_once(younger: YoungerService, signalled: si
     shown = b""
     while b"[y/N]" not in shown:
         shown += os.read(ours, 1024)
-    process.send_signal(signalled)
-    out, _ = process.communicate(timeout=PATIENCE)
-    # What is left of it, up to the end that Linux tells by an error.
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=TIMEOUT_S)
+    # Linux reports the end of a pseudo-terminal by an error.
     with suppress(OSError):
         while piece := os.read(ours, 1024):
             shown += piece
     os.close(ours)
-    assert (process.returncode, out, younger.submits) == (code, b"", [])
-    assert shown.endswith(b"interrupted\r\n" if code == 130 else b"terminated\r\n")
+    assert (process.returncode, out, september.tasks) == (143, b"", {})
+    assert shown.endswith(b"terminated\r\n")
     assert b"Traceback" not in shown
     assert b"Fatal" not in shown

@@ -1,4 +1,4 @@
-"""`models`: what can be generated, and what it costs now."""
+"""`models`: what can be generated, and its current price."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ import attrs
 import pytest
 
 from aivideomaker_async import PRICES_2026_03, PRICES_2026_09, InvalidSpec, RateLimiter, Seedance20, UnknownPrice
-from aivideomaker_async.cli.models import cheapest
+from aivideomaker_async.cli.models import cheapest_specs
+from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.specs import SPECS, wire_fields
-from aivideomaker_async.specs.image_input import IMAGE_FORMS
-from aivideomaker_async.specs.validators import Rule
-from tests.cli.conftest import Command
-from tests.cli.younger import FIELDS, YoungerService, price_of, refused
-from tests.support.scripted import Hang, Reply
+from tests.cli.conftest import Command, paths
 
 
 def pages(out: str) -> dict[str, str]:
@@ -25,8 +22,7 @@ def pages(out: str) -> dict[str, str]:
     return {page.split()[0]: page for page in out.split("\n\n")}
 
 
-def test_every_model_has_its_options_and_prices(cli: Command) -> None:
-    """Without a key and without the service, and it says what is missing."""
+def test_every_model_has_its_options_and_prices_without_a_key(cli: Command) -> None:
     ran = cli("models")
     assert ran.code == 0
     assert list(pages(ran.out)) == list(SPECS)
@@ -42,37 +38,45 @@ def test_every_model_has_its_options_and_prices(cli: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "line"),
+    ("model", "lines"),
     [
-        ("minimax", "  table of 2026-09  credits a second: resolution 720p 3, 1080p 4 + tier turbo 0, base 1"),
-        ("minimax", "  table of 2026-03  no price"),
-        ("seedance20", "  table of 2026-09  only a quote tells it"),
-        ("lv", "  table of 2026-09  no price"),
-        ("wan27", "  --prompt-extend  prompt_extend  default False    True or False"),
-        ("i2v", "  --image     image     required         an http(s) URL, a data URI or the name of a file"),
-        ("i2v", "  --prompt    prompt    may be left out  a text that is not blank"),
-        ("lv", "  --prompt  prompts  required  a list of 1 to 6 texts"),
-        ("happyhorse", "  --resolution    resolution    default 720p     720p or 1080p"),
+        (
+            "minimax",
+            [
+                "  table of 2026-09  credits a second: resolution 720p 3, 1080p 4 + tier turbo 0, base 1",
+                "  table of 2026-03  no price",
+            ],
+        ),
+        ("seedance20", ["  table of 2026-09  only by a quote"]),
+        ("lv", ["  table of 2026-09  no price", "  --prompt  prompts  required  a list of 1 to 6 texts"]),
+        ("wan27", ["  --prompt-extend  prompt_extend  default False    True or False"]),
+        (
+            "i2v",
+            [
+                "  --image     image     required         an http(s) URL, a data URI or the name of a file",
+                "  --prompt    prompt    may be left out  a text that is not blank",
+            ],
+        ),
+        ("happyhorse", ["  --resolution    resolution    default 720p     720p or 1080p"]),
     ],
 )
-def test_a_model_may_be_asked_for(cli: Command, model: str, line: str) -> None:
+def test_one_model_can_be_shown(cli: Command, model: str, lines: list[str]) -> None:
     ran = cli("models", model, "--offline")
-    assert line in ran.out.splitlines()
+    assert set(lines) <= set(ran.out.splitlines())
     assert list(pages(ran.out)) == [model]
 
 
-def test_a_model_that_there_is_not_is_a_usage_error(cli: Command) -> None:
+def test_an_unknown_model_is_a_usage_error(cli: Command) -> None:
     ran = cli("models", "bogus")
     assert ran.code == 2
     assert ran.err == f"error: models bogus: must be one of {', '.join(SPECS)}\n"
 
 
-def test_json_has_a_line_for_each_model(cli: Command) -> None:
-    """With the same facts."""
+def test_json_has_an_event_for_each_model(cli: Command) -> None:
     events = cli("models", "--json", "--offline").events
     assert [event["model"] for event in events] == list(SPECS)
     assert all(event["event"] == "model" for event in events)
-    (wan,) = cli("models", "wan27", "--json", "--offline").events
+    wan = {event["model"]: event for event in events}["wan27"]
     assert wan["class"] == "Wan27"
     assert wan["prices"] == {"2026-03": None, "2026-09": {"resolution": {"720p": 10, "1080p": 15}}}
     assert (wan["supported"], wan["quote"], wan["quote_error"]) == (None, None, None)
@@ -87,17 +91,20 @@ def test_json_has_a_line_for_each_model(cli: Command) -> None:
     assert (fields["prompt"]["required"], fields["prompt"]["default"]) == (True, None)
 
 
-def test_the_service_tells_prices_now(cli: Command, younger: YoungerService) -> None:
-    """One query, and a quote of the cheapest of each; and whether the account has it."""
+# --- with a service ----------------------------------------------------------------------------------
+
+
+def test_the_service_has_current_prices_and_supported_models(cli: Command, september: ThreadedSimulator) -> None:
+    """By one query, and a quote of the cheapest video of each model."""
     ran = cli("models")
     assert (ran.code, ran.err) == (0, "")
     found = pages(ran.out)
     assert "  price now         15 credits (USD 0.15) for 5 s, by the service's quote" in found["t2v"].splitlines()
     assert "price now         41 credits (USD 0.41) for 4 s at 480p, by the service's quote" in found["seedance20"]
     assert "account           has it" in found["wan27"]
-    assert "account           does not name it: the service may refuse it" in found["lv"]
-    assert "price now         not told: POST /api/v1/quote/lv: 400 INVALID_MODEL: Unsupported model" in found["lv"]
-    assert sorted(younger.paths) == sorted(["GET /account", *(f"POST /quote/{model}" for model in SPECS)])
+    assert "account           does not list it: the service may refuse it" in found["lv"]
+    assert "price now         not known: POST /api/v1/quote/lv: 400 INVALID_MODEL" in found["lv"]
+    assert sorted(paths(september)) == sorted(["GET /account", *(f"POST /quote/{model}" for model in SPECS)])
     events = {event["model"]: event for event in cli("models", "--json").events}
     assert events["happyhorse"]["quote"] == {
         "credits": 75,
@@ -109,71 +116,76 @@ def test_the_service_tells_prices_now(cli: Command, younger: YoungerService) -> 
     assert events["lv"]["quote_error"].startswith("POST /api/v1/quote/lv: 400")
 
 
-def test_one_model_is_one_quote(cli: Command, younger: YoungerService) -> None:
+def test_a_refused_quote_spoils_no_other(cli: Command, september: ThreadedSimulator) -> None:
+    september.fault("status", on="quote", model="wan27", status=500, times=None)
+    found = pages(cli("models").out)
+    assert "not known: POST /api/v1/quote/wan27: 500" in found["wan27"]
+    assert "75 credits" in found["happyhorse"]
+
+
+def test_one_model_needs_one_quote_and_offline_none(cli: Command, september: ThreadedSimulator) -> None:
     assert cli("models", "wan27").code == 0
-    assert younger.paths == ["GET /account", "POST /quote/wan27"]
-
-
-def test_offline_asks_nobody(cli: Command, younger: YoungerService) -> None:
+    assert paths(september) == ["GET /account", "POST /quote/wan27"]
     ran = cli("models", "--offline")
-    assert (ran.code, younger.paths) == (0, [])
-    assert ran.err == "note: prices by the tables alone: nobody was asked\n"
+    assert (ran.code, ran.err) == (0, "note: prices by the tables alone: --offline\n")
+    assert len(september.requests) == 2
+
+
+def test_an_account_without_models_leaves_it_open_whether_a_model_is_supported(
+    cli: Command, serve: SimulatorFactory
+) -> None:
+    serve(revision="2026-09", supported_models=[])
+    assert cli("models", "t2v", "--json").events[0]["supported"] is None
 
 
 def test_a_service_without_quotes_leaves_the_tables(cli: Command, service: ThreadedSimulator) -> None:
-    """After one request."""
     ran = cli("models")
     assert (ran.code, len(service.requests)) == (0, 1)
     assert "price now" not in ran.out
-    assert "the service tells neither prices nor models (revision 2026-03)" in ran.err
+    assert "the service has neither quotes nor an account (revision 2026-03)" in ran.err
 
 
-def test_a_service_that_is_away_leaves_the_tables(
-    cli: Command, younger: YoungerService, monkeypatch: pytest.MonkeyPatch
+def test_a_service_that_cannot_be_asked_leaves_the_tables(
+    cli: Command, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever keeps it: nothing listens, it refuses the key, it never answers, or the limit has no room."""
+    """It does not listen, refuses the key, or never answers."""
     ran = cli("models", "--base-url", "http://127.0.0.1:1")
     assert (ran.code, "cannot connect" in ran.err) == (0, True)
     monkeypatch.setenv("AIVIDEO_API_KEY", "ak_wrong")
     ran = cli("models")
     assert (ran.code, "Invalid API key" in ran.err) == (0, True)
-    monkeypatch.setenv("AIVIDEO_API_KEY", younger.api_key)
-    monkeypatch.setattr("aivideomaker_async.cli.models._SECONDS", 0.3)
-    younger.override = lambda arrival: Hang()
+    monkeypatch.setenv("AIVIDEO_API_KEY", september.api_key)
+    monkeypatch.setattr("aivideomaker_async.cli.models._TIMEOUT_S", 0.3)
+    september.fault("hang", times=None)
     ran = cli("models")
-    assert (ran.code, "the service has not told them within 0.3 s" in ran.err) == (0, True)
+    assert (ran.code, "the service has not answered within 0.3 s" in ran.err) == (0, True)
     assert list(pages(ran.out)) == list(SPECS)
 
 
-def test_quotes_need_no_room_under_the_limit(
-    cli: Command, younger: YoungerService, monkeypatch: pytest.MonkeyPatch
+def test_quotes_need_no_room_under_the_query_limit(
+    cli: Command, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only what the account has is not known then."""
+    """Only the models of the account are not known then."""
     used_up = RateLimiter(1, 60.0)
     assert used_up.acquire_nowait() is not None
-    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: used_up)
-    monkeypatch.setattr("aivideomaker_async.cli.models._ATTEMPT", 0.2)
-    ran = cli("models", "t2v")
-    assert (ran.code, younger.paths) == (0, ["POST /quote/t2v"])
-    assert "15 credits" in ran.out
-    assert "account" not in ran.out
-    younger.override = lambda arrival: (
-        Reply(429, {"message": "slow down"}, {"Retry-After": "1"}) if "account" in arrival.path else None
-    )
-    monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: RateLimiter())
+    with monkeypatch.context() as patch:
+        patch.setattr("aivideomaker_async.client.client.default_limiter", lambda origin: used_up)
+        patch.setattr("aivideomaker_async.cli.models._REQUEST_TIMEOUT_S", 0.2)
+        ran = cli("models", "t2v")
+        assert (ran.code, paths(september)) == (0, ["POST /quote/t2v"])
+        assert "15 credits" in ran.out
+        assert "account" not in ran.out
+    september.fault("rate_limit", on="account")
     assert "15 credits" in cli("models", "t2v").out
 
 
-def test_an_account_that_names_no_models_says_nothing_of_them(cli: Command, younger: YoungerService) -> None:
-    younger.models = []
-    ran = cli("models", "t2v", "--json")
-    assert (ran.events[0]["supported"], ran.events[0]["quote"]) == (None, None)
+# --- the examples ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", SPECS)
 def test_the_examples_are_the_cheapest(model: str) -> None:
-    """Nothing shorter is taken, and no other resolution or tier costs less by any table."""
-    spec: Any = cheapest()[model]
+    """No shorter one is allowed, and no other resolution or tier costs less by any table."""
+    spec: Any = cheapest_specs()[model]
     shorter: dict[str, Any] = {"prompts": ()} if model == "lv" else {"duration": spec.duration - 1}
     with pytest.raises(InvalidSpec):
         attrs.evolve(spec, **shorter)
@@ -185,46 +197,8 @@ def test_the_examples_are_the_cheapest(model: str) -> None:
                 assert spec.credits(prices) == min(costs)
 
 
-def test_the_example_that_only_a_quote_has_a_price_for_is_the_smallest() -> None:
-    assert list(cheapest()) == list(SPECS)
-    spec = cheapest()["seedance20"]
+def test_the_example_without_a_table_price_is_the_smallest() -> None:
+    assert list(cheapest_specs()) == list(SPECS)
+    spec = cheapest_specs()["seedance20"]
     assert isinstance(spec, Seedance20)
     assert spec.resolution == "480p"
-
-
-def test_what_the_test_service_takes_has_the_fields_of_the_specs() -> None:
-    """And its prices are those of the table: two readings of the vendor's words agree."""
-    assert list(FIELDS) == list(SPECS)
-    for model, spec in cheapest().items():
-        with suppress(UnknownPrice):
-            expected = spec.credits(PRICES_2026_09)
-            body: dict[str, object] = {"duration": spec.seconds, **attrs.asdict(spec)}
-            if model in {"wan27", "happyhorse"}:
-                body["resolution"] = str(body["resolution"]).upper()
-            assert price_of(model, body) == expected
-
-
-@pytest.mark.parametrize("command", ["generate", "quote"])
-@pytest.mark.parametrize("model", SPECS)
-def test_the_help_of_every_model_has_every_option_and_what_is_allowed(cli: Command, model: str, command: str) -> None:
-    """In words or as choices, whatever the width of the screen."""
-    ran = cli(command, model, "--help")
-    assert ran.code == 0
-    text = " ".join(ran.out.replace("│", " ").split())
-    for field in attrs.fields(SPECS[model]):
-        rule = field.metadata.get("rule")
-        if not isinstance(rule, Rule):
-            continue
-        flag = f"--{field.name.replace('_', '-')}"
-        assert flag in text
-        values = re.findall(r"\d[\w:]*", rule.allowed.replace(IMAGE_FORMS, ""))
-        assert [value for value in values if value not in text] == []
-    assert "bytes" not in text
-    assert "or None" not in text
-
-
-def test_a_refused_quote_of_one_model_spoils_no_other(cli: Command, younger: YoungerService) -> None:
-    younger.override = lambda arrival: refused(500, "", "broken") if arrival.path.endswith("/wan27") else None
-    found = pages(cli("models").out)
-    assert "not told: POST /api/v1/quote/wan27: 500" in found["wan27"]
-    assert "75 credits" in found["happyhorse"]

@@ -1,114 +1,101 @@
-"""The price before a submit, what a person says to it, and `quote`."""
+"""The price before a submit, its limit, the confirmation of a person, and `quote`."""
 
 from __future__ import annotations
 
-import os
-import re
-import signal
 from collections.abc import Callable
 
 import pytest
 
 from aivideomaker_async import RetryPolicy
 from aivideomaker_async.cli.main import main
+from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
-from tests.cli.conftest import T2V, Command, Person, Terminal, When, interrupt
-from tests.cli.younger import YoungerService, refused
-from tests.support.scripted import Arrival, Reply
+from tests.cli.conftest import T2V, ClientCalls, Command, Person, Terminal, When, interrupt, paths
 
-IMAGE = "https://example.com/a.png"
-LV = ("generate", "lv", "--image", IMAGE, "--prompt", "a")
+LV = ("generate", "lv", "--image", "https://example.com/a.png", "--prompt", "a")
+ONLY_QUOTED = (*("seedance20", "--prompt", "a", "--aspect-ratio", "1:1", "--duration", "5", "--resolution", "480p"),)
 
 
-def test_a_quote_is_the_price(cli: Command, younger: YoungerService) -> None:
-    """And it tells what is left afterwards. Nobody is asked where nobody is, and any price is right."""
-    ran = cli(*T2V)
+def test_a_quote_is_the_price(cli: Command, september: ThreadedSimulator, calls: ClientCalls) -> None:
+    """With the balance afterwards. Without a terminal nothing is asked, and every price is accepted."""
+    ran = cli(*T2V, "--json")
     assert ran.code == 0, ran.err
     assert ran.err.splitlines()[0] == "price: 15 credits (USD 0.15) by the service's quote; balance 415, 400 afterwards"
-    assert younger.paths[:2] == ["POST /quote/t2v", "POST /generate/t2v"]
-    ((_, _, arrival),) = younger.submits
-    assert "x-max-credits" not in arrival.headers
-
-
-def test_json_tells_the_quote(cli: Command, younger: YoungerService) -> None:
-    submitted = cli(*T2V, "--json").events[0]
+    assert paths(september)[:2] == ["POST /quote/t2v", "POST /generate/t2v"]
+    assert calls.priced == calls.submitted
+    assert calls.max_credits == [None]
+    submitted = ran.events[0]
     assert (submitted["credits_estimated"], submitted["credits_quoted"], submitted["credits_charged"]) == (5, 15, 15)
 
 
-def test_a_balance_that_is_too_low_is_told_first(cli: Command, younger: YoungerService) -> None:
-    """The service decides, all the same."""
-    younger.balance = 14
+def test_a_price_that_no_table_has_is_known_by_its_quote(cli: Command, september: ThreadedSimulator) -> None:
+    submitted = cli("generate", *ONLY_QUOTED, "--json").events[0]
+    assert (submitted["credits_estimated"], submitted["credits_quoted"], submitted["credits_charged"]) == (None, 51, 51)
+
+
+def test_a_balance_that_is_too_low_is_shown_and_the_submit_is_tried(cli: Command, serve: SimulatorFactory) -> None:
+    serve(revision="2026-09", credits=14)
     ran = cli(*T2V)
     assert ran.code == 4
     assert ran.err.startswith("price: 15 credits (USD 0.15) by the service's quote; balance 14, which is too little\n")
     assert "INSUFFICIENT_CREDITS" in ran.err
 
 
-def test_an_image_of_a_file_goes_with_the_quote(cli: Command, younger: YoungerService, image: str) -> None:
-    """As it goes with the submit."""
-    assert cli("generate", "i2v", "--image", image, "--duration", "5").code == 0
-    quoted, sent = (arrival.body for arrival in younger.arrivals if arrival.method == "POST")
-    assert quoted == sent
-
-
-@pytest.mark.parametrize("words", [T2V[2:], ("lv", *LV[2:])], ids=["t2v", "lv"])
-def test_a_refused_quote_says_why_and_the_submit_is_tried(
-    cli: Command, younger: YoungerService, words: tuple[str, ...]
-) -> None:
-    younger.models = ["i2v"]
-    ran = cli("generate", *(("t2v", *words) if words[0] != "lv" else words))
-    price = next(line for line in ran.err.splitlines() if line.startswith("price:"))
-    assert price.startswith("price: not known: POST /api/v1/quote/")
-    assert "400 INVALID_MODEL: Unsupported model" in price
+def test_a_refused_quote_is_shown_and_the_submit_is_tried(cli: Command, serve: SimulatorFactory) -> None:
+    serve(revision="2026-09", supported_models=["i2v"])
+    ran = cli(*T2V)
+    price, error = ran.err.splitlines()
+    assert price.startswith("price: not known: POST /api/v1/quote/t2v: 400 INVALID_MODEL")
+    assert error.startswith("error: POST /api/v1/generate/t2v: 400 INVALID_MODEL")
     assert ran.code == 4
-    assert ran.err.splitlines()[-1].startswith("error: POST /api/v1/generate/")
 
 
 def test_a_quote_that_fails_does_not_keep_a_script_from_its_video(
-    cli: Command, younger: YoungerService, monkeypatch: pytest.MonkeyPatch
+    cli: Command, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It went without quotes before."""
     monkeypatch.setattr("aivideomaker_async.client.client.RetryPolicy", lambda: RetryPolicy(max_attempts=1))
-    younger.override = lambda arrival: Reply(200, b"<html>") if "/quote/" in arrival.path else None
+    september.fault("status", on="quote", status=200, body=b"<html>", times=None)
     ran = cli(*T2V)
     assert ran.code == 0
     assert ran.err.startswith("price: not known: POST /api/v1/quote/t2v: the answer (200) cannot be understood")
 
 
-def test_a_refused_key_is_refused_once(cli: Command, younger: YoungerService, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the quote; nothing is submitted."""
+def test_a_key_that_the_quote_refuses_is_not_submitted_with(
+    cli: Command, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AIVIDEO_API_KEY", "ak_wrong")
     ran = cli(*T2V)
-    assert (ran.code, younger.paths) == (3, ["POST /quote/t2v"])
+    assert (ran.code, paths(september)) == (3, ["POST /quote/t2v"])
     assert "Invalid API key" in ran.err
 
 
 # --- a limit -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("most", ["15", "16"])
-def test_max_credits_travels(cli: Command, younger: YoungerService, most: str) -> None:
-    assert cli(*T2V, "--max-credits", most).code == 0
-    ((_, _, arrival),) = younger.submits
-    assert arrival.headers["x-max-credits"] == most
+@pytest.mark.parametrize("most", [15, 16])
+def test_max_credits_is_passed_to_the_client(
+    cli: Command, september: ThreadedSimulator, calls: ClientCalls, most: int
+) -> None:
+    assert cli(*T2V, "--max-credits", str(most)).code == 0
+    assert calls.max_credits == [most]
 
 
-def test_more_than_max_credits_is_not_sent(cli: Command, younger: YoungerService) -> None:
-    """The message has the price and the limit; one quote is enough to know."""
+def test_a_price_above_max_credits_is_not_submitted(cli: Command, september: ThreadedSimulator) -> None:
     ran = cli(*T2V, "--max-credits", "14", "--json")
     assert ran.code == 4
-    assert younger.paths == ["POST /quote/t2v"]
+    assert paths(september) == ["POST /quote/t2v"]
     assert "it costs 15 credits by the service's quote, more than --max-credits 14; nothing was sent" in ran.err
     assert [(event["type"], event["exit_code"]) for event in ran.events] == [("BudgetExceeded", 4)]
 
 
-def test_max_credits_holds_where_there_are_no_quotes(cli: Command, service: ThreadedSimulator) -> None:
-    """By the table; and what no table has a price for is not sent."""
+def test_max_credits_is_checked_by_the_table_where_there_are_no_quotes(
+    cli: Command, service: ThreadedSimulator
+) -> None:
+    """A price that no table has is above every limit."""
     ran = cli(*T2V, "--max-credits", "4")
     assert ran.code == 4
     assert "it costs 5 credits by the table of 2026-03, more than --max-credits 4" in ran.err
-    words = ("--prompt", "a", "--aspect-ratio", "1:1", "--duration", "5", "--resolution", "480p")
-    ran = cli("generate", "seedance20", *words, "--max-credits", "500")
+    ran = cli("generate", *ONLY_QUOTED, "--max-credits", "500")
     assert ran.code == 4
     assert ran.err.startswith("price: not known: the price table 2026-09 has no price for the model 'seedance20'")
     assert "the price cannot be known, and there is --max-credits 500; nothing was sent" in ran.err
@@ -116,95 +103,92 @@ def test_max_credits_holds_where_there_are_no_quotes(cli: Command, service: Thre
     assert cli(*T2V, "--max-credits", "5").code == 0
 
 
-def test_max_credits_does_not_trust_a_quote_that_cannot_be_had(cli: Command, younger: YoungerService) -> None:
-    younger.models = []
+def test_with_max_credits_a_refused_quote_is_the_end(cli: Command, serve: SimulatorFactory) -> None:
+    service = serve(revision="2026-09", supported_models=[])
     ran = cli(*T2V, "--max-credits", "100")
-    assert (ran.code, younger.paths) == (4, ["POST /quote/t2v"])
+    assert (ran.code, paths(service)) == (4, ["POST /quote/t2v"])
     assert ran.err.splitlines()[-1].startswith("error: POST /api/v1/quote/t2v: 400 INVALID_MODEL")
 
 
-@pytest.mark.parametrize("most", ["-1", "1.5", "many"])
-def test_a_limit_is_a_number_of_credits(cli: Command, younger: YoungerService, most: str) -> None:
-    ran = cli(*T2V, f"--max-credits={most}")
-    assert (ran.code, younger.paths) == (2, [])
-    assert "--max-credits" in ran.err
+def test_ctrl_c_during_the_second_quote_leaves_nothing_to_look_for(
+    cli: Command, september: ThreadedSimulator, when: When
+) -> None:
+    """The submit has begun, and nothing of it was sent."""
+    september.fault("hang", on="quote", after=1)
+    when(lambda: len(september.requests) == 2, interrupt)
+    ran = cli(*T2V, "--max-credits", "20", "--json")
+    assert (ran.code, paths(september)) == (130, ["POST /quote/t2v", "POST /quote/t2v"])
+    assert "aivideomaker list" not in ran.err
+    assert ran.events[-1]["idempotency_key"] is None
 
 
 # --- a person ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("answer", [b"y\n", b"YES\n", b" yes \r\n"], ids=repr)
-def test_a_person_who_says_yes_gets_the_video_for_that_price(
-    younger: YoungerService, person: Person, answer: bytes, capsys: pytest.CaptureFixture[str]
+def test_yes_generates_for_the_confirmed_price_and_no_more(
+    september: ThreadedSimulator, person: Person, calls: ClientCalls, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The service may charge what was agreed to, and no more."""
-    screen = person(answer)
+    screen = person(b"y\n")
     assert main(list(T2V)) == 0
-    assert "generate for 15 credits (USD 0.15)? [y/N] " in screen.getvalue()
     assert screen.getvalue().startswith("price: 15 credits")
-    ((_, _, arrival),) = younger.submits
-    assert arrival.headers["x-max-credits"] == "15"
+    assert "generate for 15 credits (USD 0.15)? [y/N] " in screen.getvalue()
+    assert calls.max_credits == [15]
     assert capsys.readouterr().out.endswith(".mp4\n")
 
 
-@pytest.mark.parametrize("answer", [b"n\n", b"\n", b"yesterday\n", b"\x04", b"yes\x04\x04", b"\xff\n"], ids=repr)
-def test_anything_else_is_no(younger: YoungerService, person: Person, answer: bytes) -> None:
-    """Also the end of the input. Nothing was sent but the question for the price."""
-    screen = person(answer)
+def test_no_sends_nothing(september: ThreadedSimulator, person: Person) -> None:
+    screen = person(b"n\n")
     assert main(list(T2V)) == 2
-    # A line break that is typed is shown by the terminal itself.
-    assert screen.getvalue().endswith("[y/N] nothing was sent\n" if b"\n" in answer else "[y/N] \nnothing was sent\n")
-    assert (younger.paths, younger.submits) == (["POST /quote/t2v"], [])
+    assert screen.getvalue().endswith("nothing was sent\n")
+    assert paths(september) == ["POST /quote/t2v"]
 
 
-def test_a_price_that_has_risen_is_not_paid(younger: YoungerService, person: Person) -> None:
-    """What was agreed to is a promise."""
-    younger.prices = [15, 50]
+def test_a_price_that_has_risen_since_is_not_paid(september: ThreadedSimulator, person: Person) -> None:
+    risen = {"model": "t2v", "credits": 50, "currentBalance": 415, "affordable": True}
+    september.fault("status", on="quote", after=1, status=200, body=risen)
     screen = person(b"y\n")
     assert main([*T2V, "--max-credits", "100"]) == 4
     assert "it costs 50 credits by the service's quote, more than max_credits=15; nothing was sent" in screen.getvalue()
-    assert younger.submits == []
+    assert september.tasks == {}
 
 
-def test_a_limit_is_kept_before_anybody_is_asked(younger: YoungerService, person: Person) -> None:
+def test_a_limit_is_checked_before_the_question(september: ThreadedSimulator, person: Person) -> None:
     screen = person(b"y\n")
     assert main([*T2V, "--max-credits", "14"]) == 4
     assert "[y/N]" not in screen.getvalue()
 
 
-def test_a_price_that_is_not_known_is_asked_for_too(younger: YoungerService, person: Person) -> None:
-    younger.override = lambda arrival: refused(400, "INVALID_PAYLOAD", "no") if "/quote/" in arrival.path else None
+def test_an_unknown_price_and_an_estimate_set_no_limit(
+    september: ThreadedSimulator, person: Person, calls: ClientCalls
+) -> None:
+    september.fault("status", on="quote", status=400, times=None)
     screen = person(b"y\n")
     assert main(list(T2V)) == 0
-    assert "generate for a price that is not known? [y/N] " in screen.getvalue()
-    assert "x-max-credits" not in younger.submits[0][2].headers
+    assert "generate at an unknown price? [y/N] " in screen.getvalue()
+    assert calls.max_credits == [None]
 
 
-def test_an_estimate_is_asked_for_as_one(service: ThreadedSimulator, person: Person) -> None:
-    """It is no promise of the service's, and sets no limit."""
+def test_an_estimate_is_shown_as_one(service: ThreadedSimulator, person: Person, calls: ClientCalls) -> None:
     screen = person(b"y\n")
     assert main(list(T2V)) == 0
     assert "generate for about 5 credits (USD 0.05)? [y/N] " in screen.getvalue()
+    assert calls.max_credits == [None]
 
 
-@pytest.mark.parametrize("flag", ["--yes", "-y"])
-def test_yes_asks_nobody(younger: YoungerService, person: Person, flag: str) -> None:
+@pytest.mark.parametrize("flag", ["--yes", "-y", "--json"])
+def test_with_these_flags_nothing_is_asked(
+    september: ThreadedSimulator, person: Person, calls: ClientCalls, flag: str
+) -> None:
     screen = person(b"n\n")
     assert main([*T2V, flag]) == 0
     assert "[y/N]" not in screen.getvalue()
-    assert "x-max-credits" not in younger.submits[0][2].headers
+    assert calls.max_credits == [None]
 
 
-def test_a_reader_of_json_is_not_asked(younger: YoungerService, person: Person) -> None:
-    screen = person(b"n\n")
-    assert main([*T2V, "--json"]) == 0
-    assert "[y/N]" not in screen.getvalue()
-
-
-def test_a_terminal_that_nobody_types_at_is_not_asked(
-    younger: YoungerService, terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
+def test_without_a_keyboard_nothing_is_asked(
+    september: ThreadedSimulator, terminal: Callable[[], Terminal], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A script whose errors go to a terminal; or a process that has no input at all."""
+    """A script whose errors go to a terminal, or a process without any input."""
     screen = terminal()
     assert main(list(T2V)) == 0
     monkeypatch.setattr("sys.stdin", None)
@@ -212,155 +196,33 @@ def test_a_terminal_that_nobody_types_at_is_not_asked(
     assert "[y/N]" not in screen.getvalue()
 
 
-@pytest.mark.parametrize(("signalled", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_question(
-    younger: YoungerService, person: Person, when: When, signalled: signal.Signals, code: int
-) -> None:
-    """Nothing was sent, and nobody is told to look for a task."""
-    screen = person(b"")
-    when(lambda: "[y/N]" in screen.getvalue(), lambda: os.kill(os.getpid(), signalled))
-    assert main(list(T2V)) == code
-    assert younger.submits == []
-    last = re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()[-1]
-    assert last == f"error: {'interrupted' if code == 130 else 'terminated'}"
-
-
-def test_ctrl_c_while_the_price_is_asked_for_again_leaves_nothing_to_look_for(
-    cli: Command, younger: YoungerService
-) -> None:
-    """The submit has begun, and nothing of it was sent."""
-
-    def interrupt_second(arrival: Arrival) -> None:
-        if len(younger.paths) == 2:
-            interrupt()
-
-    younger.override = interrupt_second
-    ran = cli(*T2V, "--max-credits", "20", "--json")
-    assert (ran.code, younger.paths) == (130, ["POST /quote/t2v", "POST /quote/t2v"])
-    assert "aivideomaker list" not in ran.err
-    assert ran.events[-1]["idempotency_key"] is None
-
-
 # --- a model that the account lacks ------------------------------------------------------------------
 
 
-def test_lv_is_tried_with_a_note_where_the_account_lacks_it(cli: Command, younger: YoungerService) -> None:
-    """Before the price, once, and with what there is."""
+def test_lv_is_tried_with_a_note_where_the_account_lacks_it(cli: Command, september: ThreadedSimulator) -> None:
     ran = cli(*LV)
     note, price, error = ran.err.splitlines()
     assert note == (
-        "note: this account's models do not name lv "
+        "note: lv is not among the models of this account "
         "(t2v, i2v, t2v_v3, i2v_v3, minimax, seedance20, wan27, happyhorse): the service may refuse it"
     )
     assert price.startswith("price: not known: ")
     assert error.startswith("error: ")
-    assert (ran.code, younger.paths) == (4, ["GET /account", "POST /quote/lv", "POST /generate/lv"])
+    assert (ran.code, paths(september)) == (4, ["GET /account", "POST /quote/lv", "POST /generate/lv"])
 
 
-def test_lv_has_no_note_where_the_account_has_it_or_nothing_is_known(
-    cli: Command, younger: YoungerService, service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert cli(*LV).code == 0, "a service that does not tell of accounts"
-    monkeypatch.setenv("AIVIDEO_API_KEY", younger.api_key)
-    for models in (["lv"], []):
-        younger.models = models
-        assert "note:" not in cli(*LV, "--base-url", younger.url).err
+def test_lv_has_no_note_where_the_account_has_it_or_nothing_is_known(cli: Command, serve: SimulatorFactory) -> None:
+    serve()
+    assert cli(*LV).code == 0, "a service without accounts"
+    for supported in (["lv"], []):
+        serve(revision="2026-09", supported_models=supported)
+        assert "note:" not in cli(*LV).err
 
 
-def test_other_models_cost_no_query(cli: Command, younger: YoungerService) -> None:
-    younger.models = ["i2v"]
+def test_other_models_cost_no_query(cli: Command, serve: SimulatorFactory) -> None:
+    service = serve(revision="2026-09", supported_models=["i2v"])
     assert cli(*T2V).code == 4
-    assert "GET /account" not in younger.paths
-
-
-# --- what travels ------------------------------------------------------------------------------------
-
-TRAVELS: dict[str, tuple[str, dict[str, object]]] = {
-    "minimax": (
-        "minimax --prompt a",
-        {"content": "a", "duration": 5, "resolution": "720p", "tier": "turbo", "aspectRatio": "16:9"},
-    ),
-    "minimax frames": (
-        "minimax --prompt a --duration 20 --resolution 1080P --tier base --aspect-ratio auto --image URL1 "
-        "--last-frame IMAGE",
-        {
-            "content": "a",
-            "duration": 20,
-            "resolution": "1080p",
-            "tier": "base",
-            "aspectRatio": "auto",
-            "imageUrl": "URL1",
-            "lastFrameUrl": "IMAGE",
-        },
-    ),
-    "minimax references": (
-        "minimax --prompt a --reference-image URL1 --reference-image IMAGE --reference-video URL2 "
-        "--reference-audios URL3 URL4",
-        {
-            "content": "a",
-            "duration": 5,
-            "resolution": "720p",
-            "tier": "turbo",
-            "aspectRatio": "16:9",
-            "referenceImageUrls": ["URL1", "IMAGE"],
-            "referenceVideoUrl": "URL2",
-            "referenceAudioUrls": ["URL3", "URL4"],
-        },
-    ),
-    "seedance20": (
-        "seedance20 --prompt a --duration 5 --resolution 480p --aspect-ratio 1:1",
-        {"prompt": "a", "duration": 5, "resolution": 480, "ratio": "1:1"},
-    ),
-    "seedance20 media": (
-        "seedance20 --image IMAGE --video URL1 --audio URL2 --duration 5 --resolution 720 --aspect-ratio 9:16",
-        {"image": "IMAGE", "video": "URL1", "audio": "URL2", "duration": 5, "resolution": 720, "ratio": "9:16"},
-    ),
-    "wan27": (
-        "wan27 --prompt a --duration 10 --resolution 720p --prompt-extend --image URL1",
-        {"prompt": "a", "image": "URL1", "duration": "10", "resolution": "720P", "ratio": "16:9", "promptExtend": True},
-    ),
-    "wan27 not extended": (
-        "wan27 --prompt a --duration 5 --resolution 1080p --no-prompt-extend --aspect-ratio 4:3",
-        {"prompt": "a", "duration": "5", "resolution": "1080P", "ratio": "4:3", "promptExtend": False},
-    ),
-    "happyhorse": (
-        "happyhorse --prompt a --duration 3",
-        {"prompt": "a", "duration": 3, "resolution": "720P", "ratio": "16:9"},
-    ),
-    "happyhorse image": (
-        "happyhorse --prompt a --duration 3 --image IMAGE",
-        {"prompt": "a", "image": "IMAGE", "duration": 3, "resolution": "720P", "ratio": "16:9"},
-    ),
-    "happyhorse images": (
-        "happyhorse --prompt a --duration 3 --image URL1 --image IMAGE --aspect-ratio 3:4",
-        {"prompt": "a", "image": ["URL1", "IMAGE"], "duration": 3, "resolution": "720P", "ratio": "3:4"},
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TRAVELS)
-@pytest.mark.parametrize("command", ["generate", "quote"])
-def test_the_younger_models_travel_as_the_service_wants_them(
-    cli: Command, younger: YoungerService, image: str, image_uri: str, name: str, command: str
-) -> None:
-    """A quote is of the same request as the submit."""
-    younger.balance = 10_000
-    words, expected = TRAVELS[name]
-
-    def fill(value: object) -> object:
-        if isinstance(value, list):
-            return [fill(item) for item in value]
-        if isinstance(value, str) and value.startswith("URL"):
-            return f"https://example.com/{value[3:]}"
-        return image_uri if value == "IMAGE" else value
-
-    ran = cli(command, *(image if word == "IMAGE" else str(fill(word)) for word in words.split()))
-    assert ran.code == 0, ran.err
-    bodies = [arrival.json() for arrival in younger.arrivals if arrival.method == "POST"]
-    assert len(bodies) == (2 if command == "generate" else 1)
-    for body in bodies:
-        told = {name: value for name, value in body.items() if value not in (None, [])}
-        assert told == {name: fill(value) for name, value in expected.items()}
+    assert "GET /account" not in paths(service)
 
 
 # --- quote -------------------------------------------------------------------------------------------
@@ -368,7 +230,8 @@ def test_the_younger_models_travel_as_the_service_wants_them(
 QUOTE = ("quote", *T2V[1:])
 
 
-def test_quote_prints_what_the_service_would_charge(cli: Command, younger: YoungerService) -> None:
+def test_quote_prints_the_price_of_the_service(cli: Command, serve: SimulatorFactory) -> None:
+    service = serve(revision="2026-09", credits=415)
     ran = cli(*QUOTE)
     assert (ran.code, ran.err) == (0, "")
     assert [line.split(maxsplit=1) for line in ran.out.splitlines()] == [
@@ -389,13 +252,12 @@ def test_quote_prints_what_the_service_would_charge(cli: Command, younger: Young
             "affordable": True,
         }
     ]
-    younger.balance = 1
+    assert service.tasks == {}
+    serve(revision="2026-09", credits=1)
     assert "affordable  no, the balance is too low" in cli(*QUOTE).out
-    assert younger.submits == []
 
 
 def test_quote_estimates_where_there_are_no_quotes(cli: Command, service: ThreadedSimulator) -> None:
-    """And says that it does."""
     ran = cli(*QUOTE)
     assert ran.out == (
         "price  5 credits (USD 0.05)\nknown  by the table of 2026-03; an estimate, since this service has no quotes\n"
@@ -404,27 +266,14 @@ def test_quote_estimates_where_there_are_no_quotes(cli: Command, service: Thread
     assert (event["by"], event["table"], event["balance"], event["affordable"]) == ("table", "2026-03", None, None)
 
 
-def test_a_price_that_nobody_knows_is_exit_code_4(cli: Command, service: ThreadedSimulator) -> None:
-    words = ("--prompt", "a", "--aspect-ratio", "1:1", "--duration", "5", "--resolution", "480p")
-    ran = cli("quote", "seedance20", *words, "--json")
+def test_an_unknown_price_is_exit_code_4(cli: Command, service: ThreadedSimulator) -> None:
+    ran = cli("quote", *ONLY_QUOTED, "--json")
     assert ran.code == 4
     assert ran.events[-1]["type"] == "UnknownPrice"
-    assert "only a quote of the service tells it" in ran.err
+    assert "ask the service for a quote" in ran.err
 
 
-def test_a_quote_that_is_refused_is_exit_code_4(cli: Command, younger: YoungerService) -> None:
+def test_a_refused_quote_is_exit_code_4(cli: Command, september: ThreadedSimulator) -> None:
     ran = cli("quote", *LV[1:])
     assert (ran.code, ran.out) == (4, "")
-    assert ran.err == "error: POST /api/v1/quote/lv: 400 INVALID_MODEL: Unsupported model: lv\n"
-
-
-@pytest.mark.parametrize("words", [("--output", "a.mp4"), ("--timeout", "5"), ("--yes",), ("--duration", "7")])
-def test_quote_has_the_options_of_the_spec_alone(cli: Command, younger: YoungerService, words: tuple[str, ...]) -> None:
-    ran = cli(*QUOTE, *words)
-    assert (ran.code, younger.paths) == (2, [])
-
-
-def test_extra_fields_travel_with_a_quote(cli: Command, younger: YoungerService) -> None:
-    ran = cli(*QUOTE, "--extra", 'filterMode="strict"')
-    assert ran.code == 4
-    assert "wrong: filterMode" in ran.err
+    assert ran.err.startswith("error: POST /api/v1/quote/lv: 400 INVALID_MODEL")

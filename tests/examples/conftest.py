@@ -1,4 +1,4 @@
-"""The examples meet a simulator through the environment, as they would meet the service."""
+"""The examples find a simulator by the environment, as they would find the service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
 
 @pytest.fixture
 def durations() -> tuple[float, float]:
-    """Seconds that a task waits and works."""
+    """Seconds in the queue and of work."""
     return 20.0, 100.0
 
 
@@ -32,10 +32,10 @@ def balance() -> int:
 async def service(
     monkeypatch: pytest.MonkeyPatch, durations: tuple[float, float], balance: int
 ) -> AsyncIterator[Simulator]:
-    """A simulator that the environment points to."""
+    """A simulator that the environment names."""
     async with Simulator(seed=1, durations=durations, credits=balance, render=False) as simulator:
         monkeypatch.setenv("AIVIDEO_API_KEY", simulator.api_key)
         monkeypatch.setenv("AIVIDEO_BASE_URL", simulator.url)
-        # The usual limiter outlives a test, and with it the clock of the test's loop.
+        # The default limiter outlives a test, and would keep times of the clock of its loop.
         monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", lambda _: RateLimiter())
         yield simulator

@@ -1,4 +1,4 @@
-"""The agent's tools against the simulator: bounded calls, and nothing bought twice."""
+"""The tools of an agent against the simulator: bounded calls, and nothing bought twice."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def maker(service: Simulator) -> AsyncIterator[AIVideoMaker]:
-    """A client that the environment points to `service`."""
+    """A client of `service`."""
     async with AIVideoMaker(base_url=service.url) as client:
         yield client
 
 
 def submits(service: Simulator) -> int:
-    """How many submits arrived, whatever became of them."""
+    """Return how many submits arrived."""
     return sum(arrival.method == "POST" for arrival in service.requests)
 
 
@@ -62,7 +62,7 @@ async def test_another_process_continues_a_video(service: Simulator, maker: AIVi
 
 
 async def test_the_same_call_again_takes_up_the_running_task(service: Simulator, maker: AIVideoMaker) -> None:
-    """An agent that forgets its handle buys nothing twice; after the video is done, the same call is a new wish."""
+    """An agent that forgets its handle buys nothing twice. After the video is done, the same call is a new order."""
     tools = VideoTools(maker)
     first = await tools.make_video("a boat")
     while (report := await tools.make_video("a boat"))["status"] != "COMPLETED":
@@ -71,8 +71,8 @@ async def test_the_same_call_again_takes_up_the_running_task(service: Simulator,
     assert (await tools.make_video("a boat"))["task_id"] != first["task_id"]
 
 
-async def test_a_submit_survives_a_framework_that_gives_up(service: Simulator, maker: AIVideoMaker) -> None:
-    """The call is cancelled while its submit is under way; the next one gets the task of that submit."""
+async def test_a_submit_survives_a_framework_that_cancels_its_call(service: Simulator, maker: AIVideoMaker) -> None:
+    """The next call gets the task of the cancelled submit."""
     tools = VideoTools(maker)
     call = asyncio.create_task(tools.make_video("a boat"))
     # One step into the submit, and no further.
@@ -86,8 +86,8 @@ async def test_a_submit_survives_a_framework_that_gives_up(service: Simulator, m
     assert submits(service) == 1
 
 
-async def test_what_goes_wrong_is_told_in_words(service: Simulator, maker: AIVideoMaker) -> None:
-    """A bad argument, an unknown task and a failed one: reports, no exceptions."""
+async def test_errors_are_reports(service: Simulator, maker: AIVideoMaker) -> None:
+    """A bad argument, an unknown task and a failed one raise nothing."""
     tools = VideoTools(maker)
     bad = await tools.make_video("a boat", duration=7)
     assert bad["status"] == "NOT_SUBMITTED"
@@ -103,7 +103,7 @@ async def test_what_goes_wrong_is_told_in_words(service: Simulator, maker: AIVid
 
 
 async def test_a_refused_submit_can_be_made_again(service: Simulator, maker: AIVideoMaker) -> None:
-    """Nothing was charged, so nothing is remembered."""
+    """Nothing was charged, so the call is not remembered."""
     async with AIVideoMaker("ak_wrong", base_url=service.url) as stranger:
         tools = VideoTools(stranger)
         for _ in range(2):

@@ -13,14 +13,14 @@ pytestmark = pytest.mark.anyio
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """The names in a folder, and the mark that an MP4 has near its beginning."""
+    """Return the names in a folder, with the four bytes that mark an MP4 file."""
     return {path.name: path.read_bytes()[4:8] for path in folder.iterdir()}
 
 
-async def test_every_finished_video_is_downloaded_and_a_failure_stops_nobody(
+async def test_every_finished_video_is_downloaded_and_a_failure_stops_no_other(
     service: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of three prompts one fails: two files, and a line that says why the third is missing."""
+    """Of three prompts one fails: there are two files, and a line with the reason why the third is missing."""
     written = await gather_many.generate_all(["a boat", "a kite [fail: no wind]", "a lamp"], tmp_path)
     assert sorted(path.name[:4] for path in written) == ["001-", "003-"]
     assert files(tmp_path) == {path.name: b"ftyp" for path in written}
@@ -40,8 +40,8 @@ async def test_no_more_than_the_agreed_number_runs_at_once(
     assert (times[4] - times[2]).total_seconds() >= 120
 
 
-def test_without_prompts_it_says_how_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wrong command line submits nothing."""
+def test_without_prompts_it_prints_its_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is submitted."""
     monkeypatch.setattr("sys.argv", ["gather_many.py", "videos"])
     with pytest.raises(SystemExit, match=r"gather_many\.py videos"):
         gather_many.main()

@@ -1,4 +1,4 @@
-"""The web backend behind a real server, with browsers that come and go."""
+"""The web backend behind a real server, with browsers that connect and disconnect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def durations() -> tuple[float, float]:
-    """Longer than the backend lets anybody wait for a file, and not more: its server wakes ten times a second."""
+    """Longer than the backend waits for a file, and not much more, since its server wakes ten times a second."""
     return 8.0, 24.0
 
 
@@ -38,7 +38,7 @@ class BackendServer(uvicorn.Server):
 
 @pytest.fixture
 async def browser(service: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
-    """A browser that looks at the backend, which looks at `service`."""
+    """A browser of the backend, whose client uses `service`."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = BackendServer()
         serving = asyncio.create_task(server.serve([listening]))
@@ -65,14 +65,14 @@ async def submit(browser: aiohttp.ClientSession, prompt: str = "a boat") -> str:
 
 
 async def next_status(response: aiohttp.ClientResponse) -> str:
-    """The status in the next event of a stream."""
+    """Return the status in the next event of a stream."""
     while not (line := await response.content.readline()).startswith(b"data: "):
         assert line, "the stream has ended"
     return str(json.loads(line[6:])["status"])
 
 
-async def nobody_watched(maker: AIVideoMaker) -> None:
-    """Return when the client watches no task; the test's clock makes it quick."""
+async def nothing_watched(maker: AIVideoMaker) -> None:
+    """Wait until the client watches no task, on the virtual clock."""
     async with asyncio.timeout(30):
         while maker.statistics().watched:  # noqa: ASYNC110  (the client has no event for it)
             await asyncio.sleep(0.1)
@@ -94,16 +94,16 @@ async def test_a_browser_sees_every_status_and_then_the_video(
     assert service.statistics().rejected == 0
 
 
-async def test_a_browser_that_goes_away_leaves_nothing_and_the_task_goes_on(
+async def test_a_browser_that_disconnects_leaves_nothing_and_the_task_goes_on(
     service: Simulator, browser: aiohttp.ClientSession, maker: AIVideoMaker
 ) -> None:
-    """The watch ends with the connection, no more queries are made, and whoever comes back sees the end."""
+    """The watch ends with the connection, no more queries are sent, and a later browser sees the end."""
     task_id = await submit(browser)
     response = await browser.get(f"/videos/{task_id}/events")
     assert await next_status(response) == "SUBMITTED"
     assert maker.statistics().watched == 1
     response.close()
-    await nobody_watched(maker)
+    await nothing_watched(maker)
     queries = service.statistics().queries
     await asyncio.sleep(10)
     assert service.statistics().queries == queries
@@ -115,10 +115,10 @@ async def test_a_browser_that_goes_away_leaves_nothing_and_the_task_goes_on(
     assert maker.statistics().watched == 0
 
 
-async def test_one_of_two_browsers_goes_and_the_other_hears_on(
+async def test_one_of_two_browsers_disconnects_and_the_other_still_gets_events(
     service: Simulator, browser: aiohttp.ClientSession, maker: AIVideoMaker
 ) -> None:
-    """Two streams of one task are one watched task; closing one does not end the other."""
+    """Two streams of one task are one watched task. Closing one does not end the other."""
     task_id = await submit(browser)
     goes, stays = [await browser.get(f"/videos/{task_id}/events") for _ in range(2)]
     assert [await next_status(goes), await next_status(stays)] == ["SUBMITTED", "SUBMITTED"]
@@ -126,7 +126,7 @@ async def test_one_of_two_browsers_goes_and_the_other_hears_on(
     goes.close()
     assert [await next_status(stays) for _ in range(2)] == ["PROGRESS", "COMPLETED"]
     stays.close()
-    await nobody_watched(maker)
+    await nothing_watched(maker)
     assert service.statistics().rejected == 0
 
 
@@ -135,14 +135,14 @@ async def test_one_of_two_browsers_goes_and_the_other_hears_on(
     [("/videos/ck-nothing/events", 404, "TaskNotFound"), ("/videos/ck-nothing/video", 404, "TaskNotFound")],
 )
 async def test_an_unknown_task_is_not_found(browser: aiohttp.ClientSession, path: str, status: int, error: str) -> None:
-    """Both streams say so before they begin."""
+    """Both streams answer before they begin."""
     async with browser.get(path) as response:
         assert response.status == status
         assert (await response.json())["error"] == error
 
 
-async def test_a_wrong_spec_is_told_to_the_browser(service: Simulator, browser: aiohttp.ClientSession) -> None:
-    """422, with the field that is wrong; nothing is submitted."""
+async def test_a_wrong_spec_is_422(service: Simulator, browser: aiohttp.ClientSession) -> None:
+    """With the wrong field. Nothing is submitted."""
     async with browser.post("/videos", json={"prompt": "a boat", "duration": 7}) as response:
         assert response.status == 422
         assert "duration" in (await response.json())["message"]
@@ -150,13 +150,13 @@ async def test_a_wrong_spec_is_told_to_the_browser(service: Simulator, browser: 
 
 
 @pytest.mark.parametrize("balance", [4])
-async def test_an_empty_balance_is_told_to_the_browser(browser: aiohttp.ClientSession) -> None:
-    """402, as the service says it."""
+async def test_an_empty_balance_is_402(browser: aiohttp.ClientSession) -> None:
+    """As the service answers it."""
     async with browser.post("/videos", json={"prompt": "a boat"}) as response:
         assert response.status == 402
 
 
-async def test_a_video_that_is_not_there_says_why(service: Simulator, browser: aiohttp.ClientSession) -> None:
+async def test_a_missing_video_has_a_status_for_its_reason(service: Simulator, browser: aiohttp.ClientSession) -> None:
     """504 while it runs, 409 when the task has failed, 410 after the service has deleted the file."""
     task_id = await submit(browser)
     async with browser.get(f"/videos/{task_id}/video") as response:
@@ -176,7 +176,7 @@ async def test_a_video_that_is_not_there_says_why(service: Simulator, browser: a
 async def test_a_browser_that_drops_a_download_leaves_no_connection(
     service: Simulator, browser: aiohttp.ClientSession, maker: AIVideoMaker
 ) -> None:
-    """The stream from the service is closed with the one to the browser; warnings of open sessions are errors here."""
+    """So is the stream from the service: an open session would warn, and warnings are errors here."""
     task_id = await submit(browser)
     service.finish(task_id)
     response = await browser.get(f"/videos/{task_id}/video")

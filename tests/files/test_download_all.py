@@ -1,4 +1,4 @@
-"""Many videos into a folder: whose time is over first goes first, and what fails holds up nothing else."""
+"""Many videos into a folder: the one that is deleted first goes first, and a failure stops no other."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from aivideomaker_async import (
     Video,
     download_all,
 )
-from aivideomaker_async._files.save import AT_ONCE
+from aivideomaker_async._files.video import MAX_DOWNLOADS
 from aivideomaker_async.simulator import Simulator
 from tests.support.cancelling import cancel_everywhere
 from tests.support.files import CLIP, FileHost, files, open_files, video_at
@@ -41,7 +41,7 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
 
 
 def videos_at(url: str, *ids: str, hours: Callable[[int], float] = lambda _: 1) -> list[Video]:
-    """Videos of these ids, each of which was finished so many hours ago."""
+    """Videos of these ids. `hours` returns how long ago each was finished."""
     return [
         video_at(f"{url}/{task_id}", task_id=task_id, age=timedelta(hours=hours(number)))
         for number, task_id in enumerate(ids)
@@ -61,7 +61,7 @@ async def content(path: Path) -> bytes:
 
 
 async def test_every_video_has_a_file_of_its_own(tmp_path: Path) -> None:
-    """Named by its id, in a folder that is made; the outcomes are in the order in which they were asked for."""
+    """Named by its id, in a folder that is made. The outcomes are in the order of the videos."""
     folder = tmp_path / "new" / "folder"
     async with scripted(lambda arrival: Reply(body=body_of(arrival))) as service:
         videos = videos_at(service.url, "ck1", "ck2", "../ck3")
@@ -76,8 +76,8 @@ async def test_every_video_has_a_file_of_its_own(tmp_path: Path) -> None:
     assert await download_all([], folder) == []
 
 
-async def test_whose_time_is_over_first_goes_first(tmp_path: Path) -> None:
-    """And what is probably gone already comes last."""
+async def test_the_video_that_is_deleted_first_goes_first(tmp_path: Path) -> None:
+    """And one that has probably expired goes last."""
     ages = [1, 23, 30, 5, 23.9, 25]
     async with scripted(lambda arrival: Reply(body=body_of(arrival))) as service:
         videos = videos_at(service.url, *(f"age{age}" for age in ages), hours=lambda number: ages[number])
@@ -85,7 +85,7 @@ async def test_whose_time_is_over_first_goes_first(tmp_path: Path) -> None:
     assert [arrival.path for arrival in service.arrivals] == [f"/age{age}" for age in (23.9, 23, 5, 1, 30, 25)]
 
 
-async def test_what_fails_stops_no_other(tmp_path: Path) -> None:
+async def test_a_failure_stops_no_other_download(tmp_path: Path) -> None:
     """Its error is in its outcome."""
     answers = {
         "/gone": Reply(410),
@@ -104,8 +104,7 @@ async def test_what_fails_stops_no_other(tmp_path: Path) -> None:
     assert await names(tmp_path) == ["fine.mp4"]
 
 
-async def test_what_broke_off_is_taken_up_by_the_next_call(tmp_path: Path) -> None:
-    """Nothing that has come is asked for again."""
+async def test_the_next_call_continues_what_broke_off(tmp_path: Path) -> None:
     host = FileHost(cuts=[300_000, 0, 0, 0, 0])
     async with scripted(host) as service:
         videos = videos_at(service.url, "ck1")
@@ -116,8 +115,8 @@ async def test_what_broke_off_is_taken_up_by_the_next_call(tmp_path: Path) -> No
     assert await content(outcome.unwrap()) == CLIP
 
 
-async def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
-    """If it is as long as the video, which is asked for one byte; overwrite=True asks nothing."""
+async def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:
+    """If it is as long as the video, of which one byte is requested; overwrite=True replaces it at once."""
     host = FileHost(content=b"12345")
     async with scripted(host) as service:
         videos = videos_at(service.url, "ck1")
@@ -146,10 +145,10 @@ async def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
         (0, Reply(200, b"12345"), "with 0 bytes, and the video has 5"),
     ],
 )
-async def test_a_file_that_is_there_and_is_not_the_video_is_told(
+async def test_an_existing_file_of_another_size_is_an_error(
     size: int, answer: Action, problem: str | None, tmp_path: Path
 ) -> None:
-    """It is not replaced. What cannot be compared is taken for right: no file is there before it is whole."""
+    """It is not replaced. A file that cannot be compared is left alone: none has its name before it is whole."""
     path = tmp_path / "ck1.mp4"
     await asyncio.to_thread(path.write_bytes, b"x" * size)
     async with scripted(lambda _: answer) as service:
@@ -161,8 +160,7 @@ async def test_a_file_that_is_there_and_is_not_the_video_is_told(
     assert len(service.arrivals) == 1
 
 
-async def test_what_is_in_the_way_is_told(tmp_path: Path) -> None:
-    """A folder, or a link to nowhere."""
+async def test_a_folder_or_a_dead_link_in_the_place_of_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").mkdir()
     (tmp_path / "b.mp4").symlink_to("nowhere")
     async with scripted(lambda _: Reply(body=b"x")) as service:
@@ -171,30 +169,30 @@ async def test_what_is_in_the_way_is_told(tmp_path: Path) -> None:
     assert "exists already" in str(outcomes[1].error)
 
 
-async def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
-    """Of the whole call, with the system's words."""
+async def test_a_folder_that_cannot_be_made_is_an_error_of_the_call(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder, problem in (("file", "File exists"), ("file/sub", "Not a directory"), ("a\0b", "null")):
-        with pytest.raises(DownloadError, match=rf"cannot make the folder .*{problem}"):
+        with pytest.raises(DownloadError, match=rf"cannot make the folder .*{problem}") as caught:
             await download_all([], tmp_path / folder)
+        assert isinstance(caught.value.__cause__, OSError | ValueError)
 
 
-async def test_names_may_be_given(tmp_path: Path) -> None:
-    """Plain names, each for one video; whatever the case."""
+async def test_names_may_be_chosen(tmp_path: Path) -> None:
+    """Plain names, each for one video, also on a file system that ignores case."""
     chosen = {"a": "first.mp4", "b": "FIRST.mp4", "c": "../c.mp4", "d": "", "e": "a\\b", "f": "last"}
     async with scripted(lambda arrival: Reply(body=body_of(arrival))) as service:
         videos = videos_at(service.url, *chosen)
         outcomes = await download_all(videos, tmp_path, name=lambda video: chosen[video.id])
     assert [outcome.path is not None for outcome in outcomes] == [True, False, False, False, False, True]
     assert "already the name of task a's video" in str(outcomes[1].error)
-    assert all("no name of a file" in str(outcome.error) for outcome in outcomes[2:5])
+    assert all("not the name of a file" in str(outcome.error) for outcome in outcomes[2:5])
     assert await names(tmp_path) == ["first.mp4", "last"]
     assert await content(tmp_path / "first.mp4") == b"/a" * 1000
 
 
-@pytest.mark.parametrize("concurrency", [1, 3, AT_ONCE + 4])
-async def test_so_many_are_downloaded_at_once(concurrency: int, tmp_path: Path) -> None:
-    """No more, and no fewer; the limit of single downloads is another one."""
+@pytest.mark.parametrize("concurrency", [1, 3, MAX_DOWNLOADS + 4])
+async def test_as_many_downloads_run_at_once_as_allowed(concurrency: int, tmp_path: Path) -> None:
+    """Not limited by the number of single downloads."""
     async with scripted(crowd := Crowd()) as service:
         await download_all(videos_at(service.url, *map(str, range(20))), tmp_path, concurrency=concurrency)
     assert crowd.most == concurrency
@@ -202,7 +200,7 @@ async def test_so_many_are_downloaded_at_once(concurrency: int, tmp_path: Path) 
 
 
 async def test_videos_may_come_over_time(tmp_path: Path) -> None:
-    """Each is begun when it comes; of those that wait, whose time is over first."""
+    """Each begins when it comes; of those that wait, the one that is deleted first goes first."""
     gate = asyncio.Event()
 
     async def handle(arrival: Arrival) -> Action:
@@ -227,8 +225,7 @@ async def test_videos_may_come_over_time(tmp_path: Path) -> None:
     assert all(outcome.path is not None for outcome in outcomes)
 
 
-async def test_an_error_of_what_gives_the_videos_comes_after_them(tmp_path: Path) -> None:
-    """What it gave before is downloaded first."""
+async def test_an_error_of_the_iterable_is_raised_after_the_videos_before_it(tmp_path: Path) -> None:
 
     async def come() -> AsyncIterator[Video]:
         for video in videos_at(service.url, "a", "b"):
@@ -249,7 +246,7 @@ async def test_an_error_of_what_gives_the_videos_comes_after_them(tmp_path: Path
 
 
 async def test_an_error_of_a_callback_ends_the_call(tmp_path: Path) -> None:
-    """It is the caller's; nothing is left running, and what gives the videos is closed."""
+    """Nothing is left running, and the iterable is closed."""
     closed: list[bool] = []
 
     async def come() -> AsyncIterator[Video]:
@@ -275,20 +272,19 @@ async def test_an_error_of_a_callback_ends_the_call(tmp_path: Path) -> None:
     assert await names(tmp_path) == []
 
 
-async def test_progress_is_told_of_each(tmp_path: Path) -> None:
-    """With the video that it is of."""
-    told: dict[str, tuple[int, int | None]] = {}
+async def test_progress_is_reported_with_its_video(tmp_path: Path) -> None:
+    last: dict[str, tuple[int, int | None]] = {}
 
     def progress(video: Video, received: int, expected: int | None) -> None:
-        told[video.id] = (received, expected)
+        last[video.id] = (received, expected)
 
     async with scripted(lambda arrival: Reply(body=body_of(arrival))) as service:
         await download_all(videos_at(service.url, "a", "bb"), tmp_path, progress=progress)
-    assert told == {"a": (2000, 2000), "bb": (3000, 3000)}
+    assert last == {"a": (2000, 2000), "bb": (3000, 3000)}
 
 
 async def test_a_call_that_is_cancelled_anywhere_can_be_made_again(tmp_path: Path) -> None:
-    """No task, no connection, nothing open; and the next call brings what is missing."""
+    """No task, connection or descriptor is left, and the next call brings what is missing."""
     host = FileHost(cuts=[300_000, len(CLIP)] * 2000)
 
     async def check() -> None:
@@ -314,15 +310,13 @@ async def test_a_call_that_is_cancelled_anywhere_can_be_made_again(tmp_path: Pat
 
 
 @pytest.mark.parametrize("arguments", [{"concurrency": 0}, {"timeout": -1}])
-async def test_arguments_that_make_no_sense_are_named(arguments: dict[str, Any], tmp_path: Path) -> None:
-    """Before anything is done."""
+async def test_a_wrong_argument_is_named_before_anything_is_done(arguments: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(arguments))):
         await download_all([], tmp_path / "new", **arguments)
     assert await names(tmp_path) == []
 
 
-async def test_private_addresses_are_the_videos_own_business_unless_told(tmp_path: Path) -> None:
-    """As for single downloads."""
+async def test_a_private_address_is_refused_unless_allowed(tmp_path: Path) -> None:
     async with scripted(lambda _: Reply(body=b"x")) as service:
         refused = video_at(service.url, private=False)
         (outcome,) = await download_all([refused], tmp_path)
@@ -337,7 +331,7 @@ async def test_private_addresses_are_the_videos_own_business_unless_told(tmp_pat
 async def test_a_client_downloads_every_finished_video(
     simulator: Simulator, client: AIVideoMaker, tmp_path: Path
 ) -> None:
-    """Once: what is there already is left alone the next time."""
+    """Once: an existing file is left alone the next time."""
 
     def spec(prompt: str) -> TextToVideo:
         return TextToVideo(prompt=prompt, aspect_ratio="16:9", duration=5)
@@ -356,8 +350,8 @@ async def test_a_client_downloads_every_finished_video(
     assert files_asked == [200, 200, 206, 206]
 
 
-async def test_a_client_lists_once_and_leaves_out_what_is_gone(tmp_path: Path) -> None:
-    """One query; the file is asked for without the key, by the session that the client was given."""
+async def test_a_client_lists_once_and_leaves_out_expired_videos(tmp_path: Path) -> None:
+    """One query. The file is requested without the key, over the connections of the client's session."""
 
     def handle(arrival: Arrival) -> Action:
         if arrival.path.startswith("/api"):
@@ -381,10 +375,10 @@ async def test_a_client_lists_once_and_leaves_out_what_is_gone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("date", "stamps"), [(0, 0), (-48, -48), (48, 48), (48, 0), (None, 0)])
-async def test_clocks_that_are_apart_hide_no_video(date: float | None, stamps: float, tmp_path: Path) -> None:
-    """Hours by which the service's clock is before this one, as its answers tell, and as its tasks are stamped."""
+async def test_clocks_that_disagree_hide_no_video(date: float | None, stamps: float, tmp_path: Path) -> None:
+    """Hours by which the service's clock is ahead of this one, in its responses and in the stamps of its tasks."""
 
-    def told(hours: float) -> datetime:
+    def stamp(hours: float) -> datetime:
         return datetime.now(UTC) + timedelta(hours=hours)
 
     def handle(arrival: Arrival) -> Action:
@@ -392,10 +386,10 @@ async def test_clocks_that_are_apart_hide_no_video(date: float | None, stamps: f
             return Reply(body=b"x")
         ages = {"new": 0.1, "older": 23, "gone": 30}
         rows = [
-            row(name, "COMPLETED", output={"url": f"{service.url}/x"}, completedAt=told(stamps - age).isoformat())
+            row(name, "COMPLETED", output={"url": f"{service.url}/x"}, completedAt=stamp(stamps - age).isoformat())
             for name, age in ages.items()
         ]
-        headers = {} if date is None else {"Date": format_datetime(told(date), usegmt=True)}
+        headers = {} if date is None else {"Date": format_datetime(stamp(date), usegmt=True)}
         return Reply(body={"tasks": rows}, headers=headers)
 
     async with scripted(handle) as service:
@@ -403,5 +397,5 @@ async def test_clocks_that_are_apart_hide_no_video(date: float | None, stamps: f
             outcomes = await client.download_all(tmp_path)
     assert [outcome.video.id for outcome in outcomes][:2] == ["new", "older"]
     assert {outcome.error for outcome in outcomes} == {None}
-    # With a clock that is ahead of the other, what is gone may seem alive to that one.
+    # If one clock is ahead of the other, an expired video may seem to exist still.
     assert len(outcomes) == 2 + (stamps > 0)

@@ -1,4 +1,4 @@
-"""Names of files: every file system takes them, and none leads out of the folder."""
+"""Names of files: every file system accepts them, and none leads out of the folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ task_ids = st.text() | st.text(alphabet="./\\:CONconaux1 \0-_~%$", max_size=10)
 
 @pytest.mark.parametrize("task_id", ["ck1", "tv_01H-Z.9", "a" * 100, "CONSOLE", "a.b"])
 def test_an_ordinary_id_is_the_name(task_id: str) -> None:
-    """So that people find the file."""
     assert video_name(task_id) == f"{task_id}.mp4"
 
 
@@ -36,20 +35,19 @@ def test_any_id_makes_a_plain_name(task_id: str) -> None:
 
 @given(task_ids, task_ids)
 def test_two_ids_have_two_names(one: str, other: str) -> None:
-    """Also when what made them differ cannot stand in a name."""
+    """Also when they differ in characters that no name may have."""
     assert (video_name(one) == video_name(other)) is (one == other)
 
 
 @pytest.mark.parametrize(
     "task_id", ["", "..", "../../etc/passwd", "C:\\x", "con", "AUX.x", "nul", "-rf", "a" * 101, "x."]
 )
-def test_a_strange_id_is_changed(task_id: str) -> None:
-    """What it was can still be seen, where that is possible."""
+def test_an_unsafe_id_is_changed(task_id: str) -> None:
     assert video_name(task_id) != f"{task_id}.mp4"
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "/a", "C:a", "a\0b", "../a"])
-def test_what_leads_elsewhere_is_no_plain_name(name: str) -> None:
+def test_a_name_that_leads_elsewhere_is_not_plain(name: str) -> None:
     """On any system."""
     assert not is_plain_name(name)
     assert is_plain_name("a b.mp4")
@@ -57,21 +55,20 @@ def test_what_leads_elsewhere_is_no_plain_name(name: str) -> None:
 
 @given(st.text(min_size=1, max_size=300), st.sampled_from([".part", ".part.json", ".01234567.part"]))
 def test_a_file_beside_another_has_a_name_that_fits(name: str, ending: str) -> None:
-    """Its own with the ending, as long as that is not too long; a letter is never cut in two."""
+    """The other name with the ending, unless that is too long. No letter is cut in two."""
     found = beside(name, ending)
     assert found.endswith(ending)
     assert len(found.encode(errors="surrogatepass")) <= 255
     assert (found == name + ending) is (len(name.encode(errors="surrogatepass")) <= 239)
 
 
-def test_long_names_do_not_become_one() -> None:
-    """Also when they differ at their end only."""
+def test_long_names_that_differ_at_their_end_stay_different() -> None:
     one, other = (beside(letter * 240, ".part") for letter in "\u30d3x")
     assert one.startswith("\u30d3" * 75 + "-") and other.startswith("x" * 226 + "-")
     assert beside("x" * 250 + "1", ".part") != beside("x" * 250 + "2", ".part")
 
 
-def test_names_that_are_one_to_some_file_system() -> None:
+def test_names_that_are_equal_on_some_file_system_have_one_key() -> None:
     """Case, and ways to write an accent."""
     assert name_key("Caf\u00e9.MP4") == name_key("cafe\u0301.mp4")
     assert name_key("a") != name_key("b")

@@ -1,4 +1,4 @@
-"""Which hosts are of the public internet: decided by the address, however it is spelled."""
+"""Which hosts are of the public internet: the address decides, however it is spelled."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ private_v4 = st.sampled_from([one for one in PRIVATE if "." in one]).flatmap(
         *("2606:4700::1111", "2a00:1450:4001::200e", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2001:4860:4860::8888"),
     ],
 )
-def test_addresses_of_public_hosts(address: str) -> None:
+def test_addresses_of_public_hosts_are_public(address: str) -> None:
     """Those of real services, and the neighbours of private networks."""
     assert is_public_address(address)
     assert not is_private_host(address)
@@ -61,20 +61,18 @@ def test_addresses_of_public_hosts(address: str) -> None:
 
 @given(private_addresses)
 def test_no_private_address_is_public(address: IPv4Address | IPv6Address) -> None:
-    """Of no special network that could lead to a machine of one's own."""
     assert not is_public(address)
     assert is_private_host(str(address))
 
 
 @given(private_v4, st.sampled_from(["::ffff:{}", "64:ff9b::{}", "::{}", "::ffff:0:{}"]))
-def test_a_private_address_hides_in_none_of_ipv6(address: IPv4Address, form: str) -> None:
-    """Mapped, translated, or in an old form."""
+def test_no_form_of_ipv6_makes_a_private_address_public(address: IPv4Address, form: str) -> None:
+    """Mapped, translated, or an old form."""
     assert not is_public_address(form.format(address))
 
 
 @given(st.ip_addresses())
-def test_what_is_public_is_so_for_the_standard_library(address: IPv4Address | IPv6Address) -> None:
-    """Its tables know no address to be private that is public here."""
+def test_no_address_is_public_that_is_private_to_the_standard_library(address: IPv4Address | IPv6Address) -> None:
     if is_public(address):
         found = getattr(address, "ipv4_mapped", None) or address
         assert not found.is_private
@@ -89,7 +87,7 @@ spell_number = st.sampled_from(["{:d}", "{:#x}", "0{:o}", "{:#X}", "000{:o}", "0
 
 
 @given(octets, st.integers(1, 4), st.lists(spell_number, min_size=4, max_size=4))
-def test_an_address_is_known_in_every_spelling(parts: tuple[int, ...], count: int, spelling: list[str]) -> None:
+def test_an_address_is_recognized_in_every_spelling(parts: tuple[int, ...], count: int, spelling: list[str]) -> None:
     """Decimal, octal, hexadecimal; in one to four parts, the last of which fills the rest."""
     rest = int.from_bytes(bytes(parts[count - 1 :]), "big")
     text = ".".join(one.format(number) for one, number in zip(spelling, [*parts[: count - 1], rest], strict=False))
@@ -103,8 +101,8 @@ def test_an_address_is_known_in_every_spelling(parts: tuple[int, ...], count: in
         *("\uff11\uff12\uff17.0.0.1", "0300.0250.1", "fe80::1%25eth0", "fe80::1%lo", "169.254.169.254", "0xA9FEA9FE"),
     ],
 )
-def test_well_known_tricks(host: str) -> None:
-    """Loopback and the metadata service of a cloud."""
+def test_well_known_spellings_of_private_addresses(host: str) -> None:
+    """Of loopback, and of the metadata service of a cloud."""
     assert is_private_host(host)
     assert not is_public_address(host)
 
@@ -112,8 +110,8 @@ def test_well_known_tricks(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["256.1.1.1", "1.2.3.4.5", "08.1.1.1", "1.2.3.x", "4294967296", "1..2", ":::", "1" * 50, "cdn.example"]
 )
-def test_names_that_are_no_addresses(host: str) -> None:
-    """A resolver may know them; what it says is checked then."""
+def test_names_are_not_addresses(host: str) -> None:
+    """A resolver may know them; the address that it returns is checked then."""
     assert parse_address(host) is None
     assert not is_public_address(host)
 
@@ -133,13 +131,12 @@ def test_names_that_are_no_addresses(host: str) -> None:
         "a.lan",
     ],
 )
-def test_local_names(host: str) -> None:
-    """None of them is in the public DNS."""
+def test_local_names_are_private(host: str) -> None:
+    """The public DNS has none of them."""
     assert is_local_name(host)
     assert is_private_host(host)
 
 
 @pytest.mark.parametrize("host", ["aivideomaker.ai", "cdn.example.com.", "local.example", "notlocal.notlocalhost"])
-def test_public_names(host: str) -> None:
-    """What they resolve to is another question."""
+def test_other_names_may_be_public(host: str) -> None:
     assert not is_private_host(host)

@@ -1,4 +1,4 @@
-"""What an answer tells of a file, and what is noted of it: nothing is relied on that was not surely told."""
+"""What a response says about the file, and what is recorded of a part: nothing is relied on that is not certain."""
 
 from __future__ import annotations
 
@@ -6,32 +6,30 @@ import json
 from typing import Any
 
 import pytest
-from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aivideomaker_async._files.versions import Begun, ContentRange, Head, Version, identify, is_note
+from aivideomaker_async._files.versions import (
+    ContentRange,
+    PartMetadata,
+    ResponseHead,
+    Version,
+    is_part_metadata,
+    part_key,
+)
 
-MONDAY, LATER = "Mon, 02 Mar 2026 08:00:00 GMT", "Mon, 02 Mar 2026 08:00:01 GMT"
-TUESDAY = "Tue, 03 Mar 2026 08:00:00 GMT"
-
-
-def told(start: int | None, stop: int | None, total: int | None) -> ContentRange:
-    return ContentRange(start=start, stop=stop, total=total)
+# --- Content-Range -----------------------------------------------------------------------------------
 
 
 @given(st.integers(0, 10**17), st.integers(1, 10**17), st.integers(0, 10**17))
-def test_a_range_is_read_as_it_is_written(start: int, length: int, rest: int) -> None:
-    """First and last byte and the length of the whole, as RFC 9110 has them."""
+def test_a_content_range_is_read_as_rfc_9110_writes_it(start: int, length: int, rest: int) -> None:
     stop, total = start + length, start + length + rest
-    assert ContentRange.parse(f"bytes {start}-{stop - 1}/{total}") == told(start, stop, total)
-    assert ContentRange.parse(f" BYTES  {start}-{stop - 1}/* ") == told(start, stop, None)
-    assert ContentRange.parse(f"bytes */{total}") == told(None, None, total)
+    assert ContentRange.parse(f"bytes {start}-{stop - 1}/{total}") == ContentRange(start, stop, total)
+    assert ContentRange.parse(f" BYTES  {start}-{stop - 1}/{total} ") == ContentRange(start, stop, total)
 
 
 @given(st.integers(0, 10**6), st.integers(-(10**6), 10**6), st.integers(0, 10**6))
-def test_a_range_that_cannot_be_is_none(first: int, last: int, total: int) -> None:
-    """It ends before it begins, or after the file."""
+def test_a_content_range_that_contradicts_itself_is_ignored(first: int, last: int, total: int) -> None:
     if not first <= last < total:
         assert ContentRange.parse(f"bytes {first}-{last}/{total}") is None
 
@@ -41,89 +39,55 @@ def test_a_range_that_cannot_be_is_none(first: int, last: int, total: int) -> No
     [
         *(None, "", "bytes", "bytes 0-1", "bytes */*", "items 0-1/2", "bytes 0-1/2/3", "bytes=0-1/2", "bytes -1-2/3"),
         *("bytes 0-1/\u0662", "bytes \u0660-1/2", f"bytes 0-1/{'9' * 19}", "bytes 0 - 1/2", "bytes 0-0/1, bytes 0-0/1"),
+        # A part whose whole is unknown may not be the last one.
+        *("bytes 0-1/*", "bytes */2"),
     ],
 )
-def test_what_is_no_range_is_none(value: str | None) -> None:
-    """Also in digits that Python would take, and of a length that is no number of bytes."""
+def test_a_malformed_content_range_is_ignored(value: str | None) -> None:
     assert ContentRange.parse(value) is None
 
 
 @given(st.text())
-def test_no_header_breaks_the_reading(value: str) -> None:
-    """A server may send anything."""
+def test_no_header_breaks_the_parsers(value: str) -> None:
     ContentRange.parse(value)
-    Version.of(Head(status=200, etag=value, last_modified=value, date=value, content_type=value))
+    head = ResponseHead(status=200, etag=value, content_type=value)
+    Version.of(head)
+    assert head.video_type is None or value.lower().startswith("video/")
+
+
+# --- versions ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("headers", "validator"),
+    ("etag", "validator"),
+    [('"v1"', '"v1"'), ('""', '""'), ('W/"v1"', None), ("v1", None), ('"a"b"', None), (None, None)],
+)
+def test_only_a_strong_entity_tag_identifies_a_version(etag: str | None, validator: str | None) -> None:
+    """RFC 9110, 8.8.1: a weak one may stay while the bytes change."""
+    assert Version.of(ResponseHead(status=200, length=5, etag=etag)) == Version(etag=validator, total=5)
+
+
+@pytest.mark.parametrize(
+    ("version", "etag", "total", "same"),
     [
-        ({"etag": '"v1"', "last_modified": MONDAY, "date": TUESDAY}, '"v1"'),
-        ({"etag": '""'}, '""'),
-        ({"etag": 'W/"v1"'}, None),
-        ({"etag": "v1"}, None),
-        ({"etag": '"a"b"'}, None),
-        ({"etag": 'W/"v1"', "last_modified": MONDAY, "date": LATER}, MONDAY),
-        ({"last_modified": MONDAY, "date": LATER}, MONDAY),
-        ({"last_modified": MONDAY, "date": MONDAY}, None),
-        ({"last_modified": MONDAY}, None),
-        ({"last_modified": "yesterday", "date": TUESDAY}, None),
-        ({}, None),
+        (Version(etag='"a"', total=5), '"a"', 5, True),
+        (Version(etag='"a"', total=5), '"a"', None, True),
+        (Version(etag='"a"'), '"a"', 5, True),
+        (Version(etag='"a"', total=5), '"a"', 6, False),
+        (Version(etag='"a"', total=5), '"b"', 5, False),
+        (Version(etag='"a"', total=5), 'W/"a"', 5, False),
+        (Version(etag='"a"', total=5), None, 5, False),
+        (Version(total=5), None, 5, False),
     ],
 )
-def test_only_strong_validators_count(headers: dict[str, Any], validator: str | None) -> None:
-    """RFC 9110, 8.8.1 and 8.8.2.2: what is weak may stay while the bytes change."""
-    version = Version.of(Head(status=200, length=5, **headers))
-    assert version.validator == validator
-    assert version.total == 5
-
-
-def test_a_version_is_known_again_by_validator_and_length() -> None:
-    """And what has no validator is never known again."""
-    by_tag, by_date = Version(etag='"a"', total=5), Version(last_modified=MONDAY)
-    both = Version(etag='"a"', last_modified=MONDAY)
-    assert by_tag.is_surely(by_tag, 5)
-    assert by_tag.is_surely(both, None)
-    assert both.is_surely(by_tag, 5)
-    assert by_date.is_surely(Version(last_modified=MONDAY), 5)
-    for other, total in ((Version(etag='"b"'), 5), (by_tag, 6), (by_date, 5), (Version(), 5)):
-        assert not by_tag.is_surely(other, total)
-    assert not both.is_surely(Version(etag='"a"', last_modified=TUESDAY), 5)
-    assert not Version(total=5).is_surely(Version(total=5), 5)
+def test_a_version_is_recognized_by_entity_tag_and_length(
+    version: Version, etag: str | None, total: int | None, same: bool
+) -> None:
+    assert version.is_same(etag, total) is same
 
 
 @pytest.mark.parametrize(
-    ("version", "headers", "may_be"),
-    [
-        (Version(etag='"a"', total=5), {"etag": '"a"', "last_modified": TUESDAY}, True),
-        (Version(etag='"a"', total=5), {}, True),
-        (Version(etag='"a"', total=5), {"etag": '"b"'}, False),
-        (Version(etag='"a"', total=5), {"etag": 'W/"a"'}, False),
-        (Version(etag='"a"', total=6), {"etag": '"a"'}, False),
-        (Version(last_modified=MONDAY), {"last_modified": MONDAY, "etag": '"x"'}, True),
-        (Version(last_modified=MONDAY), {"last_modified": TUESDAY}, False),
-        (Version(etag='W/"a"', last_modified=MONDAY), {"last_modified": MONDAY, "etag": 'W/"b"'}, False),
-        (Version(etag='"a"', last_modified=MONDAY), {"last_modified": TUESDAY}, False),
-        (Version(etag='"a"', last_modified=MONDAY), {"last_modified": TUESDAY, "etag": '"a"'}, False),
-    ],
-)
-def test_an_answer_must_not_contradict(version: Version, headers: dict[str, Any], may_be: bool) -> None:
-    """Whatever it tells of itself agrees with what is known. To be surely the same, it must tell the validator."""
-    head = Head(status=206, **headers)
-    assert version.may_be(head, 5) is may_be
-    assert version.is_surely(head, 5) is (may_be and version.validator in {head.etag, head.last_modified})
-
-
-@pytest.mark.parametrize("sent", [MONDAY, LATER])
-def test_a_date_beside_an_etag_is_kept_for_comparison(sent: str) -> None:
-    """It need not be a validator for that. Beside a weak one, or alone, it must be strong."""
-    for etag, kept in (('"v1"', MONDAY), ('W/"v1"', MONDAY if sent == LATER else None)):
-        version = Version.of(Head(status=200, etag=etag, last_modified=MONDAY, date=sent))
-        assert (version.etag, version.last_modified) == (etag, kept)
-
-
-@pytest.mark.parametrize(
-    ("told", "kind"),
+    ("content_type", "video_type"),
     [
         ("video/mp4", "video/mp4"),
         ("Video/MP4; codecs=avc1", "video/mp4"),
@@ -133,91 +97,76 @@ def test_a_date_beside_an_etag_is_kept_for_comparison(sent: str) -> None:
         (None, None),
     ],
 )
-def test_only_a_type_of_a_video_is_one(told: str | None, kind: str | None) -> None:
+def test_only_a_media_type_of_a_video_is_passed_on(content_type: str | None, video_type: str | None) -> None:
     """A backend that passes it on must not be made to serve pages."""
-    assert Head(status=200, content_type=told).video_type == kind
+    assert ResponseHead(status=200, content_type=content_type).video_type == video_type
 
 
-# --- notes -------------------------------------------------------------------------------------------
+# --- metadata of a part ------------------------------------------------------------------------------
 
-versions = st.builds(
-    Version, etag=st.none() | st.text(), last_modified=st.none() | st.text(), total=st.none() | st.integers(0, 10**18)
+metadata = st.builds(
+    PartMetadata,
+    version=st.builds(Version, etag=st.none() | st.text(), total=st.none() | st.integers(0, 10**18)),
+    size=st.integers(0, 10**18),
+    sha256=st.text(),
 )
+GOOD = PartMetadata(version=Version(etag='"a"', total=9), size=5, sha256="0f")
 
 
-@given(versions, st.integers(0, 10**18))
-def test_a_note_is_read_as_it_was_written(version: Version, size: int) -> None:
-    """If it can be of use: by a validator, and with no more bytes than the file has."""
-    begun = Begun(version=version, size=size)
-    text = begun.to_text("me")
-    useful = bool(version.validator) and (version.total is None or size <= version.total)
-    assert Begun.from_text(text, "me") == (begun if useful else None)
-    assert Begun.from_text(text, "you") is None
+@given(metadata)
+def test_metadata_survives_a_round_trip_if_the_part_can_be_continued(given_metadata: PartMetadata) -> None:
+    text, version = given_metadata.to_text("me"), given_metadata.version
+    usable = version.etag is not None and (version.total is None or given_metadata.size <= version.total)
+    assert PartMetadata.from_text(text, "me") == (given_metadata if usable else None)
+    assert PartMetadata.from_text(text, "you") is None
 
 
 @given(st.text() | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists).map(json.dumps))
-def test_a_note_that_is_broken_is_none(text: str) -> None:
+def test_malformed_metadata_is_ignored(text: str) -> None:
     """Cut short, overwritten, or made up."""
-    assert Begun.from_text(text, "me") is None
-    good = Begun(version=Version(etag='"a"', total=9), size=5).to_text("me")
-    assert Begun.from_text(good[: len(good) // 2] + text, "me") is None
+    assert PartMetadata.from_text(text, "me") is None
+    good = GOOD.to_text("me")
+    assert PartMetadata.from_text(good[: len(good) // 2] + text, "me") is None
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"format": 2},
-        {"size": -1},
-        {"size": True},
-        {"size": 2.0},
-        {"size": None},
-        {"size": 10},
-        {"total": "9"},
-        {"total": -9},
-        {"etag": 5},
-        {"last_modified": ["x"]},
-        {"etag": None},
+        *({"format": 1}, {"size": -1}, {"size": True}, {"size": 2.0}, {"size": None}, {"size": 10}, {"total": "9"}),
+        *({"total": -9}, {"total": True}, {"etag": 5}, {"etag": None}, {"sha256": None}),
     ],
 )
-def test_a_note_of_wrong_values_is_none(change: dict[str, Any]) -> None:
-    """Each is checked."""
-    good = Begun(version=Version(etag='"a"', total=9), size=5).to_text("me")
-    assert Begun.from_text(good, "me") is not None
-    assert Begun.from_text(json.dumps({**json.loads(good), **change}), "me") is None
+def test_each_value_of_the_metadata_is_checked(change: dict[str, Any]) -> None:
+    text = GOOD.to_text("me")
+    assert PartMetadata.from_text(text, "me") == GOOD
+    assert PartMetadata.from_text(json.dumps({**json.loads(text), **change}), "me") is None
 
 
-@given(versions, st.integers(0, 10**18), st.text(), st.integers(0))
-def test_a_note_is_known_for_one_also_in_pieces(version: Version, size: int, more: str, cut: int) -> None:
-    """Of whichever file and format it is, cut short by a full disk or followed by the rest of another."""
-    text = Begun(version=version, size=size).to_text(identify("https://cdn.example/a", "ck1"))
-    assert is_note(text[: max(30, cut % len(text))] + more)
-    assert is_note(text.replace('"format": 1', '"format": 12'))
+@given(metadata, st.text(), st.integers(0))
+def test_metadata_is_recognized_as_ours_even_when_cut_short(given_metadata: PartMetadata, more: str, cut: int) -> None:
+    """By a full disk, followed by the rest of a longer record, or of another format."""
+    text = given_metadata.to_text(part_key("https://cdn.example/a", "ck1"))
+    assert is_part_metadata(text[: max(30, cut % len(text))] + more)
+    assert is_part_metadata(text.replace('"format": 2', '"format": 13'))
 
 
 @given(st.text() | st.dictionaries(st.text(), st.text()).map(json.dumps))
 @example('{"format": "mp4", "file": "a.mp4"}')
 @example('[{"format": 1, "file": "a.mp4"}]')
-def test_what_is_no_note_is_not_taken_for_one(text: str) -> None:
-    """It is somebody's, and may be the only copy."""
-    assert not is_note(text)
+def test_another_file_is_not_taken_for_metadata(text: str) -> None:
+    """It may be the only copy of something else."""
+    assert not is_part_metadata(text)
 
 
-def test_a_file_is_the_same_under_another_signature() -> None:
-    """User, query and fragment may change between two downloads; host, path and task may not."""
-    one = identify("https://cdn.example/v/a.mp4?sig=1", "ck1")
-    assert one == identify("HTTPS://me:pw@CDN.example/v/a.mp4?sig=2#t=5", "ck1")
+def test_a_part_belongs_to_a_task_and_an_address_without_its_signature() -> None:
+    one = part_key("https://cdn.example/v/a.mp4?sig=1", "ck1")
+    assert one == part_key("HTTPS://me:pw@CDN.example/v/a.mp4?sig=2#t=5", "ck1")
     others = [
-        identify("https://cdn.example/v/A.mp4?sig=1", "ck1"),
-        identify("https://cdn2.example/v/a.mp4?sig=1", "ck1"),
-        identify("http://cdn.example/v/a.mp4?sig=1", "ck1"),
-        identify("https://cdn.example/v/a.mp4?sig=1", "ck2"),
+        part_key("https://cdn.example/v/A.mp4?sig=1", "ck1"),
+        part_key("https://cdn2.example/v/a.mp4?sig=1", "ck1"),
+        part_key("http://cdn.example/v/a.mp4?sig=1", "ck1"),
+        part_key("https://cdn.example/v/a.mp4?sig=1", "ck2"),
     ]
     assert len({one, *others}) == 5
-    assert "cdn" not in one
-    assert identify("https://cdn.example/\ud800", "ck1")
-
-
-def test_a_head_tells_nothing_that_it_was_not_told() -> None:
-    """All is unknown at first."""
-    assert evolve(Head(status=200)) == Head(status=200)
-    assert Version.of(Head(status=200)) == Version()
+    assert "cdn" not in one, "a path may be secret"
+    assert part_key("https://cdn.example/\ud800", "ck1")

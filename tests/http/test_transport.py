@@ -68,8 +68,8 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
 
 @asynccontextmanager
 async def transport_to(service: ScriptedService) -> AsyncIterator[Transport]:
-    async with open_session() as session:
-        yield Transport(session, base_url=service.url, key=Secret(KEY), reports_sending=True)
+    async with open_session(Secret(KEY)) as session:
+        yield Transport(session, base_url=service.url, key=Secret(KEY), is_own=True)
 
 
 async def test_an_answer_is_status_headers_and_body() -> None:
@@ -161,8 +161,8 @@ async def test_a_refused_connection_was_never_sent() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
         sending = Sending()
-        async with open_session() as session:
-            transport = Transport(session, base_url=url, key=Secret(KEY), reports_sending=True)
+        async with open_session(Secret(KEY)) as session:
+            transport = Transport(session, base_url=url, key=Secret(KEY), is_own=True)
             with pytest.raises(ConnectFailed) as caught:
                 await transport.send(requests.list_tasks(), timeout=5, sending=sending)
     assert not caught.value.sent
@@ -171,9 +171,9 @@ async def test_a_refused_connection_was_never_sent() -> None:
 
 async def test_a_tls_handshake_with_a_plain_server_was_never_sent() -> None:
     """What breaks before the request can leave is a failed connection."""
-    async with scripted(lambda _: Reply()) as service, open_session() as session:
+    async with scripted(lambda _: Reply()) as service, open_session(Secret(KEY)) as session:
         url = service.url.replace("http://", "https://")
-        transport = Transport(session, base_url=url, key=Secret(KEY), reports_sending=True)
+        transport = Transport(session, base_url=url, key=Secret(KEY), is_own=True)
         with pytest.raises(ConnectFailed):
             await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
     assert service.arrivals == []
@@ -186,8 +186,8 @@ async def test_a_connection_that_is_not_made_in_time_was_never_sent(monkeypatch:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", never)
-    async with open_session() as session:
-        transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), reports_sending=True)
+    async with open_session(Secret(KEY)) as session:
+        transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), is_own=True)
         with pytest.raises(ConnectFailed):
             await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
 
@@ -294,7 +294,7 @@ async def test_in_a_caller_s_session_a_call_is_over_in_time_all_the_same(more: b
     """Aiohttp keeps what comes unasked, and fails in odd ways with it, or never ends."""
     loop = asyncio.get_running_loop()
     async with scripted(one_by_one([Talk(TRUE, more), Hang()])) as service, aiohttp.ClientSession() as session:
-        transport = Transport(session, base_url=service.url, key=Secret(KEY), reports_sending=False)
+        transport = Transport(session, base_url=service.url, key=Secret(KEY), is_own=False)
         assert await status_of(transport) == TRUE[-21:]
         await asyncio.sleep(2)
         began = loop.time()
@@ -360,8 +360,8 @@ async def test_without_a_thread_to_look_up_a_name_nothing_was_sent(monkeypatch: 
 
     monkeypatch.setattr(VirtualClockLoop, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr("aiohttp.connector.DefaultResolver", aiohttp.ThreadedResolver)
-    async with open_session() as session:
-        transport = Transport(session, base_url="https://service.example", key=Secret(KEY), reports_sending=True)
+    async with open_session(Secret(KEY)) as session:
+        transport = Transport(session, base_url="https://service.example", key=Secret(KEY), is_own=True)
         sending = Sending()
         with pytest.raises(ConnectFailed, match="can't start new thread") as caught:
             await transport.send(requests.list_tasks(), timeout=5, sending=sending)
@@ -372,8 +372,8 @@ async def test_without_a_thread_to_look_up_a_name_nothing_was_sent(monkeypatch: 
 @pytest.mark.parametrize("url", ["http://[::1", "http://", "http://a:99999", "ftp://x"])
 async def test_a_url_that_cannot_be_used_was_never_sent(url: str) -> None:
     """Whatever aiohttp or yarl says of it."""
-    async with open_session() as session:
-        transport = Transport(session, base_url=url, key=Secret(KEY), reports_sending=True)
+    async with open_session(Secret(KEY)) as session:
+        transport = Transport(session, base_url=url, key=Secret(KEY), is_own=True)
         with pytest.raises(ConnectFailed) as caught:
             await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
     assert not caught.value.sent
@@ -568,7 +568,7 @@ async def test_a_closed_session_of_the_caller_is_named() -> None:
     """The caller's own mistake is told as one."""
     session = aiohttp.ClientSession()
     await session.close()
-    transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), reports_sending=False)
+    transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), is_own=False)
     with pytest.raises(ConfigurationError, match="closed"):
         await transport.send(requests.list_tasks(), timeout=5, sending=Sending())
 

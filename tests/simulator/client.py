@@ -1,4 +1,4 @@
-"""A plain HTTP client of a simulator, so that its bytes are judged by nothing of ours."""
+"""A plain HTTP client of a simulator, without code of the package."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from attrs import frozen
 from yarl import URL
 
 from aivideomaker_async.simulator import Simulator
-from aivideomaker_async.simulator.threaded import Options
+from aivideomaker_async.simulator.options import SimulatorOptions
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -22,7 +22,7 @@ T2V = {"prompt": "a sunset", "aspectRatio": "16:9", "duration": "5"}
 
 
 class FakeClock:
-    """Real seconds that pass only when a test says so."""
+    """Seconds that pass only when a test adds them."""
 
     def __init__(self) -> None:
         self.seconds = 1000.0
@@ -81,8 +81,8 @@ class Caller:
 
 
 @asynccontextmanager
-async def running(**options: Unpack[Options]) -> AsyncIterator[tuple[Simulator, Caller]]:
-    """Run a simulator that renders nothing, unless told otherwise, and a client of it."""
+async def running(**options: Unpack[SimulatorOptions]) -> AsyncIterator[tuple[Simulator, Caller]]:
+    """Run a simulator, by default without rendering, and a client of it."""
     options.setdefault("render", False)
     async with Simulator(**options) as simulator, aiohttp.ClientSession() as session:
         yield simulator, Caller(simulator.url, simulator.api_key, session)

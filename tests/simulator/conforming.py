@@ -1,4 +1,4 @@
-"""Holds real answers to an OpenAPI document, with a validator that is none of ours."""
+"""Validation of real answers by an OpenAPI document, with a validator of others."""
 
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -12,28 +12,28 @@ from jsonschema import Draft202012Validator, FormatChecker
 from yarl import URL
 
 from aivideomaker_async.simulator import Simulator
-from aivideomaker_async.simulator.threaded import Options
+from aivideomaker_async.simulator.options import SimulatorOptions
 from tests.simulator.client import Answer, Caller
 
 FORMATS = FormatChecker(())
-"""The formats that the documents name. The usual checkers of these take longer to import than most tests run."""
+"""The formats in the documents. The usual checkers of these are slow to import."""
 
 
 @FORMATS.checks("uri")
 def is_uri(value: object) -> bool:
-    """Tell whether `value` is an absolute URI; what is no text has no format."""
+    """Return whether `value` is an absolute URI. Other types than texts have no format."""
     return not isinstance(value, str) or re.fullmatch(r"[a-z][a-z0-9+.-]*:[!-~]+", value, re.IGNORECASE) is not None
 
 
 @FORMATS.checks("date-time", raises=ValueError)
 def is_time(value: object) -> bool:
-    """Tell whether `value` is a time by RFC 3339, with its offset."""
+    """Return whether `value` is a time by RFC 3339, with its offset."""
     return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
 
 
 @frozen
 class Document:
-    """An OpenAPI document, and what is wrong with an answer by it."""
+    """An OpenAPI document that validates answers."""
 
     content: Mapping[str, Any]
 
@@ -42,7 +42,7 @@ class Document:
         return Draft202012Validator({**schema, "components": self.content["components"]}, format_checker=FORMATS)
 
     def check(self, method: str, path: str, answer: Answer) -> None:
-        """Fail unless this answer is one that the document has for this request."""
+        """Fail unless the document has this answer for this request."""
         operation = self.operation(method, path)
         described = operation["responses"][str(answer.status)]
         assert answer.headers["Content-Type"].partition(";")[0] in described["content"]
@@ -51,7 +51,7 @@ class Document:
             assert name in answer.headers
 
     def operation(self, method: str, path: str) -> Mapping[str, Any]:
-        """Return what the document says of a request. Raises `LookupError` when it says nothing."""
+        """Return the operation of a request. Raises `LookupError` when the document has none."""
         for template, operations in self.content["paths"].items():
             pattern = re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template))
             if re.fullmatch(pattern, path) and method.lower() in operations:
@@ -62,12 +62,12 @@ class Document:
 
 @frozen
 class Conforming(Caller):
-    """A caller who checks every answer by the simulator's own document, where that knows the request."""
+    """A caller that validates every answer by the simulator's own document, if that has the request."""
 
     document: Document
 
     async def __call__(self, method: str, path: str, *args: Any, **kwargs: Any) -> Answer:
-        """Send one request, and check its answer."""
+        """Send one request, and validate its answer."""
         answer = await super().__call__(method, path, *args, **kwargs)
         try:
             self.document.operation(method, URL(path).path)
@@ -77,15 +77,15 @@ class Conforming(Caller):
         return answer
 
 
-def september(**options: Unpack[Options]) -> AbstractAsyncContextManager[tuple[Simulator, Conforming]]:
-    """Run a simulator of revision 2026-09, and a client that checks what it answers."""
+def september(**options: Unpack[SimulatorOptions]) -> AbstractAsyncContextManager[tuple[Simulator, Conforming]]:
+    """Run a simulator of revision 2026-09, and a client that validates its answers."""
     options.setdefault("revision", "2026-09")
     return documented(**options)
 
 
 @asynccontextmanager
-async def documented(**options: Unpack[Options]) -> AsyncIterator[tuple[Simulator, Conforming]]:
-    """Run a simulator that renders nothing, unless told otherwise, and a client that checks what it answers."""
+async def documented(**options: Unpack[SimulatorOptions]) -> AsyncIterator[tuple[Simulator, Conforming]]:
+    """Run a simulator, by default without rendering, and a client that validates its answers."""
     options.setdefault("render", False)
     async with Simulator(**options) as simulator, aiohttp.ClientSession() as session:
         async with session.get(f"{simulator.url}/openapi.json") as response:

@@ -1,220 +1,421 @@
+"""Which requests are valid in each revision, what they cost, and how others are refused."""
+
+from __future__ import annotations
+
+import base64
 import contextlib
 import json
-from typing import Any
+from itertools import product
+from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker
+from multidict import CIMultiDict
 
-from aivideomaker_async.simulator.contract import REVISIONS, Order, Refusal, read_object, read_order, revision
+from aivideomaker_async.simulator.contract import (
+    REVISIONS,
+    Refusal,
+    SubmitHeaders,
+    VideoOrder,
+    read_object,
+    read_order,
+    read_submit_headers,
+    revision_named,
+)
+from aivideomaker_async.simulator.field_types import quote
+from aivideomaker_async.simulator.images import is_web_url, read_data_uri
 from tests.simulator.client import PNG, PNG_URI, T2V
 
-CONTRACT = revision("2026-03")
-URL = "https://example.com/cat.png"
-VALID: dict[str, dict[str, Any]] = {
-    "t2v": T2V,
-    "i2v": {"image": URL, "prompt": "it moves", "duration": "8"},
-    "lv": {"image": URL, "prompt": ["one", "two"]},
-    "t2v_v3": {"prompt": "a sunset", "aspectRatio": "9:16", "duration": "20"},
-    "i2v_v3": {"image": URL, "prompt": None, "duration": "15"},
+MARCH: Final = "2026-03"
+SEPTEMBER: Final = "2026-09"
+URL: Final = "https://example.com/cat.png"
+
+# A smallest valid input, and its price, by revision and model.
+VALID: Final[dict[str, dict[str, tuple[dict[str, Any], int]]]] = {
+    MARCH: {
+        "t2v": (T2V, 5),
+        "i2v": ({"image": URL, "prompt": "it moves", "duration": "8"}, 8),
+        "lv": ({"image": URL, "prompt": ["one", "two"]}, 150),
+        "t2v_v3": ({"prompt": "a sunset", "aspectRatio": "9:16", "duration": "20"}, 200),
+        "i2v_v3": ({"image": URL, "prompt": None, "duration": "15"}, 150),
+    },
+    SEPTEMBER: {
+        "t2v": (T2V, 15),
+        "i2v": ({"image": URL, "prompt": None, "duration": "8"}, 24),
+        "t2v_v3": ({"prompt": "a sunset", "aspectRatio": "9:16", "duration": "20"}, 80),
+        "i2v_v3": ({"image": URL, "duration": "10"}, 40),
+        "minimax": ({"content": "a sunset"}, 15),
+        "seedance20": ({"prompt": "a sunset", "duration": 4, "resolution": 480, "ratio": "16:9"}, 41),
+        "wan27": ({"prompt": "a sunset"}, 50),
+        "happyhorse": ({"prompt": "a sunset"}, 125),
+    },
 }
-
-
-def read(model: str, body: object) -> Order:
-    return read_order(CONTRACT, model, json.dumps(body).encode())
-
-
-def refusal(model: str, body: object) -> Refusal:
-    with pytest.raises(Refusal) as refused:
-        read(model, body)
-    assert refused.value.status == 400
-    return refused.value
-
-
-@pytest.mark.parametrize(
-    ("model", "seconds", "credits"),
-    [("t2v", 5, 5), ("i2v", 8, 8), ("lv", 10, 150), ("t2v_v3", 20, 200), ("i2v_v3", 15, 150)],
-)
-def test_an_order_has_the_length_and_the_price_of_its_model(
-    model: str,
-    seconds: int,
-    credits: int,  # noqa: A002
-) -> None:
-    order = read(model, VALID[model])
-    assert (order.model, order.seconds, order.credits) == (model, seconds, credits)
-    assert order.input == VALID[model]
-
-
-def test_every_model_of_the_revision_is_tested_here() -> None:
-    assert set(VALID) == set(CONTRACT.models)
-
-
-@pytest.mark.parametrize(
-    ("model", "prompts", "aspect"),
-    [("t2v", ("a sunset",), "16:9"), ("lv", ("one", "two"), None), ("i2v_v3", ("",), None)],
-)
-def test_an_order_tells_what_the_video_shows(model: str, prompts: tuple[str, ...], aspect: str | None) -> None:
-    order = read(model, VALID[model])
-    assert (order.prompts, order.aspect) == (prompts, aspect)
-
-
-@pytest.mark.parametrize("model", VALID)
-def test_unknown_fields_are_kept(model: str) -> None:
-    body = {**VALID[model], "filterMode": "strict", "extra": {"a": [1, None]}}
-    assert read(model, body).input == body
-
-
-@pytest.mark.parametrize("model", VALID)
-def test_a_missing_field_is_named(model: str) -> None:
-    required = [one.name for one in CONTRACT.models[model].fields if one.required]
-    assert required
-    for name in required:
-        body = {key: value for key, value in VALID[model].items() if key != name}
-        assert f"{name} is required" in refusal(model, body).message
-
-
-@pytest.mark.parametrize("value", [8, 8.0, True, None, "7", " 8", "", ["8"], {"a": 8}])
-def test_a_duration_is_one_of_the_strings(value: object) -> None:
-    assert 'duration must be one of "5", "8"' in refusal("t2v", {**T2V, "duration": value}).message
-
-
-@pytest.mark.parametrize("model", ["t2v", "i2v", "t2v_v3"])
-@pytest.mark.parametrize("value", [1, False, ["a"], {"a": 1}])
-def test_a_prompt_is_a_string(model: str, value: object) -> None:
-    message = refusal(model, {**VALID[model], "prompt": value}).message
-    assert "prompt must be a string" in message
-
-
-@pytest.mark.parametrize("value", ["", " \n"])
-def test_a_required_prompt_is_not_empty(value: str) -> None:
-    assert "prompt must not be empty" in refusal("t2v", {**T2V, "prompt": value}).message
-
-
-@pytest.mark.parametrize("change", [{"prompt": None}, {"prompt": ""}, {}])
-def test_the_prompt_beside_an_image_may_be_left_out(change: dict[str, object]) -> None:
-    body = {"image": URL, "duration": "5", **change}
-    assert read("i2v", body).prompts == ("",)
-
-
-def test_a_required_field_is_not_null() -> None:
-    assert "image must be a string, got null" in refusal("lv", {**VALID["lv"], "image": None}).message
-
-
-@pytest.mark.parametrize(
-    ("value", "reason"),
-    [
-        ("one", "must be a list of strings"),
-        ([], "must have 1 to 6 items, got 0"),
-        (["a"] * 7, "must have 1 to 6 items, got 7"),
-        (["a", 2], r"[1] must be a string, got 2"),
-        (["a", "b", " "], r"[2] must not be empty"),
-    ],
-)
-def test_the_prompts_of_a_long_video_are_1_to_6_strings(value: object, reason: str) -> None:
-    assert f"prompt {reason}" in refusal("lv", {**VALID["lv"], "prompt": value}).message
-
-
-@pytest.mark.parametrize("value", ["cat.png", "ftp://a/b.png", "data:image/png;base64,aGVsbG8="])
-def test_an_image_is_a_url_or_really_an_image(value: str) -> None:
-    assert "Invalid payload: image " in refusal("i2v", {**VALID["i2v"], "image": value}).message
-
-
-@pytest.mark.parametrize("model", ["i2v", "lv", "i2v_v3"])
-def test_an_image_in_base64_is_uploaded_and_shown_by_its_url(model: str) -> None:
-    order = read(model, {**VALID[model], "image": PNG_URI})
-    assert [upload.content for upload in order.uploads.values()] == [PNG]
-    assert order.stored_at(lambda _: "http://a/x.png").input == {**VALID[model], "image": "http://a/x.png"}
-
-
-def test_a_field_that_only_looks_like_an_image_is_no_upload() -> None:
-    assert not read("t2v", {**T2V, "image": "not an image"}).uploads
-
-
-def test_an_unknown_model_is_refused_before_its_body_is_looked_at() -> None:
-    with pytest.raises(Refusal, match='Invalid model: "sora"') as refused:
-        read_order(CONTRACT, "sora", b"")
-    assert (refused.value.status, refused.value.code) == (400, "INVALID_MODEL")
-
-
-def test_a_long_value_is_not_repeated_whole() -> None:
-    assert len(refusal("t2v", {**T2V, "prompt": ["x" * 10_000]}).message) < 200
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"\xff\xfe{\x00}\x00",
-        b'{"a": NaN}',
-        b'{"a": -Infinity}',
-        b'{"a": [1e999]}',
-        b"[" * 100_000,
-        b'{"a": ' + b"9" * 5000 + b"}",
-    ],
-)
-def test_what_is_not_json_is_refused(body: bytes) -> None:
-    with pytest.raises(Refusal, match="not valid JSON"):
-        read_object(body)
-
-
-@pytest.mark.parametrize("body", [b"[]", b"null", b'"x"', b"1", b"true"])
-def test_a_body_is_an_object(body: bytes) -> None:
-    with pytest.raises(Refusal, match="must be a JSON object"):
-        read_object(body)
-
-
-@pytest.mark.parametrize(("depth", "fine"), [(60, True), (70, False), (500, False)])
-def test_what_is_read_can_be_written_again(depth: int, fine: bool) -> None:
-    body = b'{"a": ' + b"[" * depth + b"]" * depth + b"}"
-    if fine:
-        assert json.dumps(read_object(body)) == body.decode()
-    else:
-        with pytest.raises(Refusal, match="nested"):
-            read_object(body)
-
-
-def test_an_unknown_revision_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="2026-03"):
-        revision("2020-01")
-
+ALL: Final = [(revision, model) for revision, models in VALID.items() for model in models]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-VALUES = JSON | st.sampled_from(["5", "8", "10", "16:9", "1:1", URL, PNG_URI, ["a"], ["a", "b"]])
-FIELDS = st.sampled_from(["prompt", "image", "duration", "aspectRatio", "other"])
 
 
-def read_or_refusal(model: str, body: object) -> Order | Refusal:
+def valid(revision: str, model: str, /, **changes: object) -> dict[str, Any]:
+    return {**VALID[revision][model][0], **changes}
+
+
+def read(revision: str, model: str, body: object) -> VideoOrder:
+    return read_order(revision_named(revision), model, json.dumps(body).encode())
+
+
+def problem(revision: str, model: str, body: object) -> str:
+    with pytest.raises(Refusal) as refused:
+        read(revision, model, body)
+    assert (refused.value.status, refused.value.code) == (400, "INVALID_PAYLOAD")
+    return refused.value.message.removeprefix("Invalid payload: ")
+
+
+# --- orders ------------------------------------------------------------------------------------------
+
+
+def test_every_model_of_every_revision_is_in_the_table() -> None:
+    assert {name: list(one.models) for name, one in REVISIONS.items()} == {
+        name: list(models) for name, models in VALID.items()
+    }
+    with pytest.raises(ValueError, match="revision must be one of 2026-03, 2026-09, got '2020-01'"):
+        revision_named("2020-01")
+
+
+@pytest.mark.parametrize(("revision", "model"), ALL)
+def test_an_order_has_the_price_of_its_model_and_keeps_unknown_fields(revision: str, model: str) -> None:
+    body = valid(revision, model, filterMode="strict", other={"a": [1, None]})
+    order = read(revision, model, body)
+    assert (order.model, order.input, order.credits) == (model, body, VALID[revision][model][1])
+    assert type(order.credits) is type(order.seconds) is int
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "price"),
+    [
+        ("minimax", {"duration": 20, "resolution": "1080p"}, 80),
+        ("minimax", {"duration": 10, "tier": "base"}, 40),
+        ("minimax", {"duration": 7, "resolution": "1080p", "tier": "base"}, 35),
+        ("seedance20", {"duration": 5}, 51),
+        ("seedance20", {"duration": 5, "resolution": 720}, 110),
+        ("seedance20", {"duration": 4.5}, 46),
+        ("wan27", {"duration": "15", "resolution": "1080P"}, 225),
+        ("happyhorse", {"duration": 3, "resolution": "1080P"}, 150),
+    ],
+)
+def test_fields_change_the_price(model: str, changes: dict[str, object], price: int) -> None:
+    assert read(SEPTEMBER, model, valid(SEPTEMBER, model, **changes)).credits == price
+
+
+@pytest.mark.parametrize(("revision", "model"), ALL)
+def test_a_missing_field_is_named(revision: str, model: str) -> None:
+    required = [one.name for one in REVISIONS[revision].models[model].fields if one.required]
+    for name in required:
+        body = {key: value for key, value in valid(revision, model).items() if key != name}
+        assert problem(revision, model, body) == f"{name} is required"
+    assert required or model == "seedance20"
+
+
+@pytest.mark.parametrize(
+    ("revision", "model", "changes", "message"),
+    [
+        *(
+            (MARCH, "t2v", {"duration": one}, 'duration must be one of "5", "8"')
+            for one in (8, True, None, " 8", ["8"])
+        ),
+        *((MARCH, "t2v", {"prompt": one}, "prompt must be a string") for one in (1, ["a"], {"a": 1})),
+        (MARCH, "t2v", {"prompt": " \n"}, "prompt must not be empty"),
+        (MARCH, "lv", {"image": None}, "image must be a string, got null"),
+        (MARCH, "lv", {"prompt": "one"}, "prompt must be a list of strings"),
+        (MARCH, "lv", {"prompt": []}, "prompt must have 1 to 6 items, got 0"),
+        (MARCH, "lv", {"prompt": ["a", "b", " "]}, "prompt [2] must not be empty"),
+        (MARCH, "i2v", {"image": "ftp://a/b.png"}, "image must be a public http(s) URL or data:image/...;base64,..."),
+        (MARCH, "i2v", {"image": "data:image/png;base64,aGVsbG8="}, "image holds no image"),
+        (SEPTEMBER, "minimax", {"duration": "5"}, 'duration must be an integer from 5 to 20, got "5"'),
+        (SEPTEMBER, "minimax", {"duration": 21}, "duration must be an integer from 5 to 20, got 21"),
+        (SEPTEMBER, "minimax", {"resolution": "720P"}, 'resolution must be one of "720p", "1080p", got "720P"'),
+        (SEPTEMBER, "minimax", {"tier": "pro"}, 'tier must be one of "turbo", "base", got "pro"'),
+        (SEPTEMBER, "minimax", {"aspectRatio": "2:1"}, "aspectRatio must be one of"),
+        (SEPTEMBER, "minimax", {"imageUrl": 5}, "imageUrl must be a string, got 5"),
+        (SEPTEMBER, "minimax", {"referenceImageUrls": [URL] * 5}, "referenceImageUrls must have 0 to 4 items, got 5"),
+        (SEPTEMBER, "minimax", {"referenceImageUrls": [URL, "x"]}, "referenceImageUrls [1] must be a public http(s)"),
+        (
+            SEPTEMBER,
+            "minimax",
+            {"referenceAudioUrls": [PNG_URI]},
+            "referenceAudioUrls [0] must be a public http(s) URL",
+        ),
+        (SEPTEMBER, "minimax", {"referenceVideoUrl": "data:video/mp4;base64,AA"}, "referenceVideoUrl must be a public"),
+        (
+            SEPTEMBER,
+            "minimax",
+            {"lastFrameUrl": URL, "referenceAudioUrls": [URL]},
+            "lastFrameUrl cannot be used together with referenceAudioUrls",
+        ),
+        (SEPTEMBER, "seedance20", {"duration": 16}, "duration must be a number from 4 to 15, got 16"),
+        (SEPTEMBER, "seedance20", {"resolution": "480"}, 'resolution must be one of 480, 720, got "480"'),
+        (SEPTEMBER, "seedance20", {"ratio": "4:3"}, 'ratio must be one of "16:9", "9:16", "1:1", got "4:3"'),
+        (SEPTEMBER, "wan27", {"duration": 5}, 'duration must be one of "5", "10", "15", got 5'),
+        (SEPTEMBER, "wan27", {"promptExtend": "yes"}, 'promptExtend must be a boolean, got "yes"'),
+        (SEPTEMBER, "happyhorse", {"image": {"url": URL}}, "image must be a string or a list of strings, got"),
+        (SEPTEMBER, "happyhorse", {"image": [PNG_URI, "x"]}, "image [1] must be a public http(s) URL or data:image"),
+    ],
+)
+def test_a_wrong_field_is_named(revision: str, model: str, changes: dict[str, object], message: str) -> None:
+    assert problem(revision, model, valid(revision, model, **changes)).startswith(message)
+
+
+def test_a_long_value_is_not_quoted_whole() -> None:
+    assert len(problem(MARCH, "t2v", {**T2V, "prompt": ["x" * 10_000]})) < 200
+
+
+def test_seedance_needs_a_prompt_an_image_or_a_video() -> None:
+    rest = {key: value for key, value in valid(SEPTEMBER, "seedance20").items() if key != "prompt"}
+    for name, value in (("prompt", "x"), ("image", PNG_URI), ("video", URL)):
+        assert read(SEPTEMBER, "seedance20", {**rest, name: value, "audio": URL}).credits == 41
+    assert problem(SEPTEMBER, "seedance20", rest) == "prompt, image or video is required"
+    assert problem(SEPTEMBER, "seedance20", {**rest, "audio": URL}) == "audio needs prompt, image or video beside it"
+
+
+@pytest.mark.parametrize(("revision", "model"), [(MARCH, "sora"), (SEPTEMBER, "lv")])
+def test_an_unknown_model_is_refused_before_its_body_is_read(revision: str, model: str) -> None:
+    with pytest.raises(Refusal, match=f'Invalid model: "{model}"') as refused:
+        read_order(revision_named(revision), model, b"")
+    assert (refused.value.status, refused.value.code) == (400, "INVALID_MODEL")
+
+
+@pytest.mark.parametrize(
+    ("revision", "model", "changes", "prompts", "aspect"),
+    [
+        (MARCH, "t2v", {}, ("a sunset",), "16:9"),
+        (MARCH, "lv", {}, ("one", "two"), None),
+        (MARCH, "i2v_v3", {}, ("",), None),
+        (MARCH, "i2v", {"prompt": ""}, ("",), None),
+        (SEPTEMBER, "minimax", {}, ("a sunset",), "16:9"),
+        (SEPTEMBER, "minimax", {"aspectRatio": "auto"}, ("a sunset",), None),
+        (SEPTEMBER, "seedance20", {"ratio": "9:16"}, ("a sunset",), "9:16"),
+        (SEPTEMBER, "wan27", {"ratio": "3:4", "image": URL}, ("a sunset",), "3:4"),
+        (SEPTEMBER, "happyhorse", {"image": None}, ("a sunset",), "16:9"),
+        (SEPTEMBER, "happyhorse", {"image": [URL], "ratio": "1:1"}, ("a sunset",), None),
+        (SEPTEMBER, "happyhorse", {"image": [URL, URL], "ratio": "1:1"}, ("a sunset",), "1:1"),
+    ],
+)
+def test_an_order_has_the_prompts_and_the_shape_of_its_video(
+    revision: str, model: str, changes: dict[str, object], prompts: tuple[str, ...], aspect: str | None
+) -> None:
+    order = read(revision, model, valid(revision, model, **changes))
+    assert (order.prompts, order.aspect) == (prompts, aspect)
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "stored"),
+    [
+        ("minimax", {"imageUrl": PNG_URI, "lastFrameUrl": PNG_URI}, {"imageUrl": "s:/1", "lastFrameUrl": "s:/2"}),
+        ("minimax", {"referenceImageUrls": [PNG_URI, URL, PNG_URI]}, {"referenceImageUrls": ["s:/1", URL, "s:/2"]}),
+        ("happyhorse", {"image": [URL, PNG_URI]}, {"image": [URL, "s:/1"]}),
+        ("happyhorse", {"image": PNG_URI}, {"image": "s:/1"}),
+        ("t2v", {"image": "not an image field"}, {"image": "not an image field"}),
+    ],
+)
+def test_images_in_base64_are_uploads_and_get_urls(
+    model: str, changes: dict[str, object], stored: dict[str, object]
+) -> None:
+    order = read(SEPTEMBER, model, valid(SEPTEMBER, model, **changes))
+    assert {upload.content for upload in order.uploads.values()} <= {PNG}
+    numbers = iter(range(1, 9))
+    assert order.with_urls(lambda _: f"s:/{next(numbers)}").input == valid(SEPTEMBER, model, **stored)
+    assert order.input == valid(SEPTEMBER, model, **changes)
+
+
+LIKELY = st.sampled_from(
+    ["5", "8", 5, 5.0, 720, "720p", "16:9", URL, PNG_URI, [], ["a"], [URL], [PNG_URI] * 3, [PNG_URI, 5]]
+)
+NAMES = sorted({field.name for one in REVISIONS.values() for model in one.models.values() for field in model.fields})
+
+
+@given(st.sampled_from(ALL), st.dictionaries(st.sampled_from(NAMES), JSON | LIKELY))
+def test_any_object_is_an_order_or_is_refused_with_the_name_of_a_field(
+    key: tuple[str, str], changes: dict[str, Any]
+) -> None:
+    body = valid(*key, **changes)
     try:
-        return read(model, body)
+        order = read(*key, body)
     except Refusal as refused:
-        return refused
-
-
-@given(st.sampled_from(sorted(VALID)), st.dictionaries(FIELDS, VALUES))
-def test_any_object_is_either_an_order_or_refused_naming_a_field(model: str, changes: dict[str, object]) -> None:
-    body = {**VALID[model], **changes}
-    answer = read_or_refusal(model, body)
-    if isinstance(answer, Refusal):
-        assert answer.status == 400
-        names = [one.name for one in CONTRACT.models[model].fields]
-        assert any(f"Invalid payload: {name} " in answer.message for name in names)
+        names = [one.name for one in REVISIONS[key[0]].models[key[1]].fields]
+        assert any(refused.message.startswith(f"Invalid payload: {name} ") for name in names)
     else:
-        assert answer.input == body
-        assert answer.seconds in {5, 8, 10, 15, 20, 25, 30}
-        assert answer.credits == answer.seconds * {"lv": 15, "t2v": 1, "i2v": 1}.get(model, 10)
-        assert all(isinstance(prompt, str) for prompt in answer.prompts)
+        assert order.input == body
+        assert 3 <= order.seconds <= 30
+        assert order.credits >= order.seconds
+        assert all(isinstance(prompt, str) for prompt in order.prompts)
+
+
+# --- bodies ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        *(
+            (body, "not valid JSON")
+            for body in (
+                *(b"", b"{", b"\xff\xfe{\x00}\x00", b'{"a": NaN}', b'{"a": -Infinity}', b'{"a": [1e999]}'),
+                *(b"[" * 100_000, b'{"a": ' + b"9" * 5000 + b"}"),
+            )
+        ),
+        *((body, "must be a JSON object") for body in (b"[]", b"null", b'"x"', b"1", b"true")),
+        *((b'{"a": ' + b"[" * depth + b"]" * depth + b"}", "nested more than 64 levels") for depth in (70, 500)),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_body_that_is_not_a_json_object_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(Refusal, match=message):
+        read_object(body)
+
+
+def test_a_nested_body_can_be_written_again() -> None:
+    body = b'{"a": ' + b"[" * 60 + b"]" * 60 + b"}"
+    assert json.dumps(read_object(body)) == body.decode()
 
 
 @given(st.sampled_from([b"", b"{", b"[", b'{"a":']), st.binary(max_size=40))
-def test_any_bytes_are_an_object_or_refused_and_never_an_accident(head: bytes, tail: bytes) -> None:
+def test_any_bytes_are_an_object_or_are_refused(head: bytes, tail: bytes) -> None:
     with contextlib.suppress(Refusal):
         assert isinstance(read_object(head + tail), dict)
 
 
-def test_the_revisions_are_dated() -> None:
-    assert "2026-03" in REVISIONS
+# --- headers -----------------------------------------------------------------------------------------
+
+
+def test_submit_headers_are_optional_and_their_names_have_any_case() -> None:
+    september = revision_named(SEPTEMBER)
+    assert read_submit_headers({}, september) == SubmitHeaders()
+    headers = CIMultiDict({"webhookurl": "https://a/b", "idempotency-key": "key-0001", "x-max-credits": "15"})
+    expected = SubmitHeaders(webhook_url="https://a/b", idempotency_key="key-0001", budget=15)
+    assert read_submit_headers(headers, september) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"), [("0", 0), ("007", 7), ("000", 0), ("9" * 18, 10**18 - 1), ("9" * 10_000, None)]
+)
+def test_a_budget_is_a_whole_number_and_above_every_price_it_is_none(text: str, budget: int | None) -> None:
+    assert read_submit_headers({"X-Max-Credits": text}, revision_named(SEPTEMBER)).budget == budget
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "1e3", "ten", "0x1", "\u0661", "1 000", "null"])
+def test_another_budget_is_refused_where_there_are_budgets(text: str) -> None:
+    with pytest.raises(Refusal, match="X-Max-Credits must be a whole number") as refused:
+        read_submit_headers({"X-Max-Credits": text}, revision_named(SEPTEMBER))
+    assert (refused.value.status, refused.value.code) == (400, "INVALID_PAYLOAD")
+    assert read_submit_headers({"X-Max-Credits": text}, revision_named(MARCH)) == SubmitHeaders()
+
+
+@pytest.mark.parametrize("url", ["", "ftp://a/b", "hook", "javascript:alert(1)"])
+def test_a_webhook_is_an_http_url(url: str) -> None:
+    with pytest.raises(Refusal, match=r"webhookUrl must be an http\(s\) URL"):
+        read_submit_headers({"webhookUrl": url}, revision_named(MARCH))
+
+
+# --- images ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *((text, True) for text in ("http://a/b.png", "HTTPS://EXAMPLE.com/ä?x=1#y", "http://[::1]:80/")),
+        *((text, False) for text in ("", "a.png", "//a/b", "ftp://a/b", "https://", "http:///a", "http://[::1")),
+        ("http://a/b c", False),
+    ],
+)
+def test_a_web_url_is_absolute_and_has_a_host(text: str, expected: bool) -> None:
+    assert is_web_url(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0 jpeg", "image/jpeg"),
+        (b"GIF89a...", "image/gif"),
+        (b"RIFF\n\n\n\nWEBPVP8 ", "image/webp"),
+        (b"BM" + bytes(20), "image/bmp"),
+        (b"II*\x00....", "image/tiff"),
+        (b"MM\x00*....", "image/tiff"),
+        (b"\x00\x00\x00\x1cftypavif", "image/avif"),
+        (b"\x00\x00\x00\x18ftypheic", "image/heic"),
+    ],
+)
+def test_the_content_of_an_upload_decides_its_type(content: bytes, media_type: str) -> None:
+    uri = f"data:image/anything;base64,{base64.b64encode(content).decode()}"
+    upload = read_data_uri(uri)
+    assert (upload.content, upload.media_type) == (content, media_type)
+    assert upload == read_data_uri(uri)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("picture.png", "must be a public"),
+        ("data:image/png,abc", "must be a public"),
+        ("data:text/plain;base64,aGk=", "must be a public"),
+        ("data:image/jpg;base64,/9j/4A==", "use image/jpeg"),
+        ("data:image/png;base64,iVBO*w==", "not valid base64"),
+        ("data:image/png;base64,iVBORw0KG", "not valid base64"),
+        ("data:image/png;base64,é", "not valid base64"),
+        ("data:image/png;base64,", "no image"),
+        ("data:image/png;base64,aGVsbG8=", "no image"),
+    ],
+)
+def test_a_bad_data_uri_is_refused_with_the_reason(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_data_uri(text)
+
+
+# --- schemas -----------------------------------------------------------------------------------------
+
+EDGES: list[object] = [
+    *(None, True, False, 2, 3, 4, 5, 15, 16, 20, 21, 4.5, 5.0, 480, 720, 720.0, "", " ", "a", "5", "10", "720p", "1:1"),
+    *("auto", "base", URL, [], ["a"], ["a", "b"], ["a"] * 7, [" "], [URL], [URL, 5], [URL] * 3, [URL] * 5, {}),
+]
+FORMATS = FormatChecker(())
+# The format of a URI is checked by the same function, and that of an image not at all: it is decoded later.
+FORMATS.checks("uri")(lambda value: not isinstance(value, str) or is_web_url(value))
+
+
+@pytest.mark.parametrize(("revision", "model_name"), ALL)
+def test_a_field_allows_exactly_what_its_schema_allows(revision: str, model_name: str) -> None:
+    model = REVISIONS[revision].models[model_name]
+    validator = Draft202012Validator(model.schema(), format_checker=FORMATS)
+    for name, value in product((one.name for one in model.fields), EDGES):
+        body = valid(revision, model_name, **{name: value})
+        assert (model.problem(body) is None) == validator.is_valid(body), (name, value)
+
+
+@pytest.mark.parametrize(
+    ("model_name", "names"),
+    [
+        ("minimax", ("imageUrl", "lastFrameUrl", "referenceImageUrls", "referenceVideoUrl", "referenceAudioUrls")),
+        ("seedance20", ("prompt", "image", "video", "audio")),
+    ],
+)
+def test_a_rule_allows_exactly_what_its_schema_allows(model_name: str, names: tuple[str, ...]) -> None:
+    model = REVISIONS[SEPTEMBER].models[model_name]
+    validator = Draft202012Validator(model.schema(), format_checker=FORMATS)
+    base = {name: value for name, value in valid(SEPTEMBER, model_name).items() if name not in names}
+    for values in product((..., None, [], URL, [URL]), repeat=len(names)):
+        body = {**base, **{name: one for name, one in zip(names, values, strict=True) if one is not ...}}
+        assert (model.problem(body) is None) == validator.is_valid(body), body
+
+
+def test_a_model_is_wrong_by_its_fields_first_and_null_uses_nothing() -> None:
+    model = REVISIONS[SEPTEMBER].models["minimax"]
+    assert model.problem({"imageUrl": 5, "referenceVideoUrl": URL}) == "content is required"
+    wrong = {"content": "x", "imageUrl": URL, "referenceVideoUrl": URL}
+    assert model.problem(wrong) == "imageUrl cannot be used together with referenceVideoUrl"
+    assert model.problem({**wrong, "imageUrl": None, "referenceImageUrls": []}) is None
+    assert quote("x" * 100) == '"' + "x" * 59 + "…"

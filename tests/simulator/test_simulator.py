@@ -1,56 +1,137 @@
+"""The simulator as its users hold it: start and end, options, views and controls."""
+
+from __future__ import annotations
+
 import asyncio
 import errno
 import inspect
-import io
+import math
 import re
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_type_hints
 
 import aiohttp
-import av
 import pytest
 from attrs.exceptions import FrozenInstanceError
 
 import aivideomaker_async.simulator as package
 from aivideomaker_async.simulator import Simulator, serve
+from aivideomaker_async.simulator.options import CHECKS, SimulatorOptions
 from aivideomaker_async.simulator.simulator import base_url
 from tests.simulator.client import T2V, Caller, FakeClock, running
-
-pytestmark = pytest.mark.anyio
 
 EPOCH = datetime(2026, 3, 19, 8, tzinfo=UTC)
 
 
-# Start and end
+def test_the_package_exports_three_names() -> None:
+    assert package.__all__ == ["Simulator", "ThreadedSimulator", "serve"]
+    assert [getattr(package, name).__name__ for name in package.__all__] == package.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = package.nothing
 
 
+# --- options -----------------------------------------------------------------------------------------
+
+WRONG: dict[str, list[object]] = {
+    "host": ["", 5, None],
+    "port": [-1, 65_536, "80", 1.5, True, None],
+    "speed": [0, -1.0, "x", math.inf, math.nan, True, None],
+    "revision": ["2020-01", "", 5, None],
+    "credits": [-1, "x", 2.5, True, None],
+    "limit": [0, -1, "5", 1.5, True],
+    "window": [0, -1.0, "x", math.inf, None],
+    "api_key": ["", "a b", "ключ", "a\n", 5, b"x"],
+    "durations": [
+        *(5, (1,), (1, 2, 3), "ab", (-5, 5), (1, math.inf), (1, math.nan), ("1", 2), (True, 2), {1, 2}, []),
+        *({"t2v": 5}, {"t2v": (1,)}, {"nope": (1, 2)}, {5: (1, 2)}),
+        *(lambda model: (1, 2), lambda: (1, 2), lambda a, b, c: (1, 2)),
+    ],
+    "seed": ["x", 1.5, True],
+    "clock": [5, "x"],
+    "epoch": [datetime(2026, 3, 1), "2026", 5],  # noqa: DTZ001
+    "counting": ["x", None, ["sliding"]],
+    "count_rejected": [1, "no", None],
+    "retry_after": ["Date", "x", 5, None],
+    "late_cancel": [99, 600, "400", 400.0, True, None],
+    "list_limit": [-1, "x", 1.5, True],
+    "history": [-1, "x", 1.5, True, None, {"nope": 1}, {"t2v": "x"}, {"t2v": -1}],
+    "list_lag": [-1, "x", math.inf, None],
+    "lookup_lag": [-1, "x", math.nan, None],
+    "clock_skew": ["x", None, True, math.nan, 1e12],
+    "skew_date": ["no", 0, None],
+    "idempotency": ["x", True],
+    "generation_limit": [0, -1, "5", 1.5, True],
+    "daily_credit_limit": [-1, "x", 1.5, True],
+    "credit_warning_at": [-1, "x", 1.5, True],
+    "supported_models": ["t2v", b"t2v", 5, ["t2v", 5], [""], {"t2v": 1}, iter(["t2v"])],
+    "ranges": ["no", 0, None],
+    "render": ["no", 1, None],
+}
+RIGHT: dict[str, list[object]] = {
+    "port": [0, 65_535],
+    "speed": [1, 0.5, 1e6],
+    "credits": [0],
+    "limit": [1, None],
+    "api_key": [None, "ak_x"],
+    "durations": [
+        *(None, (0, 0), [1, 2.5], {}, {"t2v": (1, 2)}, max),
+        *(lambda *_: (1, 2), lambda model, seconds: (1, seconds)),
+    ],
+    "seed": [None, -1],
+    "late_cancel": [200, 409],
+    "list_limit": [None, 0, 5],
+    "history": [0, 3, {"t2v": 2}],
+    "idempotency": [None, "kept", "ignored"],
+    "supported_models": [None, [], ("t2v", "veo9"), {"t2v"}],
+    "clock_skew": [-3600, 1.5],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_a_wrong_option_is_named_with_its_value_and_what_is_allowed(name: str, value: Any) -> None:
+    """Before anything listens, and never by another error."""
+    with pytest.raises(ValueError, match=rf"^{name}\b.* must be .+, got ") as caught:
+        Simulator(**{name: value})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_right_options_are_accepted(name: str) -> None:
+    for value in RIGHT[name]:
+        Simulator(**{name: value})  # type: ignore[arg-type]
+
+
+def test_every_option_is_typed_and_checked() -> None:
+    """A new one has a check, and its examples."""
+    options = {name for name in inspect.signature(Simulator).parameters if name != "self"}
+    assert options == {*CHECKS, "durations"} == WRONG.keys() == get_type_hints(SimulatorOptions).keys()
+    for name, hint in get_type_hints(Simulator.__init__).items():
+        assert name == "return" or get_type_hints(SimulatorOptions)[name] == hint
+
+
+# --- start and end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
 async def test_it_listens_on_loopback_at_a_free_port() -> None:
-    async with Simulator() as simulator:
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", simulator.url)
-        assert re.fullmatch(r"ak_[0-9a-f]{32}", simulator.api_key)
-        assert repr(simulator) == f"<Simulator {simulator.url}, 0 tasks, 10000 credits>"
-        assert repr(simulator.tasks) == "<TaskViews of 0 tasks>"
-
-
-async def test_before_its_start_it_has_credits_and_no_url() -> None:
     simulator = Simulator(credits=7)
-    assert simulator.credits == 7
-    assert "not started" in repr(simulator)
+    assert (simulator.credits, "not started" in repr(simulator)) == (7, True)
     with pytest.raises(RuntimeError, match="no URL before"):
         _ = simulator.url
     await simulator.aclose()
-
-
-async def test_it_starts_once_and_ends_as_often_as_one_likes() -> None:
-    simulator = Simulator()
-    await simulator.start()
-    with pytest.raises(RuntimeError, match="starts only once"):
-        await simulator.start()
+    async with simulator:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", simulator.url)
+        assert re.fullmatch(r"ak_[0-9a-f]{32}", simulator.api_key)
+        assert repr(simulator) == f"<Simulator {simulator.url}, 0 tasks, 7 credits>"
+        assert repr(simulator.tasks) == "<TaskViews of 0 tasks>"
+        with pytest.raises(RuntimeError, match="starts only once"):
+            await simulator.start()
     await simulator.aclose()
-    await simulator.aclose()
+    assert base_url("::1", 80) == "http://[::1]:80"
 
 
+@pytest.mark.anyio
 async def test_a_port_in_use_is_named() -> None:
     async with Simulator() as first:
         port = int(first.url.rpartition(":")[2])
@@ -61,13 +142,15 @@ async def test_a_port_in_use_is_named() -> None:
         await second.aclose()
 
 
-async def test_several_at_once_know_nothing_of_each_other() -> None:
+@pytest.mark.anyio
+async def test_several_simulators_are_independent() -> None:
     async with running() as (one, call), running() as (two, _):
         await call.submit()
         assert (len(one.tasks), len(two.tasks)) == (1, 0)
         assert one.url != two.url
 
 
+@pytest.mark.anyio
 async def test_nothing_is_left_when_it_has_ended() -> None:
     tasks, threads = asyncio.all_tasks(), threading.active_count()
     async with running(durations=(0, 0), render=True) as (_, call):
@@ -77,7 +160,8 @@ async def test_nothing_is_left_when_it_has_ended() -> None:
     assert threading.active_count() == threads
 
 
-async def test_what_it_shows_stays_readable_and_still_after_its_end() -> None:
+@pytest.mark.anyio
+async def test_the_views_stay_readable_and_still_after_its_end() -> None:
     clock = FakeClock()
     async with running(durations=(10, 50), clock=clock) as (simulator, call):
         task_id = await call.submit()
@@ -87,33 +171,8 @@ async def test_what_it_shows_stays_readable_and_still_after_its_end() -> None:
     assert simulator.credits == 10_000 - 5
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        {"revision": "2020-01"},
-        {"speed": 0.0},
-        {"limit": 0},
-        {"window": -1.0},
-        {"list_lag": -1.0},
-        {"lookup_lag": float("inf")},
-        {"clock_skew": float("nan")},
-        {"clock_skew": 1e12},
-        {"idempotency": "yes"},
-    ],
-)
-def test_senseless_arguments_are_named(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(bad))):
-        Simulator(**bad)
-
-
-def test_an_address_of_ipv6_has_brackets() -> None:
-    assert base_url("::1", 80) == "http://[::1]:80"
-
-
-# Time
-
-
-async def test_time_is_the_event_loops_time_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.anyio
+async def test_the_clock_is_that_of_the_event_loop_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     loop = asyncio.get_running_loop()
     real, skipped = loop.time, 0.0
     monkeypatch.setattr(loop, "time", lambda: real() + skipped)
@@ -125,21 +184,31 @@ async def test_time_is_the_event_loops_time_by_default(monkeypatch: pytest.Monke
         assert simulator.tasks[task_id].status == "COMPLETED"
 
 
-async def test_a_clock_of_ones_own_drives_it() -> None:
-    clock = FakeClock()
-    async with running(durations=(10, 50), clock=clock, epoch=EPOCH) as (simulator, call):
-        clock.seconds += 5
-        task_id = await call.submit()
-        clock.seconds += 60
-        task = simulator.tasks[task_id]
-        assert task.created_at == EPOCH + timedelta(seconds=5)
-        assert task.completed_at == EPOCH + timedelta(seconds=65)
-        assert simulator.requests[0].at == 1005.0
+@pytest.mark.anyio
+@pytest.mark.parametrize("listens", [True, False])
+async def test_serving_goes_on_until_it_is_cancelled(listens: bool) -> None:
+    ready: asyncio.Future[Simulator] = asyncio.get_running_loop().create_future()
+    on_ready = ready.set_result if listens else None
+    server = asyncio.create_task(serve(credits=3, limit=5, speed=2.0, on_ready=on_ready))
+    if listens:
+        simulator = await ready
+        assert simulator.credits == 3
+        async with aiohttp.ClientSession() as session:
+            call = Caller(simulator.url, simulator.api_key, session)
+            assert (await call("GET", "/api/v1/tasks")).json == {"tasks": []}
+    else:
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert not server.done()
+    server.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await server
 
 
-# Views
+# --- views -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.anyio
 async def test_a_task_is_shown_with_its_history() -> None:
     async with running(durations=(10, 50), clock=FakeClock(), epoch=EPOCH) as (simulator, call):
         task_id = await call.submit(prompt="[fail: no]")
@@ -148,6 +217,7 @@ async def test_a_task_is_shown_with_its_history() -> None:
         assert (task.id, task.model, task.input) == (task_id, "t2v", {**T2V, "prompt": "[fail: no]"})
         assert (task.status, task.output) == ("FAILED", {"error": "no"})
         assert (task.credits_charged, task.credits_refunded) == (5, 5)
+        assert (task.created_at, task.completed_at) == (EPOCH, EPOCH + timedelta(seconds=60))
         assert task.history == (
             (EPOCH, "SUBMITTED"),
             (EPOCH + timedelta(seconds=10), "PROGRESS"),
@@ -157,29 +227,33 @@ async def test_a_task_is_shown_with_its_history() -> None:
             task.status = "COMPLETED"  # type: ignore[misc]
 
 
+@pytest.mark.anyio
 async def test_tasks_are_a_mapping_oldest_first() -> None:
     async with running() as (simulator, call):
         ids = [await call.submit() for _ in range(3)]
         assert list(simulator.tasks) == ids
-        assert ids[1] in simulator.tasks
         assert [task.id for task in simulator.tasks.values()] == ids
         with pytest.raises(KeyError):
             _ = simulator.tasks["unknown"]
 
 
-async def test_requests_are_recorded_with_their_answers() -> None:
+@pytest.mark.anyio
+async def test_requests_are_recorded_with_their_answers_and_faults() -> None:
     async with running(clock=FakeClock()) as (simulator, call):
         await call.submit()
         await call("GET", "/api/v1/tasks/a%2Fb")
         await call("GET", "/api/v1/tasks", key="wrong")
-        seen = [(one.method, one.path, one.status, one.at) for one in simulator.requests]
-        assert seen == [
-            ("POST", "/api/v1/generate/t2v", 200, 1000.0),
-            ("GET", "/api/v1/tasks/a%2Fb", 404, 1000.0),
-            ("GET", "/api/v1/tasks", 401, 1000.0),
+        simulator.fault("status", on="list", status=503)
+        await call("GET", "/api/v1/tasks")
+        assert [(one.method, one.path, one.status, one.at, one.fault) for one in simulator.requests] == [
+            ("POST", "/api/v1/generate/t2v", 200, 1000.0, None),
+            ("GET", "/api/v1/tasks/a%2Fb", 404, 1000.0, None),
+            ("GET", "/api/v1/tasks", 401, 1000.0, None),
+            ("GET", "/api/v1/tasks", 503, 1000.0, "status"),
         ]
 
 
+@pytest.mark.anyio
 async def test_statistics_count_everything_since_the_start() -> None:
     async with running(durations=(10, 50)) as (simulator, call):
         await call.submit()
@@ -187,69 +261,32 @@ async def test_statistics_count_everything_since_the_start() -> None:
         await call("GET", "/api/v1/tasks")
         simulator.advance(100)
         counts = simulator.statistics()
-        assert (counts.requests, counts.queries, counts.tasks) == (3, 1, 2)
+        assert (counts.requests, counts.queries, counts.tasks, counts.faults) == (3, 1, 2, 0)
         assert counts.by_status == {"COMPLETED": 1, "FAILED": 1}
         assert (counts.credits_charged, counts.credits_refunded) == (10, 5)
-        assert simulator.credits == 10_000 - 5
 
 
-async def test_the_same_seed_gives_the_same_tasks() -> None:
-    seen: list[list[tuple[str, object]]] = []
-    for _ in range(2):
+@pytest.mark.anyio
+async def test_a_seed_repeats_tasks_and_the_draws_of_faults() -> None:
+    seen = []
+    for faulty in (False, True, True):
         async with running(seed=5, clock=FakeClock(), epoch=EPOCH) as (simulator, call):
+            if faulty:
+                simulator.fault("status", on="list", probability=0.5)
+            statuses = [(await call("GET", "/api/v1/tasks")).status for _ in range(20)]
             for _ in range(3):
                 await call.submit()
             simulator.advance(1000)
-            seen.append([(one.id, one.history) for one in simulator.tasks.values()])
-    assert seen[0] == seen[1]
+            seen.append((statuses, [(one.id, one.history) for one in simulator.tasks.values()]))
+    assert seen[1] == seen[2]
+    assert set(seen[1][0]) == {200, 500}
+    assert seen[0][1] == seen[1][1], "faults draw by themselves"
 
 
-async def test_faults_are_counted_and_told() -> None:
-    async with running() as (simulator, call):
-        simulator.fault("status", on="list", status=503)
-        simulator.fault("drop", on="submit")
-        # A submit, since aiohttp tries a query again by itself.
-        with pytest.raises(aiohttp.ServerDisconnectedError):
-            await call("POST", "/api/v1/generate/t2v", T2V)
-        for _ in range(2):
-            await call("GET", "/api/v1/tasks")
-        assert [(one.status, one.fault) for one in simulator.requests] == [(0, "drop"), (503, "status"), (200, None)]
-        assert simulator.statistics().faults == 2
+# --- controls ----------------------------------------------------------------------------------------
 
 
-async def test_the_draws_of_faults_repeat_with_the_seed() -> None:
-    seen = []
-    for _ in range(2):
-        async with running(seed=5) as (simulator, call):
-            simulator.fault("status", probability=0.5)
-            seen.append([(await call("GET", "/api/v1/tasks")).status for _ in range(30)])
-    assert seen[0] == seen[1]
-    assert set(seen[0]) == {200, 500}
-
-
-async def test_faults_do_not_change_what_else_is_drawn() -> None:
-    ids = []
-    for faulty in (False, True):
-        async with running(seed=5) as (simulator, call):
-            if faulty:
-                simulator.fault("garbage", on="list", probability=0.5)
-                await call("GET", "/api/v1/tasks")
-            ids.append(await call.submit())
-    assert ids[0] == ids[1]
-
-
-async def test_all_faults_can_be_removed_at_once() -> None:
-    async with running() as (simulator, call):
-        fault = simulator.fault("status", times=None)
-        assert (await call("GET", "/api/v1/tasks")).status == 500
-        simulator.clear_faults()
-        assert (await call("GET", "/api/v1/tasks")).status == 200
-        assert (fault.hits, fault.over) == (1, True)
-
-
-# Control
-
-
+@pytest.mark.anyio
 async def test_tasks_can_be_finished_failed_and_put_into_any_status() -> None:
     async with running() as (simulator, call):
         good, bad, odd = [await call.submit() for _ in range(3)]
@@ -259,84 +296,29 @@ async def test_tasks_can_be_finished_failed_and_put_into_any_status() -> None:
         simulator.advance(10_000)
         assert simulator.tasks[good].status == "COMPLETED"
         assert simulator.tasks[bad].output == {"error": "out of memory"}
-        answer = await call("GET", f"/api/v1/tasks/{odd}/status")
-        assert answer.json == {"status": "QUEUED"}
+        assert (await call("GET", f"/api/v1/tasks/{odd}/status")).json == {"status": "QUEUED"}
         assert simulator.credits == 10_000 - 10
-
-
-async def test_a_status_can_go_back() -> None:
-    async with running() as (simulator, call):
-        task_id = await call.submit()
-        simulator.finish(task_id)
-        simulator.set_status(task_id, "PROGRESS")
-        assert simulator.tasks[task_id].status == "PROGRESS"
-        assert simulator.tasks[task_id].completed_at is None
-
-
-async def test_what_has_ended_cannot_end_again() -> None:
-    async with running() as (simulator, call):
-        task_id = await call.submit()
-        simulator.finish(task_id)
         with pytest.raises(ValueError, match="is COMPLETED"):
-            simulator.fail(task_id)
-        assert simulator.tasks[task_id].status == "COMPLETED"
+            simulator.fail(good)
+        simulator.set_status(good, "PROGRESS")
+        assert (simulator.tasks[good].status, simulator.tasks[good].completed_at) == ("PROGRESS", None)
 
 
-async def test_an_unknown_id_is_a_key_error() -> None:
+@pytest.mark.anyio
+async def test_wrong_controls_are_errors_of_the_caller() -> None:
     async with running() as (simulator, _):
-        for control in (simulator.finish, simulator.fail):
+        for control in (simulator.finish, simulator.fail, lambda one: simulator.set_status(one, "FAILED")):
             with pytest.raises(KeyError, match="unknown"):
                 control("unknown")
-        with pytest.raises(KeyError, match="unknown"):
-            simulator.set_status("unknown", "FAILED")
-
-
-async def test_the_clock_does_not_go_back() -> None:
-    async with running() as (simulator, _):
         with pytest.raises(ValueError, match="cannot go by -1"):
             simulator.advance(-1)
 
 
-# The whole way
-
-
-async def test_a_rendered_video_plays_as_long_as_ordered() -> None:
-    async with running(durations=(0, 0), render=True) as (_, call):
-        task_id = await call.submit("t2v_v3", aspectRatio="9:16", duration="10")
-        answer = await call("GET", f"/videos/{task_id}.mp4")
-        with av.open(io.BytesIO(answer.body), "r") as container:
-            assert container.duration == 10 * av.time_base
-            assert container.streams.video[0].height > container.streams.video[0].width
-
-
-async def test_serving_goes_on_until_it_is_cancelled() -> None:
-    ready: asyncio.Future[Simulator] = asyncio.get_running_loop().create_future()
-    server = asyncio.create_task(serve(credits=3, limit=5, speed=2.0, on_ready=ready.set_result))
-    simulator = await ready
-    assert simulator.credits == 3
-    async with aiohttp.ClientSession() as session:
-        call = Caller(simulator.url, simulator.api_key, session)
-        assert (await call("GET", "/api/v1/tasks")).json == {"tasks": []}
-        assert not server.done()
-        server.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await server
-        with pytest.raises(aiohttp.ClientConnectionError):
-            await call("GET", "/api/v1/tasks")
-
-
-async def test_serving_needs_nobody_who_listens() -> None:
-    server = asyncio.create_task(serve())
-    for _ in range(5):
-        await asyncio.sleep(0)
-    server.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await server
-
-
-def test_the_package_shows_three_names() -> None:
-    assert package.__all__ == ["Simulator", "ThreadedSimulator", "serve"]
-    assert [getattr(package, name).__name__ for name in package.__all__] == package.__all__
-    assert inspect.iscoroutinefunction(package.serve)
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = package.nothing
+@pytest.mark.anyio
+async def test_all_faults_can_be_removed_at_once() -> None:
+    async with running() as (simulator, call):
+        fault = simulator.fault("status", times=None)
+        assert (await call("GET", "/api/v1/tasks")).status == 500
+        simulator.clear_faults()
+        assert (await call("GET", "/api/v1/tasks")).status == 200
+        assert (fault.hits, fault.over) == (1, True)

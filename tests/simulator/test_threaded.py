@@ -1,15 +1,21 @@
+"""A simulator in a thread, and the pytest fixtures that return one."""
+
+from __future__ import annotations
+
 import contextlib
-import inspect
 import json
+import os
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
-from aivideomaker_async.simulator import Simulator
-from aivideomaker_async.simulator.threaded import Options, ThreadedSimulator
+from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
+from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from tests.simulator.client import T2V
 
 
@@ -29,7 +35,7 @@ def submit(simulator: ThreadedSimulator) -> str:
     return str(call(simulator, "POST", "/api/v1/generate/t2v", T2V)["taskId"])
 
 
-def test_it_serves_and_obeys_without_an_event_loop_here() -> None:
+def test_it_serves_and_is_controlled_from_a_thread_without_an_event_loop() -> None:
     with ThreadedSimulator(durations=(1000, 1000), credits=50) as simulator:
         good, bad, odd, slow = (submit(simulator) for _ in range(4))
         simulator.finish(good)
@@ -46,7 +52,7 @@ def test_it_serves_and_obeys_without_an_event_loop_here() -> None:
         assert simulator.url in repr(simulator)
 
 
-def test_faults_are_handles_here_too() -> None:
+def test_faults_are_handles_in_every_thread() -> None:
     with ThreadedSimulator(idempotency="kept") as simulator:
         with simulator.fault("status", on="list", status=503, times=None) as fault:
             for number in (1, 2):
@@ -78,7 +84,7 @@ def test_an_outage_is_over_when_its_time_is() -> None:
         simulator.outage(1)
 
 
-def test_the_thread_ends_with_it_and_what_it_shows_stays_readable() -> None:
+def test_the_thread_ends_with_it_and_the_views_stay_readable() -> None:
     before = threading.active_count()
     with ThreadedSimulator() as simulator:
         task_id = submit(simulator)
@@ -88,7 +94,7 @@ def test_the_thread_ends_with_it_and_what_it_shows_stays_readable() -> None:
     simulator.close()
 
 
-def test_errors_come_to_the_thread_that_asked() -> None:
+def test_errors_are_raised_in_the_thread_that_called() -> None:
     with ThreadedSimulator() as simulator:
         with pytest.raises(KeyError):
             simulator.finish("unknown")
@@ -96,27 +102,62 @@ def test_errors_come_to_the_thread_that_asked() -> None:
             simulator.advance(-1)
 
 
-def test_what_hinders_the_start_is_raised_by_the_start() -> None:
+def test_errors_of_the_start_are_raised_by_it() -> None:
     with ThreadedSimulator() as first:
         port = int(first.url.rpartition(":")[2])
         second = ThreadedSimulator(port=port)
         with pytest.raises(OSError, match="cannot listen"):
             second.start()
         second.close()
-    with pytest.raises(ValueError, match="revision"):
-        ThreadedSimulator(revision="2020-01").start()
+    with pytest.raises(ValueError, match="port must be a whole number from 0 to 65535, got 70000"):
+        ThreadedSimulator(port=70_000).start()
 
 
-def test_before_its_start_there_is_nothing_to_see() -> None:
+def test_before_its_start_it_has_no_attributes() -> None:
     simulator = ThreadedSimulator()
     with pytest.raises(RuntimeError, match="has not been started"):
         _ = simulator.url
     simulator.close()
 
 
-def test_the_options_are_the_arguments_of_a_simulator() -> None:
-    arguments = set(inspect.signature(Simulator).parameters)
-    assert set(get_type_hints(Options)) == arguments
-    for name, hint in get_type_hints(Simulator.__init__).items():
-        if name != "return":
-            assert get_type_hints(Options)[name] == hint
+# --- the pytest plugin -------------------------------------------------------------------------------
+
+IMPORT_THE_PLUGIN = """
+import pathlib, sys, types, pytest
+# What the root of the package imports is tested with the root.
+root = types.ModuleType("aivideomaker_async")
+root.__path__ = [str(pathlib.Path("aivideomaker_async").resolve())]
+sys.modules["aivideomaker_async"] = root
+before = set(sys.modules)
+import aivideomaker_async.simulator.pytest_plugin
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def test_the_plugin_imports_nothing_that_pytest_has_not_imported() -> None:
+    """Pytest imports it in every test run of every project, also without a simulator."""
+    done = subprocess.run([sys.executable, "-c", IMPORT_THE_PLUGIN], capture_output=True, text=True, check=True)
+    names = ["aivideomaker_async.simulator", "aivideomaker_async.simulator.pytest_plugin"]
+    assert done.stdout.split() == names
+
+
+def test_a_fixture_is_a_simulator_whose_tasks_take_a_second(aivideomaker_simulator: ThreadedSimulator) -> None:
+    task_id = submit(aivideomaker_simulator)
+    aivideomaker_simulator.advance(240)
+    task = aivideomaker_simulator.tasks[task_id]
+    assert task.completed_at is not None
+    assert (task.completed_at - task.created_at).total_seconds() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_environment_names_the_simulator_of_the_fixture(
+    aivideomaker_env: ThreadedSimulator, aivideomaker_simulator: ThreadedSimulator
+) -> None:
+    assert aivideomaker_env is aivideomaker_simulator
+    assert os.environ["AIVIDEO_BASE_URL"] == aivideomaker_env.url
+    assert os.environ["AIVIDEO_API_KEY"] == aivideomaker_env.api_key
+
+
+def test_the_factory_takes_the_arguments_of_a_simulator(aivideomaker_simulator_factory: SimulatorFactory) -> None:
+    poor, rich = (aivideomaker_simulator_factory(credits=balance) for balance in (1, 2))
+    assert (poor.credits, rich.credits) == (1, 2)
+    assert poor.url != rich.url

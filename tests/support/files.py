@@ -1,4 +1,4 @@
-"""A host of one file, as a CDN is one: with parts and validators, and with every fault that a test wants."""
+"""A server of one file, as a CDN is: with ranges and entity tags, and with every fault that a test needs."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ CLIP = bytes(range(256)) * 4000
 
 @dataclass
 class FileHost:
-    """Answers as the settings tell. Settings may be changed at any time."""
+    """Responds as its settings say. They may be changed at any time."""
 
     content: bytes = CLIP
     etag: str | None = '"v1"'
-    last_modified: str | None = None
-    date: str | None = None
     ranges: bool = True
     heeds_if_range: bool = True
     parts_tell: bool = True
-    """Whether a part tells of which version it is."""
+    """Whether a part is sent with its entity tag."""
     before: list[Action] = field(default_factory=list)
-    """Answers that come first."""
+    """Responses that come first."""
     cuts: list[int] = field(default_factory=list)
-    """Bytes of each body after which its connection breaks, one an answer."""
+    """Bytes of each body after which its connection breaks, one for each response."""
     asked: list[Arrival] = field(default_factory=list)
 
     def __call__(self, arrival: Arrival) -> Action:
@@ -39,8 +37,7 @@ class FileHost:
         if self.before:
             return self.before.pop(0)
         start = self._start(arrival)
-        tags = {"ETag": self.etag, "Last-Modified": self.last_modified, "Date": self.date, "Content-Type": "video/mp4"}
-        headers = {name: value for name, value in tags.items() if value is not None}
+        headers = {"Content-Type": "video/mp4"} | ({} if self.etag is None else {"ETag": self.etag})
         if start is None:
             return Reply(200, self.content, headers, cut=self._cut(len(self.content)))
         size = len(self.content)
@@ -56,7 +53,7 @@ class FileHost:
         if found is None or not self.ranges:
             return None
         wanted = arrival.headers.get("if-range")
-        if self.heeds_if_range and wanted is not None and wanted not in {self.etag, self.last_modified}:
+        if self.heeds_if_range and wanted is not None and wanted != self.etag:
             return None
         return int(found[1])
 

@@ -37,7 +37,7 @@ async def refused(client: AIVideoMaker) -> list[list[str]]:
         try:
             await call(client)
         except ConfigurationError as error:
-            told.append([name, str(error).partition(" (")[0]])
+            told.append([name, str(error).partition(", of which")[0]])
     return told
 
 
