@@ -4,7 +4,7 @@
 |---|---|
 | the key is refused (401, 403) | every wait ends |
 | no such task (404), once it is known to the service | the wait for this task ends |
-| 429 | the limiter pauses every query; "retry now" again and again is not believed |
+| 429 | the limiter pauses every query as long as the service asks for; repeated ones make a pause in any case |
 | the list does not exist (404, 405, 410) | each task is asked for by itself for a minute, then longer |
 | another refusal, or FAILED with a message (200) | the wait for this task ends if that lasts for five minutes |
 | anything else: 5xx, 408, timeouts, dropped connections, undecodable answers | the poll is repeated later |
@@ -78,8 +78,8 @@ UNKNOWN_AFTER_SUBMIT_S: Final = 30.0
 """How long after its submit a task may be unknown to the service, which may lag behind its own answer."""
 
 LASTING_S: Final = 300.0
-"""How long refusals must last before the wait ends, so that a service that is not well for some minutes, or the page of
-a proxy that says so, costs nobody a paid video."""
+"""How long refusals must last before the wait ends, so that no paid video is given up because of some minutes of
+maintenance, or of the page of a proxy."""
 
 
 class Ends(Enum):
@@ -135,7 +135,7 @@ class PollFailures:
             self.retried_at = now
 
     def answered(self, state: TaskState | None, took: float) -> None:
-        """Note that a poll was answered: for a task, or (None) the list; it took so many seconds."""
+        """Note that a poll was answered, after `took` seconds: for a task, or (None) the list."""
         if took < POLL_TIMEOUT_S:
             self._slow_polls[_kind(state)] = 0
         if state is None:
@@ -246,7 +246,7 @@ class PollFailures:
 
     @staticmethod
     def doubt(state: TaskState) -> None:
-        """Ask for the details of a task, since another process was told that it does not exist."""
+        """Ask for the details of a task: another process was answered that it does not exist."""
         state.backoff = state.backoff._replace(in_doubt=True)
 
     @staticmethod

@@ -47,7 +47,7 @@ MAX_ANNOUNCED_INTERVAL_S: Final = 30.0
 """The same for a task whose end a webhook announces."""
 
 MAX_FOLLOWER_INTERVAL_S: Final = 90.0
-"""The same for a process whose tasks another process polls for: nobody is relied on for ever."""
+"""The same for a process whose tasks another process polls for: no other process is relied on for ever."""
 
 EXPECTED_DELIVERIES: Final = 12.0
 """Webhook deliveries that should have come by now, after which a poll finds out whether they still come."""
@@ -215,7 +215,7 @@ def _probe(batch: Batch, at: float) -> str | None:
     overdue = [
         (max(item.single_at, item.started_at), item.task_id)
         for item in batch.sample
-        # After a probe that failed, its task is left alone, and the others hear from lists.
+        # After a probe that failed, its task is left alone, and lists go on.
         if item.not_before <= at
         and (item.estimate.samples < ENOUGH_SAMPLES or item.estimate.done_by(at - item.started_at) >= OVERDUE_SHARE)
     ]

@@ -24,13 +24,26 @@ from ..errors import AIVideoMakerError
 from ..tasks import StatusChange, SubmittedTask, TaskDetails, TaskStatus
 from .transitions import Progression
 
-__all__ = ["NO_BACKOFF", "WOKEN_AT_ONCE", "Backoff", "Observation", "Subscription", "TaskState", "Trouble", "wake"]
+__all__ = [
+    "NEVER",
+    "NO_BACKOFF",
+    "WOKEN_AT_ONCE",
+    "Backoff",
+    "Observation",
+    "Subscription",
+    "TaskState",
+    "Trouble",
+    "wake",
+]
 
 WOKEN_AT_ONCE: Final = 500
 """Waiters that are woken before other callbacks of the event loop may run."""
 
 MAX_UNREAD_CHANGES: Final = 100
 """Changes kept for a consumer that does not read them; a task has five, a confused service may report more."""
+
+NEVER: Final = -inf
+"""A moment that was not yet. One object for thousands of states: `-inf` would be a new one each time."""
 
 CURRENT_S: Final = 5.0
 """Seconds for which an answer counts as the current status."""
@@ -63,13 +76,13 @@ class Observation:
         self.model: str | None = None
         self.length: int | None = None
         """Seconds of video."""
-        self.started_at: float = -inf
+        self.started_at: float = NEVER
         """When it was submitted, as far as known; else when it was first watched."""
         self.is_dated: bool = False
         """Whether `started_at` is as exact as it will be."""
-        self.last_answer_at: float = -inf
+        self.last_answer_at: float = NEVER
         """When an answer last reported its status."""
-        self.last_single_answer_at: float = -inf
+        self.last_single_answer_at: float = NEVER
         """The same of answers about this task alone, and not of lists."""
         self.submitted: SubmittedTask | None = None
         """The answer to the submit, if this client has made it."""
@@ -97,12 +110,12 @@ class Backoff(NamedTuple):
 
     failures: int = 0
     """Polls in a row that were of no use."""
-    failed_at: float = -inf
+    failed_at: float = NEVER
     """When the last of them failed."""
-    not_before: float = -inf
+    not_before: float = NEVER
     """When the task may be asked for by itself again."""
     trouble: Trouble = Trouble.LOST
-    since: float = -inf
+    since: float = NEVER
     """When this kind of trouble began."""
     in_doubt: bool = False
     """Whether a status came that may have been an error of the service, so that only the details decide."""
@@ -138,7 +151,7 @@ class TaskState:
         self.backoff: Backoff = NO_BACKOFF
         self.list_misses: int = 0
         """Lists in a row that did not show the task."""
-        self.unlisted_until: float = -inf
+        self.unlisted_until: float = NEVER
         """Until when it is asked for by itself, since the last list did not show it."""
         self.subscriptions: set[Subscription] = set()
         self._watching = 0

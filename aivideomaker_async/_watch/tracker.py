@@ -60,7 +60,7 @@ class TaskTracker:
         )
         self._board: BoardAdapter | None = None
         if status_board is not None:
-            # Only for those who use it: it is long.
+            # Imported only by clients with a board: it is long.
             from .board.adapter import BoardAdapter
 
             self._board = BoardAdapter(

@@ -10,14 +10,13 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
-from math import inf
 from typing import Final, TypeAlias
 
 from .._redaction import Secret, single_line
 from ..tasks import Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus, video_seconds
 from .durations import Durations
 from .task_list import reported_seconds
-from .task_state import Observation, TaskState, wake
+from .task_state import NEVER, Observation, TaskState, wake
 
 __all__ = ["Answer", "Source", "StatusUpdates"]
 
@@ -177,14 +176,14 @@ class StatusUpdates:
 
     def first_watched(self, state: TaskState, now: float) -> None:
         """Count the age of a task of unknown age from now on."""
-        if state.observed.started_at == -inf:
+        if state.observed.started_at == NEVER:
             state.observed.started_at = now
 
     def eta(self, state: TaskState, now: float) -> Eta | None:
         """Return when the task will have ended; None when it has, and while nothing is known."""
         observed = state.observed
         estimate = self._durations.estimate(observed.model, observed.length)
-        if not estimate.samples or state.is_terminal or observed.started_at == -inf:
+        if not estimate.samples or state.is_terminal or observed.started_at == NEVER:
             return None
         age = max(0.0, now - observed.started_at)
         earliest, at, latest = (

@@ -13,7 +13,7 @@ from typing import Final
 
 from .durations import Durations
 from .schedule import Batch, WatchedTask
-from .task_state import TaskState
+from .task_state import NEVER, TaskState
 
 __all__ = ["WaitSet"]
 
@@ -121,7 +121,7 @@ class WaitSet:
         self._was_asked(state)
         state.list_misses = 0
         if state.task_id not in self._batch or state.is_terminal:
-            state.unlisted_until = -inf
+            state.unlisted_until = NEVER
             self.sort(state, now)
 
     def not_listed(self, state: TaskState, now: float) -> None:

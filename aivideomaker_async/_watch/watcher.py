@@ -173,7 +173,7 @@ class TaskWatcher:
         self._resort(state)
 
     def doubt(self, state: TaskState) -> None:
-        """Ask for a task at once: another process was told that it does not exist."""
+        """Ask for a task at once: another process was answered that it does not exist."""
         self._failures.doubt(state)
         self._resort(state)
 

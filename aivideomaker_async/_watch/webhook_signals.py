@@ -1,6 +1,6 @@
 """When a webhook delivery makes a poll due, and whether webhooks announce what happens.
 
-Deliveries are undocumented, and anybody who has seen the URL of one can repeat it. So a delivery is never believed: it
+Deliveries are undocumented, and anybody who has seen the URL of one can repeat it. So a delivery is never trusted: it
 only makes one poll due, which answers for all tasks. Three rules follow.
 
 - **A delivery may be ahead of what the service answers.** If the poll does not show the end of as many tasks as

@@ -5,15 +5,15 @@
     task = await client.submit(spec, webhook_url=receiver.url_for())
 
 **What it promises.** A delivery makes the client ask the service at once, so that results come sooner for fewer
-queries. Nothing in a delivery is believed: what waiters get always comes from the service's own answers. A forged
+queries. Nothing in a delivery is trusted: what waiters get always comes from the service's own answers. A forged
 delivery is refused before its body is read. A repeated one costs a few queries a minute at most. One that never comes
 costs the time until the next poll.
 
 **How it works.** The last segment of each URL is a token: a nonce and a MAC over it. Any process with the same secret
 makes and checks tokens without memory, so workers take each other's deliveries, also after a restart. A delivery with a
 right token only says that something has changed; one task list answers for all tasks. The body is not parsed. It is
-searched for the words of the statuses: if it can only mean that a task goes on, nobody who waits for an end is
-disturbed.
+searched for the words of the statuses: a body that can only mean that a task goes on causes no poll for waiters for the
+end.
 
 **Where the rules are.**
 

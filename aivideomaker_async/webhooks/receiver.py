@@ -121,7 +121,7 @@ class WebhookReceiver:
         raise TypeError("a webhook receiver cannot be copied or pickled: make one where it is needed")
 
     def url_for(self, reference: str | None = None) -> str:
-        """Return a URL for `submit(spec, webhook_url=...)`. Nobody can guess it; who knows it can wake the poller.
+        """Return a URL for `submit(spec, webhook_url=...)`. Nobody can guess it.
 
         Args:
             reference: your own name for the task, such as its idempotency key or an order number. With it the URL is
@@ -267,7 +267,7 @@ class WebhookReceiver:
 def may_be_end(body: bytes | bytearray) -> bool:
     """Return whether the change that a delivery reports can be the end of its task.
 
-    The body is never believed and never parsed, since nothing about it is documented. Every doubt counts as an end: a
+    The body is neither trusted nor parsed, since nothing about it is documented. Every doubt counts as an end: a
     poll too many costs one request, a poll too late costs somebody's time. Linear in the length of the body.
     """
     return _END.search(body) is not None or _NO_END.search(body) is None

@@ -39,8 +39,8 @@ class Exchange:
 
     Args:
         path: where to.
-        pieces: the body. None stands for a sender that goes away, an exception for a server that is broken.
-        scope: what else the server says.
+        pieces: the body. None stands for a sender that goes away, an exception for a broken server.
+        scope: further fields of the scope.
     """
 
     def __init__(self, path: str, *pieces: bytes | Exception | None, **scope: object) -> None:

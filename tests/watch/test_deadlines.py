@@ -96,8 +96,8 @@ def test_no_more_are_taken_at_once_than_asked_for() -> None:
     for wait in waits:
         queue.add(wait, 5.0)
     assert queue.pop_due(4.9, 100) == []
-    told = [id(wait) for _ in range(11) for wait in queue.pop_due(5.0, 100)]
-    assert told == [id(wait) for wait in waits]
+    taken = [id(wait) for _ in range(11) for wait in queue.pop_due(5.0, 100)]
+    assert taken == [id(wait) for wait in waits]
     assert queue.first() is None
 
 

@@ -109,7 +109,7 @@ async def test_two_minutes_of_odd_faults_end_no_wait(fault: str) -> None:
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 async def test_a_fault_without_end_ends_in_a_timeout_at_the_deadline(fault: str, way: Way) -> None:
-    """Not before, and not later; the error has the handle, and says that the task may go on."""
+    """Not before, and not later; the error has the handle, and a message that the task may go on."""
     service = troubled(FAULTS[fault], when=(TROUBLE[0], 1e9))
     async with watched(service, wait_timeout=90.0) as (server, client):
         began = loop_of_test().time()
@@ -162,7 +162,7 @@ async def test_waits_end_although_most_answers_are_bad(fault: str, waiters: int)
 
 
 async def test_details_that_always_fail_do_not_hide_that_the_task_has_ended() -> None:
-    """The wait goes on for the output until the deadline, and its error says that the task is COMPLETED."""
+    """The wait goes on for the output until the deadline; its error shows that the task is COMPLETED."""
     async with watched(troubled(Reply(500), where=("details",), when=(0, 1e9))) as (server, client):
         with pytest.raises(WaitTimeout, match="last seen in COMPLETED") as caught:
             await client.generate(SPEC, timeout=600)
@@ -171,12 +171,12 @@ async def test_details_that_always_fail_do_not_hide_that_the_task_has_ended() ->
     assert 50 < kinds(server)["details"] < 100
 
 
-async def test_a_failed_status_with_a_message_is_believed_when_the_details_say_so() -> None:
+async def test_a_failed_status_with_a_message_counts_when_the_details_confirm_it() -> None:
     """It may be news of the task, against the documents; the details decide."""
     service = Service()
     service.add("bad", (0, "FAILED"))
-    told = Reply(body={"status": "FAILED", "message": "refused"})
-    service.override = lambda item: told if item.path.endswith("/status") else None
+    failed = Reply(body={"status": "FAILED", "message": "refused"})
+    service.override = lambda item: failed if item.path.endswith("/status") else None
     async with watching(service) as (server, client):
         assert await last_change(client.task("bad")) == "FAILED"
     assert len(server.arrivals) < 5
@@ -489,7 +489,9 @@ def test_while_nothing_is_answered_everything_waits_and_no_task_for_long(failure
     ],
     ids=lambda value: type(value).__name__ + str(getattr(value, "status", "")),
 )
-def test_failures_are_told_apart(failures: PollFailures, error: APIError, trouble: Trouble, in_doubt: bool) -> None:
+def test_kinds_of_failures_are_distinguished(
+    failures: PollFailures, error: APIError, trouble: Trouble, in_doubt: bool
+) -> None:
     state = TaskState("a")
     assert failures.failed(error, state, NOW, 0.1) is Ends.NONE
     assert (state.backoff.trouble, state.backoff.in_doubt) == (trouble, in_doubt)
@@ -556,7 +558,7 @@ def test_when_single_polls_fail_as_well_the_list_is_not_to_blame(failures: PollF
     assert failures.lists_resume_at == NOW + LIST_PAUSE_S
 
 
-def test_retry_now_is_not_believed_again_and_again(failures: PollFailures) -> None:
+def test_after_repeated_429s_there_is_a_pause_whatever_they_ask_for(failures: PollFailures) -> None:
     """The first 429 pauses the limiter as the service wants; then there is a pause whatever it wants."""
     limited = RateLimited("429", status=429, method="GET", path="/", retry_after=0.0)
     state, pauses = TaskState("a"), []

@@ -192,7 +192,7 @@ async def test_a_list_that_hangs_holds_up_nobody_for_long(waiters: int) -> None:
 
 
 async def test_a_list_that_always_hangs_is_hardly_asked_for() -> None:
-    """Most of the time is for those who answer."""
+    """Most of the time is left for queries that are answered."""
     steps = ((0.0, "PROGRESS"), (900.0, "COMPLETED"))
     async with watched(troubled(Hang(), where=("list",), when=(0, 1e9), steps=steps)) as (server, client):
         assert await waits(result, client, 3) < 960
@@ -230,7 +230,7 @@ async def test_one_answer_that_hangs_costs_ten_seconds() -> None:
 
 
 async def test_answers_that_become_slow_are_waited_for_in_the_end() -> None:
-    """Patience grows up to the time-out of an attempt: a service that needs 25 s for each answer is heard."""
+    """After two timeouts a poll gets all the time of an attempt: the answers of a service that needs 25 s arrive."""
     service = healthy()
     began = loop_of_test().time()
 
@@ -251,7 +251,7 @@ async def test_answers_that_become_slow_are_waited_for_in_the_end() -> None:
 @pytest.mark.parametrize("where", ["list", "status", "details"])
 @pytest.mark.parametrize("shared", [False, True])
 async def test_an_hour_of_pause_does_not_move_the_deadline(where: str, shared: bool, tmp_path: Path) -> None:
-    """Everyone who shares the limiter waits, and everyone's deadline holds, also that of a single call."""
+    """All clients of the limiter wait, and all deadlines hold, also that of a single call."""
     loop = loop_of_test()
     limiter: Any = HostRateLimiter(directory=tmp_path, clock=loop.time) if shared else RateLimiter()
     service = troubled(refused("3600"), where=(where,), when=(0, 1e9))
@@ -297,8 +297,8 @@ async def test_an_absurd_retry_after_stops_nobody_for_long(value: str, shared: b
 
 @each_number
 @pytest.mark.parametrize("value", ["0", "-5", PAST_DATE])
-async def test_at_once_again_and_again_is_not_believed(value: str, waiters: int) -> None:
-    """A server that refuses for five minutes and says "now" each time is not asked every second."""
+async def test_repeated_429s_that_ask_for_no_pause_make_one(value: str, waiters: int) -> None:
+    """A server that refuses for five minutes, each time without a pause, is not asked every second."""
     async with watched(troubled(refused(value), when=(20, 320))) as (server, client):
         assert await waits(result, client, waiters) < 320 + SOON
     began = server.arrivals[0].at
@@ -309,7 +309,7 @@ async def test_at_once_again_and_again_is_not_believed(value: str, waiters: int)
 
 
 class Laptop:
-    """Sleeps for an hour: its loop's clock goes on meanwhile, or (as on Linux) only the time of day does."""
+    """Sleeps for an hour, in which its loop's clock goes on, or (as on Linux) only the time of day."""
 
     def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch, *, clock_stops: bool) -> None:
         self.service = service
@@ -353,7 +353,7 @@ async def test_a_laptop_that_slept_an_hour_finds_its_results(
     resets: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Although the deadline of half an hour has passed meanwhile, and its connections are dead."""
+    """Although the deadline of half an hour has passed, and its connections are dead."""
     service = healthy(((0, "SUBMITTED"), (5, "PROGRESS")))
     laptop = Laptop(service, monkeypatch, clock_stops=clock_stops)
     async with watched(service, wait_timeout=1800.0) as (server, client):
@@ -368,7 +368,7 @@ async def test_a_laptop_that_slept_an_hour_finds_its_results(
 async def test_a_laptop_that_fell_asleep_just_before_the_deadline(
     waiters: int, clock_stops: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where its clock says that there are some seconds left: they are too few for a dead connection."""
+    """Also where its clock shows that there are some seconds left: they are too few for a dead connection."""
     service = healthy(((0, "SUBMITTED"), (5, "PROGRESS")))
     # Such tasks are known to take hours, so that they are hardly asked for.
     service.old_rows = [row(f"old{n}", "COMPLETED", completedAt="2026-03-19T12:00:00.000Z") for n in range(30)]

@@ -172,7 +172,7 @@ def test_an_unlisted_task_is_asked_for_by_itself() -> None:
 
 
 def test_a_task_that_was_never_asked_for_is_asked_for_at_once() -> None:
-    """Alone or together: the first status is news to whoever waits."""
+    """Alone or together: the first status is news to its waiter."""
     assert next_poll(watched("a", asked=None)).at <= NOW
     together = next_poll(watched("a", asked=None), watched("b", asked=0.0))
     assert together.ask is Ask.LIST
@@ -515,16 +515,16 @@ def test_every_task_gets_its_turn_however_crowded_it_is(
         if planned.ask is Ask.LIST:
             now += list_seconds
             lists += 1
-            told = [key for key, item in state.items() if not item.needs_details and not item.unlisted]
+            asked = [key for key, item in state.items() if not item.needs_details and not item.unlisted]
         else:
             assert planned.task_id is not None
-            told = [planned.task_id]
+            asked = [planned.task_id]
             lists = 0 if planned.is_probe else lists
-        for task_id in told:
+        for task_id in asked:
             answered[task_id] = now
             state[task_id] = state[task_id]._replace(asked_at=now, unknown=False)
             if planned.ask is not Ask.LIST:
                 state[task_id] = state[task_id]._replace(single_at=now)
-        if planned.ask is Ask.DETAILS and state[told[0]].needs_details:
-            del state[told[0]], answered[told[0]]
+        if planned.ask is Ask.DETAILS and state[asked[0]].needs_details:
+            del state[asked[0]], answered[asked[0]]
         assert all(now - at <= longest for at in answered.values())

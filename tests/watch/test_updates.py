@@ -109,10 +109,10 @@ async def test_consumers_of_changes_get_each_of_them_and_waiters_for_the_end_onl
 async def test_an_answer_without_a_change_wakes_a_consumer_that_waits_for_the_current_status(updates: Updates) -> None:
     state = TaskState("a")
     updates.apply(state, PROGRESS, Source.LIST, NOW)
-    patient, current = (Subscription(state, wants_details=False) for _ in range(2))
+    usual, current = (Subscription(state, wants_details=False) for _ in range(2))
     current.wants_answer = True
     futures = []
-    for subscription in (patient, current):
+    for subscription in (usual, current):
         state.subscribe(subscription)
         futures.append(subscription.next_update())
     updates.apply(state, PROGRESS, Source.LIST, NOW + 1)
@@ -263,11 +263,11 @@ def test_a_doubt_makes_the_details_wanted(updates: Updates) -> None:
 
 
 def finished(seconds: float, number: int, **fields: Any) -> dict[str, Any]:
-    """The row of an old task that took so many seconds."""
+    """The row of an old task that took this many seconds."""
     began = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=number)
     times = {"createdAt": began, "completedAt": began + timedelta(seconds=seconds)}
-    told = {name: at.isoformat(timespec="milliseconds").replace("+00:00", "Z") for name, at in times.items()}
-    return row(f"old{number}", "COMPLETED", **told, **fields)
+    shown = {name: at.isoformat(timespec="milliseconds").replace("+00:00", "Z") for name, at in times.items()}
+    return row(f"old{number}", "COMPLETED", **shown, **fields)
 
 
 def slow(seconds: float) -> Service:
@@ -281,7 +281,7 @@ def slow(seconds: float) -> Service:
 
 
 async def test_a_fresh_client_learns_from_the_finished_tasks_of_the_account() -> None:
-    """One list tells how long such tasks take: then hardly a query is made before one can be done."""
+    """One list teaches how long such tasks take: then hardly a query is made before one can be done."""
     service = slow(120)
     service.old_rows = [finished(120 + number % 7, number) for number in range(30)]
     async with watching(service) as (server, client):
@@ -333,8 +333,8 @@ async def test_an_eta_is_known_as_soon_as_something_is() -> None:
         assert await seconds_of(task) < 5
 
 
-async def test_changes_tell_the_eta() -> None:
-    """Whoever shows a change to a user can show when it will be done; the last change has nothing to expect."""
+async def test_changes_have_the_eta() -> None:
+    """So that a program can show both; the last change has none."""
     service = slow(100)
     service.old_rows = [finished(100, number) for number in range(10)]
     async with watching(service) as (_, client):
@@ -344,7 +344,7 @@ async def test_changes_tell_the_eta() -> None:
     assert [change.eta is not None for change in changes] == [True, True, False]
 
 
-async def test_a_task_of_an_earlier_process_has_the_age_that_the_service_tells() -> None:
+async def test_a_task_of_an_earlier_process_has_the_age_that_the_service_shows() -> None:
     """Taken up again by its id: its end is not expected a whole task's time from now."""
     service = slow(100)
     service.old_rows = [finished(100, number) for number in range(10)]
@@ -372,7 +372,7 @@ async def test_a_task_of_an_earlier_process_has_the_age_that_the_service_tells()
 async def test_a_list_that_never_changes_ends_no_wait(tasks: int, unlisted: int) -> None:
     """A cache in front of the list: overdue tasks are asked for by themselves, and known a minute or two late.
 
-    Asking for those that the list does not show says nothing about the list.
+    Single polls for tasks that the list does not show do not count as probes of the list.
     """
     service = Service()
     service.steps = lambda number: ((0, "SUBMITTED"), (10, "PROGRESS"), (60 + 10 * number, "COMPLETED"))
@@ -449,8 +449,8 @@ async def test_nonsense_in_rows_ends_no_wait() -> None:
         assert [str(change.status) async for change in client.task("ck99")][-1] == "COMPLETED"
 
 
-async def test_details_of_a_task_that_nobody_watches_tell_its_age() -> None:
-    """Asked for before anything else: the eta counts from the moment that the service tells."""
+async def test_details_of_a_task_that_is_not_watched_show_its_age() -> None:
+    """Asked for before anything else: the eta counts from the moment that the service shows."""
     service = slow(100)
     async with watching(service) as (_, client):
         for _ in range(3):

@@ -419,7 +419,7 @@ async def test_many_deliveries_at_once(mounted: Mounted) -> None:
 async def test_a_websocket_is_refused_by_a_real_server(
     mounted: Mounted, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Not with an error of the server. To aiohttp.web it is a GET until a handler says otherwise."""
+    """Not with an error of the server. To aiohttp.web it is a GET, unless a handler upgrades it."""
     with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
         await mounted.http.ws_connect(mounted.receiver.url_for())
     expected = 200 if request.node.callspec.params["mounted"] is in_aiohttp else 403

@@ -112,7 +112,7 @@ def test_a_public_url_may_have_a_port_and_a_path(client: FakeClient, given: str,
     ],
 )
 def test_a_public_url_that_is_none_is_refused(client: FakeClient, wrong: Any) -> None:
-    """The message says what is allowed, and does not show what may be a secret."""
+    """The message has what is allowed, and does not show what may be a secret."""
     with pytest.raises(ConfigurationError, match=r"^public_url: must be http\(s\)://host") as caught:
         receiver_of(client, wrong)
     assert "SECRETS" not in str(caught.value)
@@ -412,11 +412,11 @@ async def test_an_unknown_kind_of_connection_is_an_error(receiver: WebhookReceiv
 
 async def test_the_lifespan_is_answered(receiver: WebhookReceiver) -> None:
     """Of a server that runs the receiver alone."""
-    told = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent: list[Mapping[str, object]] = []
 
     async def receive() -> Mapping[str, object]:
-        return told.pop(0)
+        return events.pop(0)
 
     async def send(message: Mapping[str, object]) -> None:
         sent.append(message)

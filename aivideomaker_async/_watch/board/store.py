@@ -158,7 +158,7 @@ class BoardStore:
         await self._connections.ask(lambda _: ear.subscribe(channel) if is_on else ear.unsubscribe(channel))
 
     async def receive(self, ear: Ear, seconds: float) -> dict[str, Any] | None:
-        """Return the next message, or None when none comes within so many seconds."""
+        """Return the next message, or None when there is none within `seconds`."""
         return await self._connections.hear(ear, seconds)
 
     def subscription(self) -> _EventSubscription:

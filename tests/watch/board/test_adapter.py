@@ -129,7 +129,7 @@ class Board:
 
 @asynccontextmanager
 async def processes(service: Service, count: int) -> AsyncIterator[tuple[ScriptedService, list[AIVideoMaker], Board]]:
-    """So many clients that share a board and nothing else, as processes would, each with a limiter of its own."""
+    """Clients that share a board and nothing else, as processes would, each with a limiter of its own."""
     board = Board()
     async with scripted(service) as server, AsyncExitStack() as stack:
         clients = [
@@ -161,7 +161,7 @@ async def test_one_process_polls_for_all() -> None:
     assert leader <= 125 and max(others) <= 2
 
 
-async def test_changes_are_told_to_those_who_watch_elsewhere() -> None:
+async def test_changes_are_published_to_consumers_elsewhere() -> None:
     """Every change, in order, as if they had polled for themselves."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), _):
@@ -188,8 +188,8 @@ async def test_a_leader_without_waiters_hands_over() -> None:
         assert polls(clients)[2] > 10, "the last one had to poll for itself"
 
 
-async def test_a_task_that_does_not_exist_is_told_to_who_waits_for_it() -> None:
-    """The leader hears 404, and the process that waits hears it for itself."""
+async def test_a_task_that_does_not_exist_ends_the_wait_elsewhere() -> None:
+    """The leader gets a 404, and the process that waits asks for itself."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), _):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
@@ -200,7 +200,7 @@ async def test_a_task_that_does_not_exist_is_told_to_who_waits_for_it() -> None:
         await settle()
 
 
-async def test_what_the_leader_knows_already_is_told_at_once() -> None:
+async def test_what_the_leader_knows_is_published_at_once() -> None:
     """A task that ended before another process asks for it costs no query."""
     service = Service()
     async with processes(service, 2) as (server, (first, second), _):
@@ -215,8 +215,8 @@ async def test_what_the_leader_knows_already_is_told_at_once() -> None:
         await settle()
 
 
-async def test_a_leader_that_tells_nothing_is_not_relied_on_for_ever() -> None:
-    """It says that it lives, and hears nothing: after a minute and a half who waits asks for itself."""
+async def test_a_leader_that_publishes_nothing_is_not_relied_on_for_ever() -> None:
+    """It is alive and gets no answers: after a minute and a half the process that waits asks for itself."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), board):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
@@ -229,7 +229,7 @@ async def test_a_leader_that_tells_nothing_is_not_relied_on_for_ever() -> None:
 
 
 async def test_an_end_without_its_output_is_asked_for_after_a_while() -> None:
-    """The leader tells that a task has ended, and dies before it tells the output."""
+    """The leader publishes that a task has ended, and dies before it publishes the output."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), board):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
@@ -266,7 +266,7 @@ async def test_a_delivery_travels_to_the_process_that_polls() -> None:
 
 
 async def test_a_follower_leaves_its_own_deliveries_to_the_process_that_polls() -> None:
-    """It passes them on, and hears of the end as soon as the other one."""
+    """It passes them on, and knows of the end as soon as the other one."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), _):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
@@ -283,7 +283,7 @@ async def test_a_follower_leaves_its_own_deliveries_to_the_process_that_polls() 
 
 
 async def test_a_refused_key_ends_the_waits_of_all_processes() -> None:
-    """The leader's waits end and it resigns; the next one hears the same."""
+    """The leader's waits end and it resigns; the next one gets the same answer."""
     service = Service()
     async with processes(service, 2) as (_, clients, _):
         waits = [asyncio.ensure_future((await client.submit(SPEC)).result()) for client in clients]

@@ -402,7 +402,7 @@ def test_malformed_news_is_ignored(row: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("news", "told", "expected"),
+    ("news", "published", "expected"),
     [
         (PROGRESS, None, True),
         (PROGRESS, PROGRESS, False),
@@ -418,8 +418,8 @@ def test_malformed_news_is_ignored(row: object) -> None:
         (PROGRESS, evolve(DETAILS, status=PROGRESS), False),
     ],
 )
-def test_only_what_says_more_is_news(
-    news: TaskDetails | TaskStatus, told: TaskDetails | TaskStatus | None, expected: bool
+def test_only_what_is_new_is_news(
+    news: TaskDetails | TaskStatus, published: TaskDetails | TaskStatus | None, expected: bool
 ) -> None:
-    """An ended task does not go on, and a bare status says no more than a row with the same."""
-    assert board.is_news(news, told) is expected
+    """An ended task does not go on, and a bare status has no more in it than details with the same."""
+    assert board.is_news(news, published) is expected

@@ -172,7 +172,7 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 async def raw(url: str, *command: str | bytes | int) -> Any:
-    """One command, as anybody might give it who can reach Redis."""
+    """One command, as any program that can reach Redis might send it."""
     from redis.asyncio import Redis
 
     client: Any = Redis.from_url(url)
@@ -184,7 +184,7 @@ async def raw(url: str, *command: str | bytes | int) -> Any:
 
 
 async def test_one_of_many_leads(world: World) -> None:
-    """And knows what all others want; who wants nothing takes no part."""
+    """And knows the interests of all others; a process without any takes no part."""
     idle = world.join()
     other_board = StatusBoard(world.url, name=world.name, lease=LEASE)
     ports = [world.join(str(number), board=[None, other_board][number % 2]) for number in range(20)]
@@ -229,7 +229,7 @@ async def test_a_leader_whose_task_is_cancelled_is_followed_when_its_lease_ends(
 
 
 async def test_a_leader_that_is_killed_is_followed_within_seconds(redis_url: str) -> None:
-    """With the usual lease; followers do not poll meanwhile, but for the last moment."""
+    """With the usual lease; followers do not poll until the last moment."""
     async with world_at(redis_url, 3.0) as world:
         process = world.process("theirs")
         try:
@@ -245,7 +245,7 @@ async def test_a_leader_that_is_killed_is_followed_within_seconds(redis_url: str
 
 
 async def test_a_leader_that_stood_still_knows_that_it_may_lead_no_more(brief: World) -> None:
-    """By its own clock, before it has heard anything."""
+    """By its own clock, before any message arrives."""
     leader, _ = await brief.pair()
     time.sleep(SHORT)  # noqa: ASYNC251  (stands still)
     assert not leader.link.is_leader
@@ -254,10 +254,10 @@ async def test_a_leader_that_stood_still_knows_that_it_may_lead_no_more(brief: W
     await until(lambda: len(new.wanted) == 3 - len(new.link.interests))
 
 
-# --- what the others want ----------------------------------------------------------------------------
+# --- interests of the others -------------------------------------------------------------------------
 
 
-async def test_the_leader_hears_of_wants_as_they_change(world: World) -> None:
+async def test_the_leader_gets_interests_as_they_change(world: World) -> None:
     """Together with those of others, and until nobody wants the task any more."""
     leader, follower = await world.pair()
     third = world.join("a")
@@ -273,7 +273,7 @@ async def test_the_leader_hears_of_wants_as_they_change(world: World) -> None:
     await until(lambda: third.link._task is not None and third.link._task.done())
 
 
-async def test_the_wants_of_a_process_that_dies_vanish(brief: World) -> None:
+async def test_the_interests_of_a_process_that_dies_vanish(brief: World) -> None:
     """Some leases after its last sign."""
     leader = brief.join("own")
     await until(lambda: leader.link.is_leader)
@@ -286,8 +286,8 @@ async def test_the_wants_of_a_process_that_dies_vanish(brief: World) -> None:
     await until(lambda: not leader.wanted)
 
 
-async def test_ten_thousand_wants_are_told_in_some_hundred_steps(world: World) -> None:
-    """The loop goes on meanwhile, also when another takes over and must read them all."""
+async def test_ten_thousand_interests_are_published_in_some_hundred_steps(world: World) -> None:
+    """The loop goes on all the time, also when another takes over and must read them all."""
     leader, follower = await world.pair()
     before = await commands(world.url)
     stalls: list[float] = []
@@ -304,7 +304,7 @@ async def test_ten_thousand_wants_are_told_in_some_hundred_steps(world: World) -
     watcher = asyncio.create_task(watch())
     await until(lambda: len(leader.wanted) == 10_002)
     assert await commands(world.url) - before < 2500
-    # As one who takes over.
+    # As when it takes over.
     leader.wanted.clear()
     assert leader.link._membership is not None
     leader.link._membership.forget_remote()
@@ -321,7 +321,7 @@ async def commands(url: str) -> int:
 
 
 async def test_what_is_lost_on_the_way_is_found_again(brief: World) -> None:
-    """Changes that the leader never heard, and wants that Redis has forgotten."""
+    """Changes that never reached the leader, and interests that Redis has forgotten."""
     leader, follower = await brief.pair()
     member = follower.link._membership
     assert member is not None
@@ -335,10 +335,10 @@ async def test_what_is_lost_on_the_way_is_found_again(brief: World) -> None:
     await until(lambda: leader.wanted.keys() == {"a", "b", "c"})
 
 
-# --- what the leader tells ---------------------------------------------------------------------------
+# --- what the leader publishes -----------------------------------------------------------------------
 
 
-async def test_a_follower_hears_what_the_leader_observed(world: World) -> None:
+async def test_a_follower_gets_what_the_leader_observed(world: World) -> None:
     """Of the tasks that it waits for, once, with all details; and of those that do not exist."""
     leader, follower = await world.pair()
     for _ in range(3):
@@ -358,7 +358,7 @@ async def test_a_follower_hears_what_the_leader_observed(world: World) -> None:
     assert follower.news[2:] == [("a", COMPLETED), ("a", details("a"))]
     assert follower.gone == ["b"]
     assert not leader.news
-    # Only the leader's word counts.
+    # Only the leader publishes.
     follower.link.publish("own", COMPLETED)
     follower.link.publish_missing("own")
     await asyncio.sleep(0.05)
@@ -366,7 +366,7 @@ async def test_a_follower_hears_what_the_leader_observed(world: World) -> None:
     assert not leader.gone
 
 
-async def test_who_comes_late_hears_the_last_news(world: World) -> None:
+async def test_a_process_that_comes_late_gets_the_last_news(world: World) -> None:
     """Also when the leader that observed it is gone."""
     leader, follower = await world.pair()
     leader.link.publish("a", details("a"))
@@ -382,8 +382,8 @@ async def test_who_comes_late_hears_the_last_news(world: World) -> None:
     assert later.news[0] == ("a", details("a"))
 
 
-async def test_who_wants_a_task_anew_is_told_again(world: World) -> None:
-    """Though the leader has said the same before."""
+async def test_a_new_interest_gets_the_news_again(world: World) -> None:
+    """Though the leader has published the same before."""
     leader, follower = await world.pair()
     leader.link.publish("a", PROGRESS)
     await until(lambda: follower.news)
@@ -395,7 +395,7 @@ async def test_who_wants_a_task_anew_is_told_again(world: World) -> None:
 
 
 async def test_keys_services_and_names_do_not_mix(world: World) -> None:
-    """Each has a leader of its own, that hears nothing of the others; a key is the same as a text and as a secret."""
+    """Each has a leader of its own, which gets nothing from the others; a key is the same as a text and as a secret."""
     board = world.board
     first = world.join("a")
     await until(lambda: first.link.is_leader)
@@ -441,8 +441,8 @@ async def test_a_delivery_reaches_everybody_else(world: World) -> None:
 # --- trouble -----------------------------------------------------------------------------------------
 
 
-async def test_nonsense_in_redis_is_nothing(brief: World) -> None:
-    """Whoever can write there cannot break a process."""
+async def test_nonsense_in_redis_is_ignored(brief: World) -> None:
+    """A program that can write there cannot break a process."""
     leader, follower = await brief.pair()
     store = leader.link.store
     nonsense: list[str | bytes] = [
@@ -471,7 +471,7 @@ async def test_nonsense_in_redis_is_nothing(brief: World) -> None:
 
 
 async def test_a_broken_subscription_is_made_again(brief: World, caplog: pytest.LogCaptureFixture) -> None:
-    """What was said meanwhile is read, and wants are told anew."""
+    """Messages that were missed are read, and interests are published anew."""
     leader, follower = await brief.pair()
     caplog.set_level(logging.INFO)
     await raw(brief.url, "CLIENT", "KILL", "TYPE", "pubsub")
@@ -485,7 +485,7 @@ async def test_a_broken_subscription_is_made_again(brief: World, caplog: pytest.
 
 
 async def test_without_redis_everybody_polls(redis_server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    """It is said once that it is gone, and once that it is back."""
+    """One log line when it is gone, and one when it is back."""
     caplog.set_level(logging.INFO)
     async with world_at(redis_server.url, SHORT) as world:
         leader, follower = await world.pair()
@@ -506,7 +506,7 @@ async def test_without_redis_everybody_polls(redis_server: RedisServer, caplog: 
 
 
 async def test_a_redis_that_was_never_there_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither for who waits, nor for who passes a hint on, nor for who closes."""
+    """Neither for a wait, nor for a delivery that is passed on, nor for closing."""
     async with world_at("redis://127.0.0.1:1") as world:
         port, sender = world.join("a"), world.join()
         sender.link.publish_delivery(may_be_end=True)
@@ -538,10 +538,10 @@ async def test_a_redis_that_never_answers_changes_nothing(caplog: pytest.LogCapt
     assert "no answer within 0.2 s" in caplog.text
 
 
-async def test_a_mistake_of_ours_is_told_and_stops_only_the_board(
+async def test_a_mistake_of_ours_is_logged_and_stops_only_the_board(
     brief: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever waits polls for itself, and a little later the board is tried again."""
+    """Each process polls for itself, and a little later the board is tried again."""
     leader, follower = await brief.pair()
     with monkeypatch.context() as patch:
         patch.setattr(leader, "interest_added", lambda *_: 1 / 0)
