@@ -75,9 +75,9 @@ class TaskWatcher:
         durations: Durations,
         signals: WebhookSignals,
         *,
-        is_follower: Callable[[], bool] = lambda: False,
-        on_interest: Callable[[TaskState], object] = lambda _: None,
-        on_cut_off: Callable[[], object] = lambda: None,
+        is_follower: Callable[[], bool],
+        on_interest: Callable[[TaskState], object],
+        on_cut_off: Callable[[], object],
     ) -> None:
         self._api = api
         self._updates = updates

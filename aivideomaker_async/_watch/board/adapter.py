@@ -94,7 +94,9 @@ class BoardAdapter:
         self._client.publish(task_id, answer)
 
     def deliver(self, *, may_be_end: bool) -> None:
-        """Tell the others that a webhook delivery came."""
+        """Tell the others that a webhook delivery came; a leader acts on it alone."""
+        if self._client.is_leader:
+            return
         loop = asyncio.get_running_loop()
         if self._delivery is not None:
             before, timer = self._delivery

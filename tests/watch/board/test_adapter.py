@@ -261,6 +261,9 @@ async def test_a_delivery_travels_to_the_process_that_polls() -> None:
             second._wake(may_be_end=False)
             await asyncio.sleep(0.1)
         assert 5 <= board.members[1].deliveries <= 8
+        first._wake(may_be_end=True)
+        await asyncio.sleep(2)
+        assert board.members[0].deliveries == 0, "the leader acts on it alone"
         waits[1].cancel()
         await settle()
 
