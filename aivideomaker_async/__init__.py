@@ -18,8 +18,15 @@ from ._util.version import __version__
 if _TYPE_CHECKING:
     from ._files import Downloaded, Video, VideoStream, download_all
     from ._http import RetryPolicy
-    from ._limits import HostRateLimiter, Limiter, LimiterStatistics, Permit, Priority, RateLimiter
-    from ._limits.redis import RedisRateLimiter
+    from ._limits import (
+        HostRateLimiter,
+        Limiter,
+        LimiterStatistics,
+        Permit,
+        Priority,
+        RateLimiter,
+        RedisRateLimiter,
+    )
     from ._submits.budget import Budget
     from ._watch.board import StatusBoard
     from .client import AIVideoMaker, ClientStatistics, GenerateMany, Outcome, StatusWatch, VideoTask
@@ -164,8 +171,7 @@ __all__ = [
 _ROOMS = {
     "_files": "Downloaded Video VideoStream download_all",
     "_http": "RetryPolicy",
-    "_limits": "HostRateLimiter Limiter LimiterStatistics Permit Priority RateLimiter",
-    "_limits.redis": "RedisRateLimiter",
+    "_limits": "HostRateLimiter Limiter LimiterStatistics Permit Priority RateLimiter RedisRateLimiter",
     "_submits.budget": "Budget",
     "_watch.board": "StatusBoard",
     "client": "AIVideoMaker ClientStatistics GenerateMany Outcome StatusWatch VideoTask",

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Final
 
-from .._limits import LONGEST_PAUSE, Limiter, Permit, Priority
+from .._limits import MAX_LIMIT_PAUSE_S, Limiter, Permit, Priority
 from .._redaction import shorten
 from ..errors import RequestTimeout
 from .requests import Kind, Request
@@ -24,7 +24,7 @@ COMMANDS_AT_ONCE: Final = 32
 """Submits in flight at once, and as many cancels and quotes; the limiter bounds queries."""
 
 ABSURD_PAUSE_REPLACEMENT_S: Final = 60.0
-"""Pause of queries when the service asks for more than `LONGEST_PAUSE`: the limit is one of requests a minute, so a
+"""Pause of queries when the service asks for more than `MAX_LIMIT_PAUSE_S`: the limit is one of requests a minute, so a
 clock is wrong somewhere, and everything behind this address would stand still for it."""
 
 
@@ -107,9 +107,9 @@ class RequestGate:
     def pause(self, request: Request[object], seconds: float) -> None:
         """Hold back requests after a 429: queries of the whole IP address, or submits of this client."""
         if request.kind is Kind.QUERY:
-            self._limiter.pause(seconds if seconds <= LONGEST_PAUSE else ABSURD_PAUSE_REPLACEMENT_S)
+            self._limiter.pause(seconds if seconds <= MAX_LIMIT_PAUSE_S else ABSURD_PAUSE_REPLACEMENT_S)
         elif request.kind is Kind.SUBMIT:
-            resume_at = asyncio.get_running_loop().time() + min(seconds, LONGEST_PAUSE)
+            resume_at = asyncio.get_running_loop().time() + min(seconds, MAX_LIMIT_PAUSE_S)
             self._submits_resume_at = max(self._submits_resume_at, resume_at)
 
     def wake_all(self) -> None:

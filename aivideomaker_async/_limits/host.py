@@ -1,7 +1,7 @@
-"""The query limit, shared by all processes of a host that run as one user.
+"""The limit of all processes of a host that run as one user, kept in a small SQLite file.
 
-What they share is a small SQLite file. It is opened, changed and closed for each visit, in a thread, so a fork inherits
-nothing, a process that is killed leaves nothing locked, and a file that is deleted is made anew.
+The file is opened, changed and closed for each request, in a thread. So a fork inherits nothing, a killed process
+leaves nothing locked, and a deleted file is made anew.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
-from .shared import CellUnavailable, SharedRateLimiter
+from .shared import SharedRateLimiter
+from .store import Step, StoreUnavailable
 
 if TYPE_CHECKING:
     import sqlite3
-    from concurrent.futures import ThreadPoolExecutor
 
 __all__ = ["HostRateLimiter", "default_limiter"]
 
@@ -28,25 +30,27 @@ T = TypeVar("T")
 
 APPLICATION: Final = "aivideomaker-async"
 
-FOLDER: Final = "limits"
+LOCK_TIMEOUT_S: Final = 2.0
+"""How long to wait for other processes; a change takes less than a thousandth of that."""
 
-BUSY: Final = 2.0
-"""Seconds to wait for other processes; a change takes less than a thousandth of that."""
+LOCK_ATTEMPT_S: Final = 0.1
+"""The length of one attempt within `LOCK_TIMEOUT_S`. A fork of this process has to wait for its end."""
 
-TURN: Final = 0.1
-"""Seconds of them for which a fork may have to wait."""
+LOCK_RETRY_S: Final = 0.002
 
-AGAIN: Final = 0.002
+UNUSED_FILE_S: Final = 2 * 86400.0
+"""How long a file is kept after its last use."""
 
-PRIVATE: Final = 0o700
+ONLY_USER: Final = 0o700
 
-KEPT: Final = 2 * 86400.0
-"""Seconds after its last use in which a file is kept."""
+_fork_lock: Final = threading.Lock()
+"""Held while SQLite is at work and while a thread imports modules. A fork in the middle would leave the child with
+locks that nobody releases: those of SQLite, or those of modules that never finish loading."""
 
-
-_no_fork: Final = threading.Lock()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_no_fork.acquire, after_in_parent=_no_fork.release, after_in_child=_no_fork.release)
+    os.register_at_fork(
+        before=_fork_lock.acquire, after_in_parent=_fork_lock.release, after_in_child=_fork_lock.release
+    )
 
 
 class HostRateLimiter(SharedRateLimiter):
@@ -54,20 +58,20 @@ class HostRateLimiter(SharedRateLimiter):
 
     Processes share one limit if they run as one user and their limiters have the same name and window. A limiter
     without a name keeps a window for each service: clients of one service share it. Each process that waits gets an
-    equal share, and foreground requests go before background ones of all processes. A process that dies while it has
-    permits gives them back after 10 seconds (or a window, if that is shorter) as if its requests had been answered.
+    equal share, and foreground requests go before background ones of all processes. The permits of a killed process
+    count as answered after 10 seconds (or a window, if that is shorter).
 
     The state is a small file in the user's state directory, or in a private one for temporary files. Where neither can
-    be written, only the clients of this process share the limit, and the log says so.
+    be written, only the clients of this process share the limit, and that is logged.
 
     Args:
         limit: requests that the service accepts in a window.
         window: the length of the window in seconds.
         name: which limit it is; by default one for each service.
-        burst: requests that may go at once after a quiet time; by default 5 % of the limit.
+        burst: requests that may go at once after an idle time; by default 5 % of the limit.
         directory: where the file lies.
-        clock: seconds of a clock that all processes of the host share; by default `time.monotonic`, which runs from
-            the start of the host, and which nobody sets.
+        clock: a clock in seconds that all processes of the host share; by default `time.monotonic`, which runs from the
+            start of the host, and which nobody sets.
 
     Raises:
         ConfigurationError: an argument makes no sense.
@@ -83,143 +87,130 @@ class HostRateLimiter(SharedRateLimiter):
         directory: str | os.PathLike[str] | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        super().__init__(self._cell, limit, window, burst=burst)
-        self.name: Final = name
+        super().__init__(limit, window, name, burst=burst)
         self._directory = None if directory is None else Path(directory)
         self._clock = clock
-        self._siblings: dict[str, HostRateLimiter] = {}
-
-    def __repr__(self) -> str:
-        return f"HostRateLimiter(limit={self.limit}, window={self.window}, name={self.name!r}, burst={self.burst})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # For processes that are spawned: there it is the same limit, and nothing else of this object.
-        return _again, (self.limit, self.window, self.name, self.burst, self._directory, self._clock)
-
-    def for_origin(self, origin: str) -> HostRateLimiter:
-        """The limiter for the service at `origin` (host and port): this one if it has a name."""
-        if self.name is not None:
-            return self
-        if origin not in self._siblings:
-            sibling = _again(self.limit, self.window, origin, self.burst, self._directory, self._clock)
-            # Of two threads that ask at once, both get the first.
-            self._siblings.setdefault(origin, sibling)
-        return self._siblings[origin]
+        # For spawned processes: there it is the same limit, and nothing else of this object.
+        return self._again(self.name), ()
 
     def find_file(self) -> Path | None:
-        """Where the state is kept; None where no file can be. Looks into the file system, so call it in a thread."""
+        """Return the file of the state, or None if it cannot be kept anywhere. Blocks: call it in a thread."""
         try:
-            return self._cell().find()
+            return self._open_store().find()
         except OSError:
             return None
 
-    def _cell(self) -> _FileCell:
-        file = file_name(self.name or "default", self.window)
+    def _again(self, name: str | None) -> partial[Self]:
+        return partial(
+            type(self), self.limit, self.window, name, burst=self.burst, directory=self._directory, clock=self._clock
+        )
+
+    def _with_name(self, name: str) -> Self:
+        return self._again(name)()
+
+    def _open_store(self) -> _FileStore:
         clock = time.monotonic if self._clock is None else self._clock
-        if self._directory is None:
-            return _FileCell(file, _usual_places, clock, tidies=True)
-        return _FileCell(file, _only(self._directory), clock)
-
-
-def _again(
-    limit: int,
-    window: float,
-    name: str | None,
-    burst: int,
-    directory: Path | None,
-    clock: Callable[[], float] | None,
-) -> HostRateLimiter:
-    return HostRateLimiter(limit, window, name, burst=burst, directory=directory, clock=clock)
+        return _FileStore(self.name or "default", self.window, self._directory, clock)
 
 
 _default: Final = HostRateLimiter()
 
 
 def default_limiter(origin: str) -> HostRateLimiter:
-    """The limiter of all clients of `origin` (host and port) on this host that are given none."""
+    """Return the limiter that all clients of `origin` (host and port) on this host use by default."""
     return _default.for_origin(origin)
 
 
-# --- the file ----------------------------------------------------------------------------------------
+def file_name_of(name: str, window: float) -> str:
+    """Return the file name of a limit: the readable part of its name, and a digest that makes it unique.
+
+    The digest includes the host: several may share home directories, but not their clocks and addresses.
+    """
+    import hashlib
+    import platform
+
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:40] or "limit"
+    digest = hashlib.sha256(repr((name, float(window), platform.node())).encode()).hexdigest()[:12]
+    return f"{readable}-{digest}.sqlite3"
 
 
-class _FileCell:
-    """A text in an SQLite file.
+@final
+class _FileStore:
+    """A text in an SQLite file. See `SharedStore`.
 
     Args:
-        file: its name.
-        places: tells the directories that it may lie in, the best first.
-        clock: what the processes share.
-        tidies: whether nothing else lies there, and files that nobody uses are removed.
+        name: the name of the limit.
+        window: the length of its window in seconds.
+        directory: where the file lies; None for the usual places, where unused files are removed.
+        clock: a clock that all processes of the host share.
     """
 
-    def __init__(
-        self, file: str, places: Callable[[], Iterator[Path]], clock: Callable[[], float], *, tidies: bool = False
-    ) -> None:
-        self._file = file
-        self._places = places
+    def __init__(self, name: str, window: float, directory: Path | None, clock: Callable[[], float]) -> None:
+        self._name = name
+        self._window = window
+        self._directory = directory
         self._clock = clock
-        self._tidies = tidies
         self._path: Path | None = None
         self._thread: ThreadPoolExecutor | None = None
 
-    async def change(self, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
+    async def update(self, step: Step[T]) -> T:
         if self._thread is None:
-            # Not the loop's own threads: all of them may be at work on something long.
-            from concurrent.futures import ThreadPoolExecutor
-
+            # A thread of its own, since those of the event loop may all be busy for long.
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="aivideomaker_async.limiter")
         try:
-            change = asyncio.get_running_loop().run_in_executor(self._thread, self._change, step)
+            updated = asyncio.get_running_loop().run_in_executor(self._thread, self._update, step)
         except RuntimeError as error:
-            # The interpreter is about to exit.
-            raise CellUnavailable(str(error)) from None
-        return await change
+            # The interpreter is about to exit, and starts no more threads.
+            raise StoreUnavailable(str(error)) from error
+        return await updated
 
     async def aclose(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.shutdown(wait=False)
 
-    def _change(self, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
-        with _no_fork:
+    def _update(self, step: Step[T]) -> T:
+        with _fork_lock:
+            # Imported on use: only this limiter needs it.
             import sqlite3
         try:
             if self._path is None:
                 self._path = self.find()
             try:
-                return self._transact_in_turn(self._path, step)
+                return self._wait_and_transact(self._path, step)
             except sqlite3.DatabaseError as error:
-                if not _is_damaged(error):
+                if not _is_damage(error):
                     raise
-                # Not a database, or not any more. What it said is lost, which a text that says nothing tells.
+                # The text is lost, which an empty one stands for.
                 self._path.unlink(missing_ok=True)
-                return self._transact_in_turn(self._path, lambda text, now: step(text or "", now))
+                return self._wait_and_transact(self._path, lambda text, now: step(text or "", now))
         except (OSError, sqlite3.Error) as error:
             self._path = None
-            raise CellUnavailable(f"{self._file}: {error}") from None
+            raise StoreUnavailable(f"the file of the limit {self._name!r}: {error}") from error
 
-    def _transact_in_turn(self, path: Path, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
+    def _wait_and_transact(self, path: Path, step: Step[T]) -> T:
+        """Change the text when no other process does, for which `LOCK_TIMEOUT_S` seconds are enough."""
         import sqlite3
 
-        deadline = time.monotonic() + BUSY
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
         while True:
             try:
-                # A fork in the middle would leave the child with locks of SQLite's own that nobody gives back.
-                with _no_fork:
+                with _fork_lock:
                     return self._transact(path, step)
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                is_locked = error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+                if not is_locked or time.monotonic() > deadline:
                     raise
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(AGAIN)
+            # Without the lock, so that this process can fork.
+            time.sleep(LOCK_RETRY_S)
 
-    def _transact(self, path: Path, step: Callable[[str | None, float], tuple[str | None, T]]) -> T:
+    def _transact(self, path: Path, step: Step[T]) -> T:
         import sqlite3
 
-        with closing(sqlite3.connect(path, timeout=TURN, isolation_level=None)) as database:
-            # What a crash of the whole host may lose is of no use after it: the clock starts again.
+        with closing(sqlite3.connect(path, timeout=LOCK_ATTEMPT_S, isolation_level=None)) as database:
+            # What a crash of the host may lose is of no use after it, since the clock starts again.
             database.execute("PRAGMA synchronous = OFF")
             database.execute("BEGIN IMMEDIATE")
             database.execute("CREATE TABLE IF NOT EXISTS cell (id INTEGER PRIMARY KEY CHECK (id = 1), text TEXT)")
@@ -231,69 +222,59 @@ class _FileCell:
         return result
 
     def find(self) -> Path:
+        """Return the path of the file in the first directory where it can be read and written.
+
+        Raises:
+            OSError: there is no such directory.
+        """
         reasons = []
-        for place in self._places():
-            try:
-                place.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-                path = place / self._file
-                if not path.exists() and self._tidies:
-                    _tidy(place)
-                if os.access(place, os.W_OK | os.X_OK) and (not path.exists() or os.access(path, os.R_OK | os.W_OK)):
-                    return path
-                reasons.append(f"{place} cannot be written")
-            except OSError as error:
-                reasons.append(str(error))
-        raise OSError("; ".join(reasons) or "there is no place for it")
+        with _fork_lock:
+            file_name = file_name_of(self._name, self._window)
+            for directory in _usual_directories() if self._directory is None else (self._directory,):
+                try:
+                    directory.mkdir(mode=ONLY_USER, parents=True, exist_ok=True)
+                    path = directory / file_name
+                    exists = path.exists()
+                    if not exists and self._directory is None:
+                        _remove_unused_files(directory)
+                    if os.access(directory, os.W_OK | os.X_OK) and (not exists or os.access(path, os.R_OK | os.W_OK)):
+                        return path
+                    reasons.append(f"{directory} cannot be written")
+                except OSError as error:
+                    reasons.append(str(error))
+        raise OSError("; ".join(reasons) or "no directory is private to this user")
 
 
-def file_name(name: str, window: float) -> str:
-    """The file of a limit: what can be read of its name, and what tells it from all others.
-
-    Home directories may be shared by hosts, whose clocks and addresses are not.
-    """
-    import platform
-
-    host = platform.node()
-    short = re.sub(r"[^A-Za-z0-9.-]+", "-", name).strip("-.")[:40] or "limit"
-    import hashlib
-
-    digest = hashlib.sha256(repr((name, float(window), host)).encode()).hexdigest()[:12]
-    return f"{short}-{digest}.sqlite3"
-
-
-def _tidy(place: Path) -> None:
-    """Remove what nobody has used for days: each port of a service under test leaves a file."""
-    for file in place.glob("*.sqlite3*"):
-        with suppress(OSError):
-            if file.stat().st_mtime < time.time() - KEPT:
-                file.unlink()
-
-
-def _is_damaged(error: sqlite3.DatabaseError) -> bool:
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
     import sqlite3
 
-    # An operational error is the world's, but for SQL that fails: then the file has other tables than ours.
+    # Operational errors come from outside (locks, a full disk), but for failed SQL: then the file has other tables.
     return not isinstance(error, sqlite3.OperationalError) or error.sqlite_errorcode == sqlite3.SQLITE_ERROR
 
 
-def _only(directory: Path) -> Callable[[], Iterator[Path]]:
-    return lambda: iter((directory,))
+def _remove_unused_files(directory: Path) -> None:
+    # Each port of a service under test leaves a file.
+    for file in directory.glob("*.sqlite3*"):
+        with suppress(OSError):
+            if file.stat().st_mtime < time.time() - UNUSED_FILE_S:
+                file.unlink()
 
 
-def _usual_places() -> Iterator[Path]:
-    import tempfile
-
+def _usual_directories() -> Iterator[Path]:
+    # Imported on use, in the thread: each takes milliseconds.
     from platformdirs import user_state_path
 
     # A container may have neither a home directory nor a name for its user.
     with suppress(RuntimeError, KeyError, OSError):
-        usual = user_state_path(APPLICATION, appauthor=False)
-        if usual.is_absolute():
-            yield usual / FOLDER
+        state = user_state_path(APPLICATION, appauthor=False)
+        if state.is_absolute():
+            yield state / "limits"
+    import tempfile
+
     user = os.getuid() if hasattr(os, "getuid") else None
     private = Path(tempfile.gettempdir()) / (APPLICATION if user is None else f"{APPLICATION}-{user}")
-    private.mkdir(mode=PRIVATE, exist_ok=True)
+    private.mkdir(mode=ONLY_USER, exist_ok=True)
     status = private.lstat()
-    # The directory for temporary files is everybody's: somebody else may have made this one.
+    # Another user may have made this directory: that for temporary files is shared by all.
     if user is None or (status.st_uid == user and not status.st_mode & 0o077 and not private.is_symlink()):
-        yield private / FOLDER
+        yield private / "limits"

@@ -1,154 +1,77 @@
-"""The query limit, shared by all clients of a process that hold the same limiter.
-
-The service lets 60 queries a minute through for everything behind one IP address, whatever the key or the process. So
-everything that queries asks a limiter first. What may go when is decided in `_core.quota` and `_core.turns`; here
-people wait.
-"""
+"""The limit of everything that shares one limiter object, also from several event loops and threads."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
-import time
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from math import isfinite
-from types import TracebackType
-from typing import Final, NoReturn, Protocol, Self, final
+from typing import Final, NoReturn, final
 
-from attrs import frozen
+from .._util import validation
+from .._util.fork import after_fork_in_child
+from .._util.loops import loop_or_none, loop_time, running_loop
+from .base import BlockPermit, LimiterStatistics, Permit, Priority
+from .queue import FairQueue
+from .quota import Quota, usual_burst
 
-from .._util import validation as _checks
-from .._util.loops import running_loop
-from .queue import Priority, Turns
-from .quota import Grant, Quota, usual_burst
-
-__all__ = ["Limiter", "LimiterStatistics", "Permit", "Priority", "RateLimiter"]
+__all__ = ["RateLimiter"]
 
 logger: Final = logging.getLogger("aivideomaker_async.limits")
 
-_limiters: Final[weakref.WeakSet[RateLimiter]] = weakref.WeakSet()
-
-
-@frozen(kw_only=True)
-class LimiterStatistics:
-    """What a limiter looked like at one moment."""
-
-    limit: int
-    window: float
-    """Seconds."""
-    burst: int
-    in_window: int
-    """Permits that count against the limit now."""
-    in_flight: int
-    """Those of them whose answer has not come yet."""
-    waiting_foreground: int
-    waiting_background: int
-    granted: int
-    """Permits granted since the limiter was made, refunded ones not counted."""
-    rejected: int
-    """Times that the service said 429."""
-    paused_for: float
-    """Seconds until the pause after a 429 ends; 0 when there is none."""
-
-
-class Permit(Protocol):
-    """The right to send one request. Give it back exactly once; a second time changes nothing."""
-
-    def settle(self, *, answered: bool = True) -> None:
-        """The request is over. `answered=False`: it may have been sent, and no answer will come."""
-        ...
-
-    def refund(self) -> None:
-        """The request was never sent."""
-        ...
-
-
-class Limiter(Protocol):
-    """What the client asks before each query. Write your own to share a limit in your own way."""
-
-    @property
-    def pace(self) -> float:
-        """Seconds between two requests that the limit sustains."""
-        ...
-
-    async def acquire(self, priority: Priority = Priority.FOREGROUND) -> Permit:
-        """Wait for a permit. A cancelled wait holds none."""
-        ...
-
-    def acquire_nowait(self) -> Permit | None:
-        """A permit, or None when a request would have to wait."""
-        ...
-
-    def pause(self, seconds: float) -> None:
-        """The service said 429: nobody gets a permit for so many seconds."""
-        ...
-
-    def statistics(self) -> LimiterStatistics:
-        """The state at this moment."""
-        ...
-
 
 @final
-class _Permit:
-    """A grant of a `RateLimiter`, as a context manager that settles."""
+class _Permit(BlockPermit):
+    """A permit of a `RateLimiter`."""
 
-    __slots__ = ("_grant", "_limiter", "_quota")
+    __slots__ = ("_limiter", "quota")
 
-    def __init__(self, limiter: RateLimiter, grant: Grant) -> None:
+    def __init__(self, limiter: RateLimiter, quota: Quota) -> None:
         self._limiter = limiter
-        self._quota = limiter._quota
-        self._grant = grant
+        self.quota: Quota | None = quota
+        """The quota that counts this permit; None once it was settled or refunded."""
 
     def settle(self, *, answered: bool = True) -> None:
-        if self._is_ours():
-            self._limiter._settle(self._grant, answered)
+        self._limiter._settle(self, answered)
 
     def refund(self) -> None:
-        if self._is_ours():
-            self._limiter._refund(self._grant)
-
-    def _is_ours(self) -> bool:
-        # And not that of the process which was forked.
-        return self._quota is self._limiter._quota
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.settle(answered=error is None)
+        self._limiter._refund(self)
 
 
-class _Line:
-    """Those who wait in one event loop, and the timer that serves them."""
+class _Waiter:
+    """A waiting call. The permit is handed over under the lock; the future only wakes the call."""
 
-    __slots__ = ("asleep", "loop", "tickets", "timer")
+    __slots__ = ("group", "permit", "priority", "woken")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.tickets: set[_Ticket] = set()
-        self.asleep: list[_Ticket] = []
-        """Those whose turn came while their loop did not run."""
-        self.timer: asyncio.TimerHandle | None = None
-
-
-class _Ticket:
-    """One who waits. The permit is what counts, and changes hands under the lock; the future only wakes."""
-
-    __slots__ = ("line", "permit", "priority", "woken")
-
-    def __init__(self, line: _Line, priority: Priority) -> None:
-        self.line = line
+    def __init__(self, group: _LoopWaiters, priority: Priority) -> None:
+        self.group = group
         self.priority = priority
         self.permit: _Permit | None = None
-        self.woken: asyncio.Future[None] = line.loop.create_future()
+        self.woken: asyncio.Future[None] = group.loop.create_future()
 
     def wake(self) -> None:
         if not self.woken.done():
             self.woken.set_result(None)
+
+
+class _LoopWaiters:
+    """The waiters of one event loop, and the timer that serves them. Exists while there are any."""
+
+    __slots__ = ("loop", "members", "passed_over", "timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.members: set[_Waiter] = set()
+        self.passed_over: list[_Waiter] = []
+        """Waiters whose turn came while their loop did not run. They are queued again when it does."""
+        self.timer: asyncio.TimerHandle | None = None
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class RateLimiter:
@@ -156,7 +79,7 @@ class RateLimiter:
 
     A permit counts from when it is granted until `window` seconds after its answer, so the limit holds whatever the
     latency. Requests go out in a small burst and then at an even pace of 95 % of the limit, since it is not known
-    how the service counts. Foreground requests go before background ones, first come first served, and neither
+    how the service counts. Foreground requests go before background ones, first come, first served, and neither
     starves the other. Background requests leave the last of a burst to foreground ones.
 
     One limiter can serve many clients, also in event loops of several threads.
@@ -164,9 +87,9 @@ class RateLimiter:
     Args:
         limit: requests that the service accepts in a window.
         window: the length of the window in seconds.
-        burst: requests that may go at once after a quiet time; by default 5 % of the limit, which is what every known
+        burst: requests that may go at once after an idle time; by default 5 % of the limit, which is what every known
             way of counting forgives.
-        clock: seconds of a clock that never runs backwards; by default that of the running event loop.
+        clock: a monotonic clock in seconds; by default that of the running event loop.
 
     Raises:
         ConfigurationError: an argument makes no sense.
@@ -180,26 +103,24 @@ class RateLimiter:
         burst: int | None = None,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        _checks.count("limit", limit)
-        burst = usual_burst(limit) if burst is None else burst
-        _checks.count("burst", burst)
-        _checks.seconds("window", window)
-        self._clock = clock
-        self._begin(Quota(limit, float(window), min(burst, limit)))
-        _limiters.add(self)
+        validation.count("limit", limit)
+        burst = validation.count("burst", usual_burst(limit) if burst is None else burst)
+        window = validation.seconds("window", window)
+        self._now: Callable[[], float] = loop_time if clock is None else clock
+        self._start(Quota(limit, window, min(burst, limit)))
+        after_fork_in_child(self, RateLimiter._start_in_child)
 
-    def _begin(self, quota: Quota) -> None:
+    def _start(self, quota: Quota) -> None:
         self._quota = quota
         self._lock = threading.Lock()
-        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
-        self._turns: Turns[_Ticket] = Turns()
+        self._queue: FairQueue[_Waiter] = FairQueue()
+        self._groups: dict[asyncio.AbstractEventLoop, _LoopWaiters] = {}
         self._granted = 0
         self._rejected = 0
 
-    def _begin_anew(self) -> None:
-        """In a forked process: who waits, has a request under way or holds the lock is not there."""
-        quota = self._quota
-        self._begin(Quota(quota.limit, quota.window, quota.burst))
+    def _start_in_child(self) -> None:
+        # The waiters, requests in flight and holders of the lock are all in the parent.
+        self._start(Quota(self._quota.limit, self._quota.window, self._quota.burst))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a RateLimiter cannot be copied or pickled: HostRateLimiter is the one that processes share")
@@ -210,39 +131,47 @@ class RateLimiter:
 
     @property
     def pace(self) -> float:
-        """Seconds between two requests that the limit sustains."""
+        """Seconds between two requests in the long run."""
         return 1 / self._quota.rate
 
     async def acquire(self, priority: Priority = Priority.FOREGROUND) -> Permit:
         """Wait for a permit.
 
-        A wait that is cancelled holds none afterwards, also if the permit came at the same moment.
+        A cancelled wait holds no permit, even if the permit was granted at the same moment.
         """
-        permit = self._take_at_once(priority)
+        permit = self._take_unless_queued(priority)
         if permit is not None:
             return permit
         loop = running_loop()
         with self._lock:
-            line = self._line(loop)
-            ticket = _Ticket(line, priority)
-            line.tickets.add(ticket)
-            self._turns.add(ticket, priority)
-        self._serve(line)
-        permit = None
+            group = self._groups.get(loop)
+            if group is None:
+                group = self._groups[loop] = _LoopWaiters(loop)
+            waiter = _Waiter(group, priority)
+            group.members.add(waiter)
+            self._queue.add(waiter, priority)
+        self._serve(group)
         try:
-            await ticket.woken
-            permit = ticket.permit
+            await waiter.woken
+            permit = waiter.permit
         finally:
-            self._leave(ticket, collected=permit)
-        assert permit is not None  # noqa: S101  (who is woken has one)
+            with self._lock:
+                self._queue.discard(waiter)
+                group.members.discard(waiter)
+                if not group.members and self._groups.get(loop) is group:
+                    group.stop_timer()
+                    del self._groups[loop]
+            if permit is None and waiter.permit is not None:
+                waiter.permit.refund()
+        assert permit is not None  # noqa: S101  (a waiter is woken after its permit was handed over)
         return permit
 
     def acquire_nowait(self) -> Permit | None:
-        """A permit, or None when a request would have to wait; those who wait already go first."""
-        return self._take_at_once(Priority.FOREGROUND)
+        """Return a permit, or None if the request would have to wait; earlier waiters go first."""
+        return self._take_unless_queued(Priority.FOREGROUND)
 
     def pause(self, seconds: float) -> None:
-        """The service said 429: nobody gets a permit for so many seconds (an hour at most)."""
+        """Grant no permit for `seconds` (an hour at most), since the service answered 429."""
         with self._lock:
             self._rejected += 1
             now = self._now()
@@ -250,171 +179,135 @@ class RateLimiter:
         logger.warning("the service limits the rate (429): all queries pause for %.1f s", max(0.0, ends - now))
 
     def statistics(self) -> LimiterStatistics:
-        """The state at this moment."""
+        """Return the current state."""
         with self._lock:
-            self._open_lines()
-            state = self._quota.statistics(self._now())
+            self._drop_closed_loops()
+            now = self._now()
             return LimiterStatistics(
-                limit=state.limit,
-                window=state.window,
-                burst=state.burst,
-                in_window=state.in_window,
-                in_flight=state.in_flight,
-                waiting_foreground=self._turns.waiting(Priority.FOREGROUND),
-                waiting_background=self._turns.waiting(Priority.BACKGROUND),
+                limit=self._quota.limit,
+                window=self._quota.window,
+                burst=self._quota.burst,
+                in_window=self._quota.in_window(now),
+                in_flight=self._quota.in_flight,
+                waiting_foreground=self._queue.waiting(Priority.FOREGROUND),
+                waiting_background=self._queue.waiting(Priority.BACKGROUND),
                 granted=self._granted,
                 rejected=self._rejected,
-                paused_for=state.paused_for,
+                paused_for=self._quota.paused_for(now),
             )
 
-    def _now(self) -> float:
-        if self._clock is not None:
-            return self._clock()
-        try:
-            return asyncio.get_running_loop().time()
-        except RuntimeError:
-            # Outside of any loop; the usual ones read this very clock.
-            return time.monotonic()
+    # --- permits -------------------------------------------------------------------------------------
 
-    def _line(self, loop: asyncio.AbstractEventLoop) -> _Line:
-        self._open_lines()
-        return self._lines.setdefault(loop, _Line(loop))
-
-    def _open_lines(self) -> list[_Line]:
-        # A loop that was closed while somebody waited in it leaves its line behind, and would never be served.
-        for loop in [loop for loop in self._lines if loop.is_closed()]:
-            for ticket in self._lines.pop(loop).tickets:
-                self._turns.discard(ticket)
-                if ticket.permit is not None:
-                    self._give_back(ticket.permit)
-                    self._serve_soon(self._lines.values())
-        return list(self._lines.values())
-
-    def _take_at_once(self, priority: Priority) -> _Permit | None:
+    def _take_unless_queued(self, priority: Priority) -> _Permit | None:
         with self._lock:
-            if self._lines:
-                self._open_lines()
-            if len(self._turns):
-                return None
-            return self._take(reserve=1 if priority is Priority.BACKGROUND else 0)
+            if self._groups:
+                self._drop_closed_loops()
+                if self._queue:
+                    return None
+            return self._take(1 if priority is Priority.BACKGROUND else 0)
 
-    def _take(self, reserve: int) -> _Permit | None:
-        grant = self._quota.take(self._now(), reserve)
-        if grant is None:
+    def _take(self, headroom: int) -> _Permit | None:
+        if not self._quota.take(self._now(), headroom):
             return None
         self._granted += 1
-        return _Permit(self, grant)
+        return _Permit(self, self._quota)
 
-    def _leave(self, ticket: _Ticket, *, collected: Permit | None) -> None:
+    def _settle(self, permit: _Permit, answered: bool) -> None:
         with self._lock:
-            self._turns.discard(ticket)
-            ticket.line.tickets.discard(ticket)
-        if collected is None and ticket.permit is not None:
-            ticket.permit.refund()
+            # A permit of the parent process has another quota.
+            if permit.quota is not self._quota:
+                return
+            permit.quota = None
+            self._quota.settle(self._now(), answered=answered)
+        if self._groups:
+            self._serve_all()
 
-    def _serve(self, line: _Line) -> None:
-        """Give out what may go now, in whatever loop it is waited for, and set the timer of the running one."""
+    def _refund(self, permit: _Permit) -> None:
         with self._lock:
-            if line.timer is not None:
-                line.timer.cancel()
-                line.timer = None
-            self._wake_up(line)
-            while len(self._turns) and (permit := self._take(self._reserve())):
-                ticket = self._next_waiting()
-                if ticket is None or not self._hand_over(permit, ticket, line):
-                    self._give_back(permit)
-            if line.tickets and len(self._turns):
-                self._set_timer(line)
+            if permit.quota is not self._quota:
+                return
+            self._return_unused(permit)
+        if self._groups:
+            self._serve_all()
 
-    def _reserve(self) -> int:
-        # Polls alone leave a token for whoever comes. When users wait, a poll has its turn by their patience.
-        return 0 if self._turns.waiting(Priority.FOREGROUND) else 1
+    def _return_unused(self, permit: _Permit) -> None:
+        permit.quota = None
+        self._quota.refund(self._now())
+        self._granted -= 1
 
-    def _wake_up(self, line: _Line) -> None:
-        for ticket in line.asleep:
-            if ticket in line.tickets:
-                self._turns.add(ticket, ticket.priority)
-        line.asleep.clear()
+    # --- waiters -------------------------------------------------------------------------------------
 
-    def _next_waiting(self) -> _Ticket | None:
-        while len(self._turns):
-            ticket = self._turns.pop()
-            if not ticket.line.loop.is_running():
-                # It could not use a permit, and others can.
-                ticket.line.asleep.append(ticket)
-            elif not ticket.woken.done():
-                return ticket
+    def _serve(self, here: _LoopWaiters) -> None:
+        """Hand out the permits that may go now, to waiters of any loop, and set the timer of the running loop."""
+        with self._lock:
+            here.stop_timer()
+            for waiter in here.passed_over:
+                if waiter in here.members:
+                    self._queue.add(waiter, waiter.priority)
+            here.passed_over.clear()
+            while self._queue and (permit := self._take(self._headroom())):
+                next_waiter = self._pop_running()
+                if next_waiter is None or not self._hand_over(permit, next_waiter, here):
+                    self._return_unused(permit)
+            if here.members and self._queue:
+                now = self._now()
+                wait = self._quota.ready_at(now, self._headroom()) - now
+                # Infinite if an answer must come first: settling it serves all loops.
+                if isfinite(wait):
+                    here.timer = here.loop.call_later(wait, self._serve, here)
+
+    def _headroom(self) -> int:
+        # Polls alone leave a token for a call of the user. While users wait, the queue decides when a poll goes.
+        return 0 if self._queue.waiting(Priority.FOREGROUND) else 1
+
+    def _pop_running(self) -> _Waiter | None:
+        """Return the next waiter that can use a permit now."""
+        while self._queue:
+            waiter = self._queue.pop()
+            if not waiter.group.loop.is_running():
+                waiter.group.passed_over.append(waiter)
+            elif not waiter.woken.done():
+                return waiter
         return None
 
     @staticmethod
-    def _hand_over(permit: _Permit, ticket: _Ticket, here: _Line) -> bool:
-        # Before the other loop is woken, which looks for it at once.
-        ticket.permit = permit
-        if ticket.line is here:
-            ticket.wake()
-        else:
-            try:
-                ticket.line.loop.call_soon_threadsafe(ticket.wake)
-            except RuntimeError:
-                # Another thread has just closed its loop.
-                ticket.permit = None
-                return False
+    def _hand_over(permit: _Permit, waiter: _Waiter, here: _LoopWaiters) -> bool:
+        # Set before the other loop is woken, which reads it at once.
+        waiter.permit = permit
+        if waiter.group is here:
+            waiter.wake()
+            return True
+        try:
+            waiter.group.loop.call_soon_threadsafe(waiter.wake)
+        except RuntimeError:
+            # Another thread has just closed that loop.
+            waiter.permit = None
+            return False
         return True
 
-    def _give_back(self, permit: _Permit) -> None:
-        self._quota.refund(permit._grant, self._now())
-        self._granted -= 1
-
-    def _set_timer(self, line: _Line) -> None:
-        now = self._now()
-        wait = self._quota.ready_at(now, self._reserve()) - now
-        # Without an end in sight an answer must come first, and settling it serves the line.
-        if isfinite(wait):
-            line.timer = line.loop.call_later(wait, self._serve, line)
-
-    def _settle(self, grant: Grant, answered: bool) -> None:
-        with self._lock:
-            self._quota.settle(grant, self._now(), answered=answered)
-        if self._lines:
-            self._serve_all()
-
-    def _refund(self, grant: Grant) -> None:
-        with self._lock:
-            if not grant.is_open:
-                return
-            self._quota.refund(grant, self._now())
-            self._granted -= 1
-        self._serve_all()
-
     def _serve_all(self) -> None:
-        if not self._lines:
-            return
-        here = _running_loop()
+        """Serve the waiters of all loops: here at once, in other threads soon."""
+        here = loop_or_none()
         with self._lock:
-            lines = [line for line in self._open_lines() if line.tickets]
-            self._serve_soon(line for line in lines if line.loop is not here)
-        for line in lines:
-            if line.loop is here:
-                self._serve(line)
+            self._drop_closed_loops()
+            groups = list(self._groups.values())
+        for group in groups:
+            if group.loop is here:
+                self._serve(group)
+            else:
+                self._serve_soon(group)
 
-    def _serve_soon(self, lines: Iterable[_Line]) -> None:
-        for line in lines:
-            # Another thread may close its loop at this moment.
-            with suppress(RuntimeError):
-                line.loop.call_soon_threadsafe(self._serve, line)
+    def _serve_soon(self, group: _LoopWaiters) -> None:
+        # Another thread may close the loop at this moment.
+        with suppress(RuntimeError):
+            group.loop.call_soon_threadsafe(self._serve, group)
 
-
-def _begin_anew() -> None:
-    for limiter in list(_limiters):
-        limiter._begin_anew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+    def _drop_closed_loops(self) -> None:
+        # Waiters of a loop that was closed without cancelling them are never served, and hold back all others.
+        for loop in [loop for loop in self._groups if loop.is_closed()]:
+            for waiter in self._groups.pop(loop).members:
+                self._queue.discard(waiter)
+                if waiter.permit is not None:
+                    self._return_unused(waiter.permit)
+                    for group in self._groups.values():
+                        self._serve_soon(group)

@@ -1,69 +1,64 @@
-"""Whose turn it is: first come, first served within a priority, and neither priority starves the other.
+"""Which waiter is served next: first come, first served within a priority, and neither priority starves the other.
 
-A user who waits for an answer (foreground) goes before the watcher's polls (background). But a user can ask faster than
-the limit allows for ever, so after `PATIENCE` foreground turns in a row one waiting background request goes.
+Foreground waiters (calls of the user) go before background ones (polls of the watcher). Since users can ask faster than
+the limit allows for any length of time, one background waiter is served after `FOREGROUND_STREAK` foreground ones.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from enum import IntEnum
 from typing import Final, Generic, TypeVar
 
-__all__ = ["PATIENCE", "Priority", "Turns"]
+from .base import Priority
 
-PATIENCE: Final = 4
-"""Foreground turns in a row, after which a background request that waits goes first."""
+__all__ = ["FOREGROUND_STREAK", "FairQueue"]
+
+FOREGROUND_STREAK: Final = 4
+"""Foreground waiters served in a row, after which a background waiter goes first."""
 
 T = TypeVar("T")
 
 
-class Priority(IntEnum):
-    """Who waits for the answer."""
+class FairQueue(Generic[T]):
+    """A queue of waiters with two priorities. Waiters are compared by identity."""
 
-    FOREGROUND = 0
-    """A user, right now."""
-    BACKGROUND = 1
-    """The watcher, on behalf of everyone who waits for a video."""
-
-
-class Turns(Generic[T]):
-    """A queue of tickets in two priorities."""
-
-    __slots__ = ("_queues", "_streak")
+    __slots__ = ("_background", "_foreground", "_streak")
 
     def __init__(self) -> None:
-        self._queues: dict[Priority, OrderedDict[int, T]] = {priority: OrderedDict() for priority in Priority}
+        self._foreground: OrderedDict[int, T] = OrderedDict()
+        self._background: OrderedDict[int, T] = OrderedDict()
         self._streak = 0
 
     def __len__(self) -> int:
-        return sum(map(len, self._queues.values()))
+        return len(self._foreground) + len(self._background)
 
     def waiting(self, priority: Priority) -> int:
-        """How many wait with this priority."""
-        return len(self._queues[priority])
+        """Return the number of waiters with this priority."""
+        return len(self._queue(priority))
 
-    def add(self, ticket: T, priority: Priority) -> None:
-        """Queue `ticket` behind those of its priority."""
-        self._queues[priority][id(ticket)] = ticket
+    def add(self, waiter: T, priority: Priority) -> None:
+        """Queue `waiter` behind the others of its priority."""
+        self._queue(priority)[id(waiter)] = waiter
 
-    def discard(self, ticket: T) -> None:
-        """Take `ticket` out, wherever it stands; one that is not there is no mistake."""
-        for queue in self._queues.values():
-            queue.pop(id(ticket), None)
+    def discard(self, waiter: T) -> None:
+        """Remove `waiter` if it is queued."""
+        self._foreground.pop(id(waiter), None)
+        self._background.pop(id(waiter), None)
 
     def pop(self) -> T:
-        """The ticket whose turn it is.
+        """Remove and return the waiter to be served next.
 
         Raises:
-            IndexError: nobody waits.
+            IndexError: the queue is empty.
         """
-        foreground, background = self._queues[Priority.FOREGROUND], self._queues[Priority.BACKGROUND]
-        if foreground and not (background and self._streak >= PATIENCE):
-            # A streak is only unfair to those who wait through it.
-            self._streak = self._streak + 1 if background else 0
-            return foreground.popitem(last=False)[1]
-        if not background:
-            raise IndexError("nobody waits")
+        if self._foreground and not (self._background and self._streak >= FOREGROUND_STREAK):
+            # A streak is unfair only to background waiters that were queued during it.
+            self._streak = self._streak + 1 if self._background else 0
+            return self._foreground.popitem(last=False)[1]
+        if not self._background:
+            raise IndexError("the queue is empty")
         self._streak = 0
-        return background.popitem(last=False)[1]
+        return self._background.popitem(last=False)[1]
+
+    def _queue(self, priority: Priority) -> OrderedDict[int, T]:
+        return self._background if priority is Priority.BACKGROUND else self._foreground

@@ -1,196 +1,239 @@
-"""One limit that many processes share: a quota and a line of members, as a text that each changes in its turn.
+"""One limit for many processes: a quota and a list of members, kept as a text that one member at a time changes.
 
-The text lies where all of them reach it. A member *visits*: the text is loaded, what the member has to tell is written
-down, permits are granted if it is its turn, and the text is stored again. Between two visits nobody holds anything.
+The text lies in a store that all members reach. A member is one event loop of one process. It sends a `QuotaRequest`:
+the text is loaded, the member's reports are written down, permits are granted if it is the member's turn, and the text
+is stored again. Nothing is held between two requests.
 
-**Nothing blocks for ever.** A permit that is under way carries a lease, which its member renews by visiting. When the
-lease runs out, because the process was killed, the permit counts as settled at that moment, and expires like any other.
+**Nothing blocks for ever.** A permit in flight carries a lease, which its member renews with each request. When the
+lease ends, because the process was killed, the permit counts as settled at that moment, and expires like any other.
 
-**Whose turn it is.** Of the members that wait, the one goes first that was served longest ago, so one with a single
-waiter gets as much as one with a thousand. One that waits in the foreground is treated as if it had been served
-`PATIENCE` paces earlier for each member that waits in the background, so these have a fifth of the turns at least when
-there are as many of the ones as of the others, and none of them waits for ever. Members do not hear of each other: each
-is told when to come again, those further back in the line a short grace later each. Who does not come by then loses
-the turn, not the place, so a dead process delays the others once, by one grace.
+**Whose turn it is.** Of the waiting members, the one that was served longest ago goes first, so a member with a single
+waiter gets as much as one with a thousand. A member with foreground waiters is treated as if it had been served
+`FOREGROUND_STREAK` paces earlier for each member that has only background waiters. So these get at least a fifth of the
+turns when there are as many of one kind as of the other, and none of them waits for ever. Members do not communicate:
+each is given the time of its next request, those further back in the order a short grace later each. A member that does
+not return by then loses the turn, not its place, so a dead process delays the others once, by one grace.
 
-Moments are seconds of the clock that the text is changed under. After it was started anew (a reboot), and when the
-text cannot be read, there is no burst: at an even pace the limit holds without knowing what went before.
+Times are seconds of the clock of the store. When that was restarted (a reboot), and when the text cannot be read, there
+is no burst: at an even pace the limit holds without knowing what was sent before.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from itertools import chain
 from math import inf, isfinite
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
-from attrs import define, evolve, field, frozen
+from .base import Priority
+from .queue import FOREGROUND_STREAK
+from .quota import MAX_LIMIT_PAUSE_S, UNANSWERED_S, Quota, holding_time
 
-from .queue import PATIENCE, Priority
-from .quota import LONGEST_PAUSE, UNANSWERED, Grant, Quota, QuotaState
+__all__ = ["MEMBER_MEMORY_S", "QuotaReply", "QuotaRequest", "SharedQuota", "lease"]
 
-__all__ = ["Answer", "SharedQuota", "Visit", "lease"]
+TEXT_VERSION: Final = 1
 
-VERSION: Final = 1
+MAX_LEASE_S: Final = 10.0
+"""How long a permit of a dead process counts as in flight; a window at most."""
 
-LONGEST_LEASE: Final = 10.0
-"""Seconds for which a permit of a process that died counts as under way; a window at most."""
+MAX_CLOCK_STEP_BACK_S: Final = 10.0
+"""A clock that runs back by more than this (or a window, if that is shorter) was restarted."""
 
-BACKWARDS: Final = 10.0
-"""Seconds by which a clock may run back and is taken for the same one; a window at most."""
+TURN_GRACE_PACES: Final = 1 / 4
+"""Paces for which the others wait for the member whose turn it is."""
 
-GRACE: Final = 1 / 4
-"""Paces for which the others wait for the one whose turn it is."""
+MIN_TURN_GRACE_S: Final = 0.005
+MAX_TURN_GRACE_S: Final = 1.0
 
-ROUNDING: Final = 1e-6
-"""Seconds by which a moment may be missed without being late."""
+DUE_ROUNDING_S: Final = 1e-6
+"""A request that misses its time by less is not late."""
 
-SHORTEST_GRACE: Final = 0.005
-LONGEST_GRACE: Final = 1.0
-"""Seconds, however fast or slow the pace is."""
+REQUESTS_PER_WINDOW: Final = 4
+"""How often a waiting member asks again at least, since another member may have refunded a permit."""
 
-LOOKS: Final = 4
-"""How often in a window a waiting member looks again, since a permit may have been given back meanwhile."""
+MAX_REQUEST_INTERVAL_S: Final = 5.0
+"""The longest time until a waiting member asks again, however long the window is."""
 
-LONGEST_WAIT: Final = 5.0
-"""Seconds after which it looks again at the latest."""
-
-LATELY: Final = 1.0
-"""Seconds for which a member is remembered after its last visit, or a window if that is longer."""
+MEMBER_MEMORY_S: Final = 1.0
+"""How long a member counts after its last request; a window if that is longer."""
 
 
 def lease(window: float) -> float:
-    """Seconds after its member's last visit in which a permit counts as under way."""
-    return min(LONGEST_LEASE, window)
+    """Return the seconds after its member's last request for which a permit counts as in flight."""
+    return min(MAX_LEASE_S, window)
 
 
-@frozen(kw_only=True)
-class Visit:
-    """What a member has to tell and to ask. To tell the same twice changes nothing."""
+class QuotaRequest(NamedTuple):
+    """The reports of a member, and the numbers of its waiters. Sending the same reports twice has no effect."""
 
     member: str
-    """A name that no other has, also after a restart: that of the process, a dot, and its place there."""
-    settled: Mapping[str, float] = field(factory=dict[str, float])
-    """Permits that are over, and seconds since then; less than 0 if they may still be on their way for so long."""
+    """A name that no other member has, also after a restart: that of the process, a dot, and a number."""
+    settled: Mapping[str, float] = MappingProxyType({})
+    """Permits whose request is over, and for how many seconds; negative if it may still arrive in that time."""
     refunded: Collection[str] = ()
     """Permits that were not used."""
-    held: Collection[str] = ()
-    """Permits that are under way."""
+    in_flight: Collection[str] = ()
+    """Permits whose request is in flight."""
     pause: float = 0.0
-    """Seconds for which everybody shall stop; 0 for none."""
+    """Seconds for which all members stop; 0 for no pause."""
     foreground: int = 0
-    """How many wait for a permit."""
+    """Waiters in the foreground."""
     background: int = 0
-    """And how many in the background."""
+    """Waiters in the background."""
     first: int = 0
-    """The number of the first permit, if one is granted; others follow. A number that was used is never used again."""
+    """The number of the first permit that is granted; others follow. A number is never used twice."""
 
     @property
     def process(self) -> str:
-        """What the members of one process have in common."""
+        """The name that the members of one process share."""
         return self.member.partition(".")[0]
 
-    def permit(self, place: int) -> str:
-        """The name of a permit of this visit."""
-        return f"{self.member}-{self.first + place}"
+    def permit(self, position: int) -> str:
+        """Return the name of a permit that this request may get."""
+        return f"{self.member}-{self.first + position}"
 
 
-@frozen(kw_only=True)
-class Answer:
-    """What a member is told."""
+class QuotaReply(NamedTuple):
+    """The answer to a `QuotaRequest`."""
 
-    granted: tuple[str, ...]
-    """Permits for those who wait, one each."""
-    again_in: float | None
-    """Seconds after which to visit again for those who still wait; None when nobody does."""
-    members: int
-    """Members that came lately, the one who asks included."""
-    in_window: int
+    granted: tuple[str, ...] = ()
+    """Permits for the waiters, one each."""
+    again_in: float | None = None
+    """Seconds until the next request for the remaining waiters; None without any."""
+    members: int = 1
+    """Members that sent a request lately, including this one."""
+    in_window: int = 0
     """Permits of all members that count against the limit."""
-    in_window_of_others: int
-    """Those of them that went to other processes than the one that asks."""
-    paused_for: float
-    """Seconds until a pause ends; 0 when there is none."""
+    in_window_of_others: int = 0
+    """Permits among them that other processes got."""
+    paused_for: float = 0.0
+    """Seconds until a pause ends; 0 without a pause."""
 
 
-@define
 class _Member:
-    served: float
-    """When it was granted a permit last; before that, when it came first."""
-    seen: float
-    due: float
-    """When it was told to come again."""
-    waits: Priority | None = None
+    """A member in the text."""
+
+    __slots__ = ("due", "seen", "served", "waits")
+
+    def __init__(self, served: float, seen: float, due: float, waits: Priority | None = None) -> None:
+        self.served = served
+        """When it got its last permit; at first when it sent its first request."""
+        self.seen = seen
+        """When it sent its last request."""
+        self.due = due
+        """When it will send the next one."""
+        self.waits = waits
+        """The priority of its first waiter; None without waiters."""
 
 
-@define(eq=False)
 class SharedQuota:
-    """The text, unfolded.
+    """The text, parsed, at the moment of one request.
 
     Args:
-        limit: requests that the service accepts in a window, as this member has it; others may have other limits.
-        window: its length in seconds, the same for all.
-        burst: requests that may go at once after a quiet time, as this member has it.
-        now: the moment of the visit.
+        limit: requests that the service accepts in a window, as this member was configured; others may differ.
+        window: the length of the window in seconds, the same for all.
+        burst: requests that may go at once after an idle time, as this member was configured.
+        now: the time.
+        tokens: requests that may go at once as far as the pace is concerned.
+        refilled_at: when the tokens were counted last.
+        paused_until: when a pause ends.
     """
 
-    limit: int
-    window: float
-    burst: int
-    now: float
-    _quota: QuotaState
-    _open: dict[str, float] = field(factory=dict[str, float])
-    """When the lease of each permit under way runs out."""
-    _settled: dict[str, float] = field(factory=dict[str, float])
-    _members: dict[str, _Member] = field(factory=dict[str, _Member])
+    __slots__ = (
+        "_in_flight",
+        "_members",
+        "_paused_until",
+        "_refilled_at",
+        "_settled",
+        "_tokens",
+        "burst",
+        "limit",
+        "now",
+        "window",
+    )
+
+    def __init__(
+        self,
+        limit: int,
+        window: float,
+        burst: int,
+        now: float,
+        *,
+        tokens: float,
+        refilled_at: float,
+        paused_until: float = -inf,
+    ) -> None:
+        self.limit = limit
+        self.window = window
+        self.burst = burst
+        self.now = now
+        self._tokens = tokens
+        self._refilled_at = refilled_at
+        self._paused_until = paused_until
+        self._in_flight: dict[str, float] = {}
+        """When the lease of each permit in flight ends."""
+        self._settled: dict[str, float] = {}
+        """When each of the others that still count was settled."""
+        self._members: dict[str, _Member] = {}
+
+    # --- the text ------------------------------------------------------------------------------------
 
     @classmethod
     def load(cls, limit: int, window: float, burst: int, text: str | None, now: float) -> SharedQuota:
-        """Unfold `text` as it is at the moment `now`; None when there is none yet."""
-        tokens = float(burst)
-        if text is not None:
-            try:
-                return cls._read(limit, window, burst, text, now)
-            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
-                tokens = 0.0
-        return cls(limit, window, burst, now, QuotaState(now=now, tokens=tokens, refilled_at=now))
+        """Parse `text` as it is at the time `now`; None if there is no text yet."""
+        if text is None:
+            return cls(limit, window, burst, now, tokens=float(burst), refilled_at=now)
+        try:
+            shared = cls._parse(limit, window, burst, text, now)
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
+            return cls(limit, window, burst, now, tokens=0.0, refilled_at=now)
+        shared._forget_expired()
+        return shared
 
     @classmethod
-    def _read(cls, limit: int, window: float, burst: int, text: str, now: float) -> SharedQuota:
+    def _parse(cls, limit: int, window: float, burst: int, text: str, now: float) -> SharedQuota:
         fields: dict[str, Any] = json.loads(text)
-        if (fields["version"], fields["window"]) != (VERSION, window):
+        if (fields["version"], fields["window"]) != (TEXT_VERSION, window):
             raise ValueError("written by another version")
-        now = max(now, _number(fields["now"], now + min(BACKWARDS, window)))
-        paused_until = -inf if fields["paused_until"] is None else _number(fields["paused_until"], now + LONGEST_PAUSE)
-        quota = QuotaState(
-            now=now,
-            tokens=max(0.0, _number(fields["tokens"], inf)),
-            refilled_at=_number(fields["refilled_at"], max(now, paused_until)),
-            paused_until=paused_until,
-        )
-        return cls(
+        # Times beyond these bounds are damage, and must not make a member wait.
+        now = max(now, _number(fields["now"], now + min(MAX_CLOCK_STEP_BACK_S, window)))
+        paused_until = -inf
+        if fields["paused_until"] is not None:
+            paused_until = _number(fields["paused_until"], now + MAX_LIMIT_PAUSE_S)
+        shared = cls(
             limit,
             window,
             burst,
             now,
-            quota,
-            {permit: _number(at, now + lease(window)) for permit, at in fields["open"].items()},
-            {permit: _number(at, now + min(UNANSWERED, window)) for permit, at in fields["settled"].items()},
-            {name: _member(values, now) for name, values in fields["members"].items()},
-        )._forgotten()
+            tokens=max(0.0, _number(fields["tokens"], inf)),
+            refilled_at=_number(fields["refilled_at"], max(now, paused_until)),
+            paused_until=paused_until,
+        )
+        latest = now + lease(window)
+        shared._in_flight = {permit: _number(at, latest) for permit, at in fields["open"].items()}
+        latest = now + min(UNANSWERED_S, window)
+        shared._settled = {permit: _number(at, latest) for permit, at in fields["settled"].items()}
+        for name, (served, seen, due, waits) in fields["members"].items():
+            shared._members[name] = _Member(
+                _number(served, now),
+                _number(seen, now),
+                _number(due, now + MAX_REQUEST_INTERVAL_S),
+                None if waits is None else Priority(waits),
+            )
+        return shared
 
     def dump(self) -> str:
-        """The text."""
+        """Return the text."""
         return json.dumps(
             {
-                "version": VERSION,
+                "version": TEXT_VERSION,
                 "window": self.window,
                 "now": self.now,
-                "tokens": self._quota.tokens,
-                "refilled_at": self._quota.refilled_at,
-                "paused_until": self._quota.paused_until if isfinite(self._quota.paused_until) else None,
-                "open": self._open,
+                "tokens": self._tokens,
+                "refilled_at": self._refilled_at,
+                "paused_until": self._paused_until if isfinite(self._paused_until) else None,
+                "open": self._in_flight,
                 "settled": self._settled,
                 "members": {
                     name: (member.served, member.seen, member.due, member.waits)
@@ -202,139 +245,135 @@ class SharedQuota:
         )
 
     def ages(self) -> dict[str, float]:
-        """The permits that are over and still count, and the seconds since then, as for `Visit.settled`."""
+        """Return the settled permits that still count, as in `QuotaRequest.settled`."""
         return {permit: self.now - at for permit, at in self._settled.items()}
 
     def paused_for(self) -> float:
-        """Seconds until a pause ends; 0 when there is none."""
-        return max(0.0, self._quota.paused_until - self.now)
+        """Return the seconds until a pause ends; 0 without a pause."""
+        return max(0.0, self._paused_until - self.now)
 
-    def visit(self, visit: Visit) -> Answer:
-        """Write down what a member tells, and answer what it asks."""
-        quota = self._told(visit)
-        member = self._members.setdefault(visit.member, _Member(self.now, self.now, self.now))
+    def _forget_expired(self) -> None:
+        for permit, ends in list(self._in_flight.items()):
+            if ends <= self.now:
+                self._settled[permit] = self._in_flight.pop(permit)
+        hold = holding_time(self.window)
+        self._settled = {permit: at for permit, at in self._settled.items() if at + hold > self.now}
+        since = self.now - max(MEMBER_MEMORY_S, self.window)
+        self._members = {name: member for name, member in self._members.items() if member.seen > since}
+
+    # --- one request ---------------------------------------------------------------------------------
+
+    def handle(self, request: QuotaRequest) -> QuotaReply:
+        """Write down the reports of a member, and grant permits to its waiters if it is its turn."""
+        quota = self._apply_reports(request)
+        member = self._members.get(request.member)
+        if member is None:
+            member = self._members[request.member] = _Member(self.now, self.now, self.now)
         member.seen = self.now
-        granted, again_at = self._served(visit, member, quota)
+        granted, again_at = self._grant(request, member, quota)
         member.due = self.now if again_at is None else again_at
-        self._quota = quota.state()
-        return Answer(
+        self._tokens, self._refilled_at, self._paused_until = quota.tokens, quota.refilled_at, quota.paused_until
+        own = f"{request.process}."
+        return QuotaReply(
             granted=granted,
             again_in=None if again_at is None else again_at - self.now,
             members=len(self._members),
-            in_window=quota.statistics(self.now).in_window,
-            in_window_of_others=self._held_by_others(visit.process),
+            in_window=quota.in_window(self.now),
+            in_window_of_others=sum(not permit.startswith(own) for permit in (*self._in_flight, *self._settled)),
             paused_for=self.paused_for(),
         )
 
-    def _held_by_others(self, process: str) -> int:
-        return sum(not permit.startswith(f"{process}.") for permit in chain(self._open, self._settled))
-
-    # --- what is told --------------------------------------------------------------------------------
-
-    def _forgotten(self) -> SharedQuota:
-        """Without what time has made void."""
-        for permit, ends in list(self._open.items()):
-            if ends <= self.now:
-                self._settled[permit] = self._open.pop(permit)
-        held = Quota(self.limit, self.window, self.burst).held
-        self._settled = {permit: at for permit, at in self._settled.items() if at + held > self.now}
-        since = self.now - max(LATELY, self.window)
-        self._members = {name: member for name, member in self._members.items() if member.seen > since}
-        return self
-
-    def _told(self, visit: Visit) -> Quota:
-        for permit, age in visit.settled.items():
-            self._settle(permit, self.now - age)
-        for permit in visit.held:
-            # Its lease may have run out while its process was held up; it is under way all the same.
+    def _apply_reports(self, request: QuotaRequest) -> Quota:
+        """Write down the reports, and return the quota as it is then."""
+        latest = self.now + min(UNANSWERED_S, self.window)
+        for permit, age in request.settled.items():
+            self._in_flight.pop(permit, None)
+            # Its lease may have ended, and counts from then if that was later.
+            settled_at = max(self.now - age, self._settled.get(permit, -inf))
+            self._settled[permit] = min(settled_at, latest)
+        for permit in request.in_flight:
+            # Its lease may have ended while its process was held up; the request is in flight all the same.
             self._settled.pop(permit, None)
-            self._open[permit] = self.now + lease(self.window)
-        unused = sum(self._drop(permit) for permit in visit.refunded)
-        state = evolve(self._quota, open=len(self._open) + unused, settled=tuple(sorted(self._settled.values())))
-        quota = Quota.restore(self.limit, self.window, self.burst, state)
-        for _ in range(unused):
-            quota.refund(Grant(granted_at=self.now), self.now)
-        if visit.pause > 0:
-            quota.pause(self.now, visit.pause)
+            self._in_flight[permit] = self.now + lease(self.window)
+        refunds = 0
+        for permit in request.refunded:
+            known = self._in_flight.pop(permit, None) is not None or self._settled.pop(permit, None) is not None
+            refunds += known
+        quota = Quota(
+            self.limit,
+            self.window,
+            self.burst,
+            now=self.now,
+            tokens=self._tokens,
+            refilled_at=self._refilled_at,
+            paused_until=self._paused_until,
+            in_flight=len(self._in_flight) + refunds,
+            settled=sorted(self._settled.values()),
+        )
+        for _ in range(refunds):
+            quota.refund(self.now)
+        if request.pause > 0:
+            quota.pause(self.now, request.pause)
         return quota
 
-    def _settle(self, permit: str, at: float) -> None:
-        self._open.pop(permit, None)
-        at = max(at, self._settled.get(permit, -inf))
-        self._settled[permit] = min(at, self.now + min(UNANSWERED, self.window))
-
-    def _drop(self, permit: str) -> bool:
-        return self._open.pop(permit, None) is not None or self._settled.pop(permit, None) is not None
-
-    # --- whose turn it is ----------------------------------------------------------------------------
-
-    def _served(self, visit: Visit, member: _Member, quota: Quota) -> tuple[tuple[str, ...], float | None]:
-        """The permits that are granted to `member`, and when it shall come again."""
-        waiting = {Priority.FOREGROUND: visit.foreground, Priority.BACKGROUND: visit.background}
+    def _grant(self, request: QuotaRequest, member: _Member, quota: Quota) -> tuple[tuple[str, ...], float | None]:
+        """Grant permits to `member` as long as it is its turn, and return them with the time of its next request."""
+        waiting = {Priority.FOREGROUND: request.foreground, Priority.BACKGROUND: request.background}
         granted: list[str] = []
         while True:
             member.waits = next((priority for priority, count in waiting.items() if count > 0), None)
             if member.waits is None:
                 return tuple(granted), None
-            line = self._line(member, quota)
-            # Polls alone leave a token for whoever comes.
-            reserve = int(all(other.waits is Priority.BACKGROUND for other in (member, *line)))
-            at = self._turn_at(member, line, quota, reserve)
-            if at > self.now or quota.take(self.now, reserve) is None:
-                return tuple(granted), min(at, self.now + min(LONGEST_WAIT, self.window / LOOKS))
-            permit = visit.permit(len(granted))
+            others = self._waiting_besides(member, quota)
+            # Polls alone leave a token for a call of the user.
+            headroom = int(all(each.waits is Priority.BACKGROUND for each in (member, *others)))
+            turn_at = self._turn_at(member, others, quota, headroom)
+            if turn_at > self.now or not quota.take(self.now, headroom):
+                latest = self.now + min(MAX_REQUEST_INTERVAL_S, self.window / REQUESTS_PER_WINDOW)
+                return tuple(granted), min(turn_at, latest)
+            permit = request.permit(len(granted))
             granted.append(permit)
-            self._open[permit] = self.now + lease(self.window)
+            self._in_flight[permit] = self.now + lease(self.window)
             member.served = self.now
             waiting[member.waits] -= 1
 
-    def _turn_at(self, member: _Member, line: list[_Member], quota: Quota, reserve: int) -> float:
-        """When it is the turn of `member`, if nothing else happens."""
-        grace = _grace(quota)
-        ahead = _ahead(member, line, quota)
-        ready_at = quota.ready_at(self.now, reserve)
-        if ready_at > self.now:
-            return ready_at + len(ahead) * grace
-        # Somebody ahead who was told a later moment does not know that a request may go already.
-        coming = [other.due for place, other in enumerate(ahead, 1) if other.due <= self.now + place * grace]
-        return max(coming) + grace if coming else self.now
-
-    def _line(self, member: _Member, quota: Quota) -> list[_Member]:
-        """The others who wait, as far as they come when they are told."""
-        on_time = self.now - _grace(quota) + ROUNDING
+    def _waiting_besides(self, member: _Member, quota: Quota) -> list[_Member]:
+        """Return the other members that have waiters and do not miss the time of their next request."""
+        on_time = self.now - _turn_grace(quota) + DUE_ROUNDING_S
         return [
             other
             for other in self._members.values()
             if other is not member and other.waits is not None and other.due > on_time
         ]
 
+    def _turn_at(self, member: _Member, others: list[_Member], quota: Quota, headroom: int) -> float:
+        """Return when it is the turn of `member` if nothing else happens."""
+        grace = _turn_grace(quota)
+        ahead = _ahead_of(member, others, quota)
+        ready_at = quota.ready_at(self.now, headroom)
+        if ready_at > self.now:
+            return ready_at + len(ahead) * grace
+        # A member ahead that was given a later time will not return in time for a request that may go already.
+        coming = [other.due for position, other in enumerate(ahead, 1) if other.due <= self.now + position * grace]
+        return max(coming) + grace if coming else self.now
 
-def _grace(quota: Quota) -> float:
-    return min(max(GRACE / quota.rate, SHORTEST_GRACE), LONGEST_GRACE)
+
+def _turn_grace(quota: Quota) -> float:
+    return min(max(TURN_GRACE_PACES / quota.rate, MIN_TURN_GRACE_S), MAX_TURN_GRACE_S)
 
 
-def _ahead(member: _Member, line: list[_Member], quota: Quota) -> list[_Member]:
-    """Those of `line` who go before `member`, in order."""
-    polls = sum(other.waits is Priority.BACKGROUND for other in (member, *line))
-    head_start = PATIENCE * polls / quota.rate
+def _ahead_of(member: _Member, others: list[_Member], quota: Quota) -> list[_Member]:
+    """Return those of `others` that go before `member`, in order."""
+    polling = sum(each.waits is Priority.BACKGROUND for each in (member, *others))
+    head_start = FOREGROUND_STREAK * polling / quota.rate
 
-    def since(other: _Member) -> float:
-        return other.served - (head_start if other.waits is Priority.FOREGROUND else 0.0)
+    def rank(each: _Member) -> float:
+        return each.served - (head_start if each.waits is Priority.FOREGROUND else 0.0)
 
-    return sorted((other for other in line if since(other) < since(member)), key=since)
+    return sorted((other for other in others if rank(other) < rank(member)), key=rank)
 
 
 def _number(value: object, most: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value > most:
-        raise ValueError("no sensible moment")
+        raise ValueError("no sensible time")
     return float(value)
-
-
-def _member(values: Any, now: float) -> _Member:  # noqa: ANN401
-    served, seen, due, waits = values
-    return _Member(
-        _number(served, now),
-        _number(seen, now),
-        _number(due, now + LONGEST_WAIT),
-        None if waits is None else Priority(waits),
-    )

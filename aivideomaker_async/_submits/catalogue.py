@@ -7,7 +7,7 @@ import logging
 from typing import Final
 
 from .._http import ApiClient, Deadline, get_account
-from .._limits.local import Priority
+from .._limits import Priority
 from .._redaction import single_line
 from ..errors import AIVideoMakerError, EndpointNotFound
 from ..tasks import Account

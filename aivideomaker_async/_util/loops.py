@@ -1,12 +1,13 @@
-"""The running event loop, or an error that says what the package needs."""
+"""The running event loop and its clock."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 from ..errors import ConfigurationError
 
-__all__ = ["running_loop"]
+__all__ = ["loop_or_none", "loop_time", "running_loop"]
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
@@ -21,3 +22,19 @@ def running_loop() -> asyncio.AbstractEventLoop:
         raise ConfigurationError(
             "no asyncio event loop runs here: this package needs asyncio (with anyio, the asyncio backend; not trio)"
         ) from None
+
+
+def loop_or_none() -> asyncio.AbstractEventLoop | None:
+    """Return the running event loop of this thread, if there is one."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def loop_time() -> float:
+    """Return the time of the running event loop; outside of any loop that of the clock which loops usually read."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()

@@ -1,14 +1,13 @@
-"""What the limiter and the board over Redis share: connections, and the one error that says that Redis cannot be used.
+"""Connections to Redis, for the limiter and the status board, and the one error of an unavailable Redis.
 
-The only module that knows the package `redis`, which is an extra: it is imported when the first URL is given, not
-before. A connection belongs to the event loop that opened it, and to the process: each loop has its own, and a child
-process leaves those of its parent alone. The password of a URL goes to Redis, and into no text.
+The only module that imports the package `redis`, which is an extra: not before the first URL is given. A connection
+belongs to the event loop that opened it, and to the process: each loop has its own, and a forked child leaves those of
+its parent alone. The password of a URL is sent to Redis, and stands in no text.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from hashlib import blake2b
@@ -18,31 +17,32 @@ from urllib.parse import urlsplit
 
 from .._redaction import Secret, shorten
 from ..errors import ConfigurationError
+from .fork import after_fork_in_child
 
-__all__ = ["Command", "Connections", "Ear", "Gone", "hashed"]
+__all__ = ["RedisCommand", "RedisConnections", "RedisSubscription", "RedisTarget", "RedisUnavailable", "digest_name"]
 
 T = TypeVar("T")
-Command: TypeAlias = "tuple[str | bytes | int, ...]"
+RedisCommand: TypeAlias = "tuple[str | bytes | int, ...]"
 
-TIMEOUT: Final = 2.0
-"""Seconds after which a Redis that does not answer counts as gone, if the URL does not say otherwise."""
+REDIS_TIMEOUT_S: Final = 2.0
+"""How long to wait for an answer of Redis, unless the URL has another `socket_timeout`."""
 
-_abandoned: Final[list[object]] = []
-"""Connections of a parent process. Closing them, or collecting them, would disturb the parent's event loop."""
-
-
-class Gone(Exception):
-    """Redis cannot be used now. The text says why, without the password."""
+_connections_of_parents: Final[list[object]] = []
+"""Kept in a forked child for ever: closing or collecting them would disturb the event loop of the parent."""
 
 
-def hashed(*parts: str) -> str:
-    """A short name for `parts` that does not tell them, for keys and channels."""
+class RedisUnavailable(Exception):
+    """Redis cannot be used now. The message has the reason, without the password."""
+
+
+def digest_name(*parts: str) -> str:
+    """Return a short name for `parts` from which they cannot be read, for keys and channels."""
     text = "\0".join(part.replace("\\", "\\\\").replace("\0", "\\0") for part in parts)
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, person=b"aivideomaker").hexdigest()
 
 
-class Ear(Protocol):
-    """What is used of redis-py's `PubSub`."""
+class RedisSubscription(Protocol):
+    """The part of redis-py's `PubSub` that is used."""
 
     async def subscribe(self, *channels: str) -> None: ...
     async def unsubscribe(self, *channels: str) -> None: ...
@@ -56,17 +56,17 @@ class _Pipeline(Protocol):
 
 
 class _Client(Protocol):
-    """What is used of redis-py's `Redis`."""
+    """The part of redis-py's `Redis` that is used."""
 
     async def execute_command(self, *command: str | bytes | int) -> Any: ...  # noqa: ANN401
     def pipeline(self) -> _Pipeline: ...
-    def pubsub(self) -> Ear: ...
+    def pubsub(self) -> RedisSubscription: ...
     async def aclose(self) -> None: ...
 
 
 @final
 class _Credentials:
-    """Tells redis-py user and password. Given these themselves, it would show them in what it raises and logs."""
+    """User and password, asked for by redis-py. Given as arguments, they would stand in its errors and logs."""
 
     __slots__ = ("_password", "_user")
 
@@ -83,211 +83,215 @@ class _Credentials:
 
 
 @final
-class Connections:
-    """Connections to one Redis: a pool for each event loop, opened on first use.
-
-    A pool is closed by `aclose`, or at the latest with its loop: asyncio closes the async generators that it has seen
-    before it closes a loop, and the pool is held by one.
+class RedisTarget:
+    """One Redis, as a URL describes it. Several `RedisConnections` may lead to it.
 
     Args:
         url: `redis://[user:password@]host[:port][/db]`, `rediss://...` with TLS, or `unix://path`, with the options of
             redis-py as a query.
 
     Raises:
-        ConfigurationError: the package `redis` is not installed, or the URL is none.
+        ConfigurationError: the package `redis` is not installed, or the URL cannot be used.
     """
 
-    __slots__ = ("_errors", "_held", "_hide", "_options", "_process", "_timeout", "place")
+    __slots__ = ("_options", "_secrets", "errors", "location", "timeout")
 
     def __init__(self, url: str) -> None:
         try:
-            import redis.asyncio
+            import redis
         except ImportError:
             raise ConfigurationError(
                 'the package redis is not installed: pip install "aivideomaker-async[redis]"'
             ) from None
         options = _options(url)
         # Kept here: before Python 3.12, the way in which redis-py keeps it (`wait_for`) may lose a cancellation.
-        self._timeout: float = options.pop("socket_timeout") or TIMEOUT
+        self.timeout: float = options.pop("socket_timeout") or REDIS_TIMEOUT_S
+        """Seconds to wait for an answer."""
         options["socket_timeout"] = None
-        self.place: str = _place(options)
-        """Where it is, for people: host, port and number of the database."""
-        password = options.pop("password", "")
-        self._hide = [Secret(text) for text in {password, urlsplit(url.strip()).password} if text]
+        where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+        self.location: str = f"{where}/{options.get('db', 0)}"
+        """Host, port and number of the database, for messages."""
+        user, password = options.pop("username", ""), options.pop("password", "")
         if password:
-            options["credential_provider"] = _Credentials(options.pop("username", ""), Secret(password))
-        else:
-            options.pop("username", None)
+            options["credential_provider"] = _Credentials(user, Secret(password))
+        # As redis-py decodes it, and as it stands in the URL.
+        self._secrets = [Secret(text) for text in {password, urlsplit(url.strip()).password} if text]
         self._options = options
-        # All that says that Redis, or what answers in its place, is of no use: unreachable, loading, read-only, out of
-        # memory, not allowed, or no Redis at all.
-        self._errors = (redis.RedisError, OSError, ValueError, RuntimeError)
-        self._held: dict[asyncio.AbstractEventLoop, tuple[_Client, AsyncGenerator[None, None]]] = {}
-        self._process = os.getpid()
+        self.errors: tuple[type[Exception], ...] = (redis.RedisError, OSError, ValueError, RuntimeError)
+        """All that redis-py raises when Redis, or the server in its place, is of no use: it is unreachable, loading,
+        read-only, out of memory, does not permit it, or is no Redis at all."""
 
     def __repr__(self) -> str:
-        return f"<Redis at {self.place}>"
+        return f"<Redis at {self.location}>"
 
-    def fresh(self) -> Connections:
-        """Others to the same Redis, so that these can be closed while those are used."""
-        others = Connections.__new__(Connections)
-        for name in ("place", "_errors", "_hide", "_options", "_timeout"):
-            setattr(others, name, getattr(self, name))
-        others._held, others._process = {}, os.getpid()
-        return others
+    def open_client(self) -> _Client:
+        """Return a client of redis-py with a pool of its own. It connects on use."""
+        from redis.asyncio import ConnectionPool, Redis
 
-    async def ask(self, command: Callable[[_Client], Awaitable[T]], *, patience: float = 0.0) -> T:
-        """Let `command` use the connections of the running loop.
+        client: Any = Redis.from_pool(ConnectionPool(**self._options))
+        found: _Client = client
+        return found
 
-        Cancelled under way, it was carried out or not; the connection that it used is closed.
+    def describe(self, error: BaseException) -> str:
+        """Return a text about an error of redis-py, without the password."""
+        text = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self.timeout:g} s"
+        for secret in self._secrets:
+            text = secret.hide_in(text)
+        return shorten(text)
+
+
+@final
+class RedisConnections:
+    """Connections to one Redis: a pool for each event loop, opened on first use.
+
+    A pool is closed by `aclose`, or at the latest with its loop: asyncio closes the async generators that it has seen
+    before it closes a loop, and a generator holds the pool.
+
+    Args:
+        target: the Redis.
+    """
+
+    __slots__ = ("__weakref__", "_pools", "target")
+
+    def __init__(self, target: RedisTarget) -> None:
+        self.target = target
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[_Client, AsyncGenerator[None, None]]] = {}
+        after_fork_in_child(self, RedisConnections._leave_to_parent)
+
+    def __repr__(self) -> str:
+        return repr(self.target)
+
+    async def execute(self, command: Callable[[_Client], Awaitable[T]], *, extra_time: float = 0.0) -> T:
+        """Await `command` with the connections of the running loop, and return its result.
+
+        Cancelled under way, the command was carried out or not; the connection that it used is closed.
 
         Args:
-            command: what to do.
-            patience: seconds that it takes though all is well.
+            command: a call of the client of redis-py.
+            extra_time: seconds that it takes although Redis works.
 
         Raises:
-            Gone: Redis cannot be used, or does not answer in time.
+            RedisUnavailable: Redis cannot be used, or does not answer in time.
         """
         try:
-            async with asyncio.timeout(self._timeout + patience):
+            async with asyncio.timeout(self.target.timeout + extra_time):
                 return await command(await self._client())
-        except self._errors as error:
-            reason = self._told(error)
-        # Raised out here, so that it carries nothing of redis-py's: its frames hold the credentials.
-        raise Gone(reason)
+        except self.target.errors as error:
+            reason = self.target.describe(error)
+        # Raised outside of the handler, without a cause: frames of redis-py hold the password.
+        raise RedisUnavailable(reason)
 
-    async def run(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:  # noqa: ANN401
-        """Carry out a script of Redis, which is atomic, and return what it returns.
-
-        Raises:
-            Gone: Redis cannot be used.
-        """
-        return await self.ask(lambda client: client.execute_command("EVAL", script, len(keys), *keys, *arguments))
-
-    async def together(self, *commands: Command) -> list[Any]:
-        """Carry out commands in one transaction, in one round trip, and return what they return.
+    async def run_script(self, script: str, keys: list[str], *arguments: str | bytes | int) -> Any:  # noqa: ANN401
+        """Run a Lua script in Redis, which is atomic, and return its result.
 
         Raises:
-            Gone: Redis cannot be used.
+            RedisUnavailable: Redis cannot be used.
+        """
+        return await self.execute(lambda client: client.execute_command("EVAL", script, len(keys), *keys, *arguments))
+
+    async def transaction(self, *commands: RedisCommand) -> list[Any]:
+        """Run commands in one transaction, in one round trip, and return their results.
+
+        Raises:
+            RedisUnavailable: Redis cannot be used.
         """
 
-        def sent(client: _Client) -> Awaitable[list[Any]]:
+        def run(client: _Client) -> Awaitable[list[Any]]:
             pipeline = client.pipeline()
             for command in commands:
                 pipeline.execute_command(*command)
             return pipeline.execute()
 
-        return await self.ask(sent)
+        return await self.execute(run)
 
-    async def subscribe(self, channel: str) -> Ear:
-        """Hear of all that is said in `channel` from now on. Give what is returned back with `unsubscribe`.
+    async def subscribe(self, channel: str) -> RedisSubscription:
+        """Subscribe to `channel`. Close the subscription with `unsubscribe`.
 
         Raises:
-            Gone: Redis cannot be used.
+            RedisUnavailable: Redis cannot be used.
         """
 
-        async def subscribed(client: _Client) -> Ear:
-            ear = client.pubsub()
+        async def subscribe(client: _Client) -> RedisSubscription:
+            subscription = client.pubsub()
             try:
-                await ear.subscribe(channel)
+                await subscription.subscribe(channel)
                 # The confirmation.
-                await ear.get_message(timeout=2 * self._timeout)
+                await subscription.get_message(timeout=2 * self.target.timeout)
             except BaseException:
-                await self.unsubscribe(ear)
+                await self.unsubscribe(subscription)
                 raise
-            return ear
+            return subscription
 
-        return await self.ask(subscribed)
+        return await self.execute(subscribe)
 
-    async def hear(self, ear: Ear, seconds: float) -> dict[str, Any] | None:
-        """What is said next, if anything is within so many seconds.
+    async def next_message(self, subscription: RedisSubscription, seconds: float) -> dict[str, Any] | None:
+        """Return the next message; None if there is none within `seconds`.
 
         Raises:
-            Gone: Redis cannot be used.
+            RedisUnavailable: Redis cannot be used.
         """
-        return await self.ask(lambda _: ear.get_message(timeout=seconds), patience=seconds)
+        return await self.execute(lambda _: subscription.get_message(timeout=seconds), extra_time=seconds)
 
-    async def unsubscribe(self, ear: Ear) -> None:
-        """Close the connection that `subscribe` has opened."""
-        with suppress(*self._errors):
-            await ear.aclose()
+    async def unsubscribe(self, subscription: RedisSubscription) -> None:
+        """Close the connection of a subscription."""
+        with suppress(*self.target.errors):
+            await subscription.aclose()
 
     async def aclose(self) -> None:
         """Close the connections of the running loop. They are opened again on the next use."""
-        held = self._mine().pop(asyncio.get_running_loop(), None)
-        if held is not None:
-            await held[1].aclose()
+        pool = self._pools.pop(asyncio.get_running_loop(), None)
+        if pool is not None:
+            await pool[1].aclose()
 
     async def _client(self) -> _Client:
         loop = asyncio.get_running_loop()
-        held = self._mine()
-        if loop not in held:
-            client = _open(self._options)
-            keeper = self._keep(client)
-            held[loop] = client, keeper
-            # Nothing is awaited in there; from now on the loop knows it.
-            await anext(keeper)
-        return held[loop][0]
+        if loop not in self._pools:
+            for closed in [other for other in self._pools if other.is_closed()]:
+                del self._pools[closed]
+            client = self.target.open_client()
+            holder = self._hold(client)
+            self._pools[loop] = client, holder
+            # Nothing is awaited in there; from now on the loop closes the generator at its end.
+            await anext(holder)
+        return self._pools[loop][0]
 
-    def _mine(self) -> dict[asyncio.AbstractEventLoop, tuple[_Client, AsyncGenerator[None, None]]]:
-        if self._process != os.getpid():
-            _abandoned.append(self._held)
-            self._held, self._process = {}, os.getpid()
-        for loop in [loop for loop in self._held if loop.is_closed()]:
-            del self._held[loop]
-        return self._held
-
-    async def _keep(self, client: _Client) -> AsyncGenerator[None, None]:
+    async def _hold(self, client: _Client) -> AsyncGenerator[None, None]:
         try:
             yield
         finally:
-            with suppress(*self._errors):
+            with suppress(*self.target.errors):
                 await client.aclose()
 
-    def _told(self, error: BaseException) -> str:
-        text = f"{type(error).__name__}: {error}" if str(error) else f"no answer within {self._timeout:g} s"
-        for secret in self._hide:
-            text = secret.hide_in(text)
-        return shorten(text)
-
-
-def _open(options: Mapping[str, Any]) -> _Client:
-    from redis.asyncio import ConnectionPool, Redis
-
-    client: Any = Redis.from_pool(ConnectionPool(**options))
-    found: _Client = client
-    return found
+    def _leave_to_parent(self) -> None:
+        _connections_of_parents.append(self._pools)
+        self._pools = {}
 
 
 def _options(url: str) -> dict[str, Any]:
-    """The arguments of a pool of redis-py for `url`; what this package relies on, a URL cannot change."""
+    """Return the arguments of a pool of redis-py for `url`. Those that this package relies on, a URL cannot change."""
     import redis.asyncio
     from redis.asyncio.connection import AbstractConnection, parse_url
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
     try:
-        named: Mapping[str, Any] = parse_url(url.strip())
+        given: Mapping[str, Any] = parse_url(url.strip())
     except (ValueError, AttributeError, TypeError):
+        # Without the cause, which may quote the password.
         raise ConfigurationError(
             "the URL of Redis: must be redis://, rediss:// or unix://, as redis-py takes them"
         ) from None
-    usual = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT}
-    # No silent second tries: who calls knows better what is worth one. Answers as bytes, in the older protocol.
+    defaults = {"socket_timeout": REDIS_TIMEOUT_S, "socket_connect_timeout": REDIS_TIMEOUT_S}
+    # No silent retries: the callers decide which command is worth one. Answers as bytes, in the older protocol.
     fixed = {"decode_responses": False, "protocol": 2, "retry": Retry(NoBackoff(), 0), "retry_on_timeout": False}
-    options = {**usual, **named, **fixed}
+    options = {**defaults, **given, **fixed}
     if "driver_info" in signature(AbstractConnection.__init__).parameters:
-        # Newer ones would read their own version from the disk, in the event loop, each time that they connect.
+        # Newer versions would read their own version from the disk, in the event loop, with each connection.
         options["driver_info"] = None
     try:
-        # An option that does not exist is told now, not in each attempt to connect.
+        # Refuse an unknown option now, not with each attempt to connect.
         pool: Any = redis.asyncio.ConnectionPool(**options)
         pool.make_connection()
     except (TypeError, ValueError, redis.RedisError):
-        raise ConfigurationError("the URL of Redis has options in its query that redis-py does not know") from None
+        raise ConfigurationError("the URL of Redis has options in its query that redis-py does not have") from None
     return options
-
-
-def _place(options: Mapping[str, Any]) -> str:
-    where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-    return f"{where}/{options.get('db', 0)}"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aivideomaker_async import HostRateLimiter, RateLimiter
-from aivideomaker_async._limits.host import default_limiter
+from aivideomaker_async._limits import default_limiter
 from aivideomaker_async.cli import doctor_checks
 from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
 from aivideomaker_async.simulator.threaded import ThreadedSimulator

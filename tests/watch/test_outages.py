@@ -15,7 +15,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from aivideomaker_async import AIVideoMaker, HostRateLimiter, RateLimited, RateLimiter, RequestTimeout, WaitTimeout
-from aivideomaker_async._limits import LONGEST_PAUSE
+from aivideomaker_async._limits import MAX_LIMIT_PAUSE_S
 from aivideomaker_async._watch.deadlines import GRACE_AFTER_SLEEP_S
 from tests.support.leaks import assert_nothing_held
 from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, ScriptedService, row, scripted
@@ -290,7 +290,7 @@ async def test_an_absurd_retry_after_stops_nobody_for_long(value: str, shared: b
             service.override = lambda _: refused(value)
             with pytest.raises(RateLimited) as caught:
                 await client.task("ck1").status()
-            assert caught.value.retry_after is not None and caught.value.retry_after > LONGEST_PAUSE
+            assert caught.value.retry_after is not None and caught.value.retry_after > MAX_LIMIT_PAUSE_S
             assert loop.time() - began < 2
             assert 50 < client.statistics().limiter.paused_for <= 60
 

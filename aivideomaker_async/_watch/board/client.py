@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final, TypeVar, final
 
-from ..._util.redis import Ear, Gone
+from ..._util.redis import RedisSubscription, RedisUnavailable
 from .messages import (
     HEARTBEATS_PER_LEASE,
     INTERESTS_PER_STEP,
@@ -69,7 +69,7 @@ class BoardClient:
         port: BoardPort,
         *,
         on_connected: Callable[[], object],
-        on_disconnected: Callable[[Gone], bool],
+        on_disconnected: Callable[[RedisUnavailable], bool],
         on_left: Callable[[BoardClient, asyncio.AbstractEventLoop], Awaitable[object]],
     ) -> None:
         self.store = store
@@ -222,7 +222,7 @@ class BoardClient:
                         await self.store.broadcast([self.take_delivery("-")])
                         self.on_connected()
                     failures = 0
-                except Gone as error:
+                except RedisUnavailable as error:
                     # After a connection in between, the pauses begin anew.
                     failures = 1 if self._on_disconnected(error) else failures + 1
                     await self._pause_after(failures)
@@ -299,13 +299,13 @@ class _Membership:
         """Take part until this process has no interests, or is to step down, then resign.
 
         Raises:
-            Gone: the others cannot be reached.
+            RedisUnavailable: the others cannot be reached.
         """
-        async with self._store.subscription() as ear:
-            listener = self.loop.create_task(self._listen(ear), name="aivideomaker_async.StatusBoard.listener")
+        async with self._store.subscribe_to_events() as subscription:
+            listener = self.loop.create_task(self._listen(subscription), name="aivideomaker_async.StatusBoard.listener")
             listener.add_done_callback(lambda _: self._client.wake())
             try:
-                await self._serve(ear, listener)
+                await self._serve(subscription, listener)
             finally:
                 # Cancelled here, the listener ends all the same, and its connection is closed by the subscription.
                 listener.cancel()
@@ -339,7 +339,7 @@ class _Membership:
 
     # --- what is due ---------------------------------------------------------------------------------
 
-    async def _serve(self, ear: Ear, listener: asyncio.Task[None]) -> None:
+    async def _serve(self, subscription: RedisSubscription, listener: asyncio.Task[None]) -> None:
         client = self._client
         await self._heartbeat()
         client.on_connected()
@@ -350,7 +350,7 @@ class _Membership:
                 self._wants_interests = self._is_leader
                 if not self._is_leader:
                     self._receives_interests = False
-                await self._store.subscribe_to_interests(ear, self._wants_interests)
+                await self._store.subscribe_to_interests(subscription, self._wants_interests)
             else:
                 await self._next_due()()
 
@@ -383,7 +383,7 @@ class _Membership:
         # The leader sends a message with each of its heartbeats.
         self._silent_heartbeats += 1
         if self._silent_heartbeats > 2 * HEARTBEATS_PER_LEASE + 1:
-            raise Gone("messages of the other processes do not arrive")
+            raise RedisUnavailable("messages of the other processes do not arrive")
 
     def _write_all_again(self) -> None:
         self.unwritten = {**self._client.interests, **self.unwritten}
@@ -465,9 +465,9 @@ class _Membership:
 
     # --- messages of the others ----------------------------------------------------------------------
 
-    async def _listen(self, ear: Ear) -> None:
+    async def _listen(self, subscription: RedisSubscription) -> None:
         while True:
-            received = await self._store.receive(ear, self._client.lease)
+            received = await self._store.receive(subscription, self._client.lease)
             if received is not None:
                 self._take_event(received)
                 # However many messages have arrived at once, the event loop goes on.

@@ -9,7 +9,7 @@ from weakref import WeakSet
 
 from ..._redaction import Secret
 from ..._util import validation
-from ..._util.redis import Connections, Gone, hashed
+from ..._util.redis import RedisConnections, RedisTarget, RedisUnavailable, digest_name
 from .client import BoardClient
 from .messages import BoardPort
 from .store import BoardStore
@@ -37,14 +37,14 @@ class StatusBoard:
 
     def __init__(self, url: str, *, name: str | None = None, lease: float = 3.0) -> None:
         self._lease = validation.seconds("lease", lease)
-        self._connections = Connections(url)
+        self._connections = RedisConnections(RedisTarget(url))
         self._name = name
         self._clients: WeakSet[BoardClient] = WeakSet()
         self._is_gone = False
 
     def __repr__(self) -> str:
         named = "" if self._name is None else f" name={self._name!r}"
-        return f"<StatusBoard at {self._connections.place}{named}>"
+        return f"<StatusBoard at {self._connections.target.location}{named}>"
 
     def client(self, *, origin: str, key: Secret | str, port: BoardPort) -> BoardClient:
         """Return a client of the board. It does nothing before it is used.
@@ -55,7 +55,7 @@ class StatusBoard:
             port: what the client reports to.
         """
         text = key.reveal() if isinstance(key, Secret) else key
-        store = BoardStore(self._connections, hashed("board", origin, text, self._name or ""), self._lease)
+        store = BoardStore(self._connections, digest_name("board", origin, text, self._name or ""), self._lease)
         client = BoardClient(
             store,
             self._lease,
@@ -76,12 +76,12 @@ class StatusBoard:
         if not any(other.loop is loop for other in self._clients):
             await self._connections.aclose()
 
-    def _disconnected(self, error: Gone) -> bool:
+    def _disconnected(self, error: RedisUnavailable) -> bool:
         is_new, self._is_gone = not self._is_gone, True
         logger.log(
             logging.WARNING if is_new else logging.DEBUG,
             "the status board at %s cannot be used (%s): each process polls for itself",
-            self._connections.place,
+            self._connections.target.location,
             error,
         )
         return is_new
@@ -89,4 +89,4 @@ class StatusBoard:
     def _connected(self) -> None:
         if self._is_gone:
             self._is_gone = False
-            logger.info("the status board at %s can be used again", self._connections.place)
+            logger.info("the status board at %s can be used again", self._connections.target.location)

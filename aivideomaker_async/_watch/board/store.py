@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import chain
 from typing import Any, Final, final
 
-from ..._util.redis import Command, Connections, Ear
+from ..._util.redis import RedisCommand, RedisConnections, RedisSubscription
 from ...tasks import TaskDetails
 from .messages import INTERESTS_PER_STEP, Interest, News, news_message, read_interest, write_message, write_news
 
@@ -56,10 +56,10 @@ return {redis.call('HGET', KEYS[1], ''), redis.call('HSCAN', KEYS[1], ARGV[1], '
 class BoardStore:
     """The keys and channels of one board in Redis.
 
-    Each method is one round trip (`versions`: two), and raises `Gone` when Redis cannot be used.
+    Each method is one round trip (`versions`: two), and raises `RedisUnavailable` when Redis cannot be used.
     """
 
-    def __init__(self, connections: Connections, name: str, lease: float) -> None:
+    def __init__(self, connections: RedisConnections, name: str, lease: float) -> None:
         # In braces: on a cluster, all of one board is in one place.
         prefix = f"aivideomaker:board:{{{name}}}"
         self._connections = connections
@@ -85,14 +85,14 @@ class BoardStore:
         keys = [self._leader, self._members, self._interests_of(member)]
         lead = write_message("lead", member)
         arguments = member, self._lease, self._life, _milliseconds(ENDED_KEPT_S), self.events, lead
-        leader, left, kept = await self._connections.run(_HEARTBEAT, keys, *arguments)
+        leader, left, kept = await self._connections.run_script(_HEARTBEAT, keys, *arguments)
         return str(leader, "utf-8", "replace"), left / 1000, bool(kept)
 
     async def leave(self, member: str) -> None:
         """Remove a member with its interests, and resign if it leads."""
         keys = [self._leader, self._members, self._interests_of(member)]
         resign, leave = write_message("free", member), write_message("bye", member)
-        await self._connections.run(_LEAVE, keys, member, self.events, resign, self.interests, leave)
+        await self._connections.run_script(_LEAVE, keys, member, self.events, resign, self.interests, leave)
 
     async def write(self, member: str, version: int, changes: Mapping[str, Interest | None]) -> bool:
         """Write and publish changes of a member's interests; return whether there were none before."""
@@ -101,7 +101,7 @@ class BoardStore:
         removed = [task_id for task_id, interest in changes.items() if interest is None]
         written = {**added, **dict.fromkeys(removed)}
         message = write_message("want", member, version=version, wants=written)
-        commands: list[Command] = [
+        commands: list[RedisCommand] = [
             ("HSET", key, "", version),
             ("PEXPIRE", key, self._life),
             ("SADD", self._members, member),
@@ -111,75 +111,75 @@ class BoardStore:
             commands.append(("HSET", key, *chain.from_iterable(added.items())))
         if removed:
             commands.append(("HDEL", key, *removed))
-        return bool((await self._connections.together(*commands))[0])
+        return bool((await self._connections.transaction(*commands))[0])
 
     async def broadcast(self, messages: Iterable[str]) -> None:
         """Send messages to all members."""
-        await self._connections.together(*(("PUBLISH", self.events, message) for message in messages))
+        await self._connections.transaction(*(("PUBLISH", self.events, message) for message in messages))
 
     async def publish(self, member: str, news: Mapping[str, News]) -> None:
         """Send news to all members, and keep it for those that come later."""
         rows = {task_id: write_news(task_id, item) for task_id, item in news.items()}
-        kept: list[Command] = [
+        kept: list[RedisCommand] = [
             ("SET", self._news_of(task_id), row, "PX", _milliseconds(_kept_for(news[task_id])))
             for task_id, row in rows.items()
         ]
-        await self._connections.together(*kept, ("PUBLISH", self.events, news_message(member, rows.values())))
+        await self._connections.transaction(*kept, ("PUBLISH", self.events, news_message(member, rows.values())))
 
     async def read(self, ids: Iterable[str]) -> list[bytes]:
         """Return the last news of these tasks, as far as there is any."""
-        (rows,) = await self._connections.together(("MGET", *map(self._news_of, ids)))
+        (rows,) = await self._connections.transaction(("MGET", *map(self._news_of, ids)))
         return [row for row in rows if row is not None]
 
     async def versions(self) -> dict[str, int]:
         """Return the members that are alive, each with the number of its last change."""
-        (names,) = await self._connections.together(("SMEMBERS", self._members))
+        (names,) = await self._connections.transaction(("SMEMBERS", self._members))
         members = [str(name, "utf-8", "replace") for name in names]
         if not members:
             return {}
-        counts = await self._connections.together(*(("HGET", self._interests_of(member), "") for member in members))
+        counts = await self._connections.transaction(*(("HGET", self._interests_of(member), "") for member in members))
         found = dict(zip(members, counts, strict=True))
         if dead := [member for member, count in found.items() if count is None]:
-            await self._connections.together(("SREM", self._members, *dead))
+            await self._connections.transaction(("SREM", self._members, *dead))
         return {member: _number(count) for member, count in found.items() if count is not None}
 
     async def read_interests(self, member: str, cursor: str) -> tuple[int, str, dict[str, Interest]]:
         """Return the number of a member's last change, where to read on ("0": nowhere), and some of its interests."""
-        arguments = cursor, INTERESTS_PER_STEP
-        count, (after, parts) = await self._connections.run(_READ_INTERESTS, [self._interests_of(member)], *arguments)
+        keys = [self._interests_of(member)]
+        count, (after, parts) = await self._connections.run_script(_READ_INTERESTS, keys, cursor, INTERESTS_PER_STEP)
         texts = [str(part, "utf-8", "replace") for part in parts]
         pairs = ((task_id, read_interest(text)) for task_id, text in zip(texts[::2], texts[1::2], strict=True))
         found = {task_id: interest for task_id, interest in pairs if task_id and interest is not None}
         return _number(count), str(after, "ascii"), found
 
-    async def subscribe_to_interests(self, ear: Ear, is_on: bool) -> None:
+    async def subscribe_to_interests(self, subscription: RedisSubscription, is_on: bool) -> None:
         """Subscribe to changes of the members' interests, or unsubscribe."""
-        channel = self.interests.decode()
-        await self._connections.ask(lambda _: ear.subscribe(channel) if is_on else ear.unsubscribe(channel))
+        change = subscription.subscribe if is_on else subscription.unsubscribe
+        await self._connections.execute(lambda _: change(self.interests.decode()))
 
-    async def receive(self, ear: Ear, seconds: float) -> dict[str, Any] | None:
+    async def receive(self, subscription: RedisSubscription, seconds: float) -> dict[str, Any] | None:
         """Return the next message, or None when there is none within `seconds`."""
-        return await self._connections.hear(ear, seconds)
+        return await self._connections.next_message(subscription, seconds)
 
-    def subscription(self) -> _EventSubscription:
+    def subscribe_to_events(self) -> _EventSubscription:
         """Return a subscription to what is sent to all members, for a `with` block."""
         return _EventSubscription(self._connections, self.events)
 
 
 @final
 class _EventSubscription:
-    def __init__(self, connections: Connections, channel: str) -> None:
+    def __init__(self, connections: RedisConnections, channel: str) -> None:
         self._connections = connections
         self._channel = channel
-        self._ear: Ear | None = None
+        self._subscription: RedisSubscription | None = None
 
-    async def __aenter__(self) -> Ear:
-        self._ear = await self._connections.subscribe(self._channel)
-        return self._ear
+    async def __aenter__(self) -> RedisSubscription:
+        self._subscription = await self._connections.subscribe(self._channel)
+        return self._subscription
 
     async def __aexit__(self, *_: object) -> None:
-        if self._ear is not None:
-            await self._connections.unsubscribe(self._ear)
+        if self._subscription is not None:
+            await self._connections.unsubscribe(self._subscription)
 
 
 def _milliseconds(seconds: float) -> int:
