@@ -34,7 +34,7 @@ def test_importing_the_package_imports_no_extra() -> None:
     loaded = imported_by("import aivideomaker_async")
     extras = {"av", "PIL", "cyclopts", "rich", "numpy", "pytest", "fastapi", "redis"}
     assert not loaded & extras
-    ours = {"simulator", "cli", "webhooks", "_watch.board.status_board", "_watch.board.adapter", "_limits.redis"}
+    ours = {"simulator", "cli", "webhooks", "_watch.board", "_limits.redis"}
     assert not loaded & {f"aivideomaker_async.{name}" for name in ours}
 
 

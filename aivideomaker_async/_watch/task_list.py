@@ -1,72 +1,69 @@
-"""The task list, read while it arrives.
+"""What the task list reports of the tasks that are waited for, read row by row while it arrives.
 
-The list tells every task that the account ever had, newest first, in one answer without pages: some hundred bytes for
-an account that began today, many megabytes for an old one. So it is read row by row as the pieces come; rows that
-nobody asked for are dropped at once, and nothing more is read when all that somebody waits for has been seen.
+Rows of other tasks are dropped at once, and nothing more is read when all wanted tasks have been seen: the list of an
+old account has many megabytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from .._http import ListReader, MalformedAnswer, decode_task
 from ..tasks import TaskDetails, TaskStatus, video_seconds
 
-__all__ = ["FinishedRow", "NewsOfTasks", "told_seconds"]
+__all__ = ["FinishedRow", "NewsOfTasks", "reported_seconds"]
 
 
-@frozen
-class FinishedRow:
+class FinishedRow(NamedTuple):
     """How long a finished task took, by the service's clock."""
 
     model: str
     length: int | None
+    """Seconds of video."""
     seconds: float
 
 
 class NewsOfTasks(ListReader):
-    """What the list tells of the tasks that somebody waits for.
+    """Reads the rows of the tasks that are waited for.
 
     Args:
-        wanted: the ids of those tasks, each with the status that is known already; a row that tells the same again is
-            not looked at any further. None as a status means that any row is news.
-        tell: is told each row that tells something new, as soon as it is read: of thousands, none is kept here.
-        optional: ids that are taken when they are met, and not waited for.
-        lesson: how many of the first rows are looked at to learn how long tasks take.
+        wanted: the ids of those tasks, each with the status that is known already: a row with the same status is not
+            decoded any further. None as a status means that any row is news.
+        on_news: called with each row that is news, as soon as it is read: of thousands, none is kept here.
+        optional: ids whose rows are used if they come, and for which the list is not read on.
+        training_rows: how many of the first rows are read to learn how long tasks take.
     """
 
     def __init__(
         self,
         wanted: Mapping[str, str | None],
-        tell: Callable[[str, TaskDetails], None],
+        on_news: Callable[[str, TaskDetails], None],
         *,
         optional: frozenset[str] = frozenset(),
-        lesson: int = 0,
+        training_rows: int = 0,
     ) -> None:
         super().__init__()
         self.seen: dict[str, str] = {}
         """The status of each task that was met, by id."""
         self.finished: list[FinishedRow] = []
         self._wanted = wanted
-        self._tell = tell
+        self._on_news = on_news
         self._optional = optional
         self._unmet = set(wanted)
-        self._lesson = lesson
+        self._training_rows = training_rows
 
     @property
     def enough(self) -> bool:
-        """Whether all that are wanted have been met, and the lesson is over."""
-        return (not self._unmet and self.rows_read >= self._lesson) or super().enough
+        """Whether all wanted tasks have been met, and the training rows are over."""
+        return (not self._unmet and self.rows_read >= self._training_rows) or super().enough
 
     def take(self, row: object) -> None:
-        """Look whether somebody waits for it."""
+        """Use the next row, if its task is waited for."""
         if not isinstance(row, dict):
             return
-        if self.rows_read <= self._lesson:
-            self._learn(row)
+        if self.rows_read <= self._training_rows:
+            self._take_training_row(row)
         identity = row.get("id")
         if type(identity) is int:
             # Ids are opaque; a server that writes numbers means the same.
@@ -79,9 +76,6 @@ class NewsOfTasks(ListReader):
             self._unmet.discard(identity)
         elif identity not in self._optional:
             return
-        self._meet(identity, row, known)
-
-    def _meet(self, identity: str, row: dict[str, Any], known: object) -> None:
         status = row.get("status")
         if type(status) is str and status == known:
             self.seen[identity] = status
@@ -89,24 +83,24 @@ class NewsOfTasks(ListReader):
         try:
             details = decode_task(row)
         except MalformedAnswer:
-            # It is there, and cannot be read: as good as missing, and no reason to read on.
+            # As good as missing, and no reason to read on.
             return
         self.seen[identity] = details.status
-        self._tell(identity, details)
+        self._on_news(identity, details)
 
-    def _learn(self, row: dict[str, Any]) -> None:
+    def _take_training_row(self, row: dict[str, Any]) -> None:
         if row.get("status") != TaskStatus.COMPLETED:
             return
         try:
             details = decode_task(row)
         except MalformedAnswer:
             return
-        if details.model and (seconds := told_seconds(details)) is not None:
+        if details.model and (seconds := reported_seconds(details)) is not None:
             self.finished.append(FinishedRow(details.model, video_seconds(details.input), seconds))
 
 
-def told_seconds(details: TaskDetails) -> float | None:
-    """Seconds from submit to end, as the service tells them; None where it does not."""
+def reported_seconds(details: TaskDetails) -> float | None:
+    """Return the seconds from submit to end, as the service reports them; None where it does not."""
     if details.created_at is None or details.completed_at is None:
         return None
     return (details.completed_at - details.created_at).total_seconds()

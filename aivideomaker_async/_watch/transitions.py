@@ -1,14 +1,14 @@
 """Which status of a task may follow which, as data.
 
 A task is observed from outside, through a list that may lag and through answers that may arrive in another order than
-they were sent. So an observation is not an event of the task: it either shows something new, or it is stale. Stale ones
-change nothing. The order of what can be new:
+the requests were sent. So an observation is not an event of the task: either it shows something new, or it is stale and
+changes nothing. The order of what can be new:
 
     SUBMITTED -> PROGRESS -> COMPLETED | FAILED
     SUBMITTED -> CANCEL
 
-A poll may miss PROGRESS, and a status that this version does not know may stand anywhere before the end: it is new
-whenever it differs from the current one, and never takes back what was known before it.
+A poll may miss PROGRESS. A status that this version does not know may stand anywhere before the end: it is new whenever
+it differs from the current one, and never takes back what was observed before it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..tasks import TaskStatus
 
 __all__ = ["FOLLOWERS", "Progression"]
 
-_ENDS: Final = frozenset({TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCEL})
+_ENDS: Final = frozenset(status for status in TaskStatus if status.is_terminal)
 
 FOLLOWERS: Final[Mapping[TaskStatus | None, frozenset[TaskStatus]]] = {
     None: frozenset({TaskStatus.SUBMITTED, TaskStatus.PROGRESS}) | _ENDS,
@@ -35,7 +35,7 @@ FOLLOWERS: Final[Mapping[TaskStatus | None, frozenset[TaskStatus]]] = {
 
 
 class Progression:
-    """What has been observed of one task."""
+    """The statuses observed of one task, as far as they decide which one can be new."""
 
     __slots__ = ("_known", "current")
 
@@ -52,7 +52,7 @@ class Progression:
         return self.current is not None and self.current.is_terminal
 
     def observe(self, status: TaskStatus) -> bool:
-        """Take an observation; returns whether it was new. A stale one changes nothing."""
+        """Take an observation; return whether it was new. A stale one changes nothing."""
         if self.is_terminal or status == self.current:
             return False
         if not status.is_known:

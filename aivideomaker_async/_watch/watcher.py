@@ -1,9 +1,7 @@
-"""One background poller for everyone who waits.
+"""The poller: one background asyncio task for all waiters of a client.
 
-The watcher runs in an asyncio task of its own while anybody waits, and is gone with the last of them. It asks
-`_core.schedule` what to ask the service next, and brings the answers to the `Observer`. A blip (a dropped connection,
-5xx, a time-out, 429) never ends a wait; that the key is refused ends all of them, and that a task does not exist ends
-its own.
+It runs while any task is waited for, and ends with the last waiter. `schedule` decides what is asked next, `updates`
+what an answer means, and `failures` what follows a poll that brought nothing; here that is carried out.
 """
 
 from __future__ import annotations
@@ -11,124 +9,122 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
-from typing import Final, Protocol
-
-from attrs import evolve
+from typing import Final
 
 from .._http import ApiClient, get_status, get_task
 from .._limits import Permit, Priority
 from .._redaction import single_line
-from ..errors import (
-    AIVideoMakerError,
-    APIError,
-    AuthenticationFailed,
-    BadResponse,
-    ConfigurationError,
-    EndpointNotFound,
-    TaskNotFound,
-    TransportError,
-)
+from ..errors import AIVideoMakerError, APIError, BadResponse, ConfigurationError, RateLimited, TransportError
 from ..tasks import TaskDetails, TaskStatus
-from . import schedule
-from .expiry import Expiry
-from .hints import Hints
-from .observer import Observer
-from .record import AT_ONCE, Record, Subscription, wake
-from .schedule import Ask, Plan
-from .setbacks import LISTED_AGAIN, Setbacks
+from .deadlines import Deadlines
+from .durations import Durations
+from .failures import Ends, PollFailures
+from .schedule import Ask, Plan, PollInput, plan
 from .task_list import NewsOfTasks
-from .waiting import Waiting
+from .task_state import WOKEN_AT_ONCE, Subscription, TaskState, Trouble, wake
+from .updates import Source, StatusUpdates
+from .wait_set import WaitSet
+from .webhook_signals import WebhookSignals
 
 __all__ = ["TaskWatcher"]
 
 logger: Final = logging.getLogger("aivideomaker_async.watch")
 
-FRESH: Final = 30.0
-"""Seconds after its submit in which a task that the service does not know yet is waited for: it may lag."""
+LIST_TIME_VALID_S: Final = 60.0
+"""How long the time that a list took counts: one that was slow once is tried again."""
 
-OUTPUT_LATE: Final = 300.0
-"""Seconds for which a task that has COMPLETED is asked for its URL, while the service tells none."""
+TRAINING_ROWS: Final = 200
+"""Rows of the list that are read to learn how long tasks take."""
 
-LESSON: Final = 200
-"""Rows of the list that are looked at to learn how long tasks take."""
+TRAINING_AGAIN_S: Final = 600.0
+"""When that is tried again, if the rows taught nothing."""
 
-LESSON_AGAIN: Final = 600.0
-"""Seconds after which that is tried again, when it taught nothing."""
+TRAINING_AFTER_FAILURE_S: Final = 60.0
+"""The same after a list that failed: what it would teach is not worth another failure soon."""
 
 
-class Peers(Protocol):
-    """What the watcher knows of those of other processes."""
+FIRST_LISTS_PER_PROBE: Final = 8
+"""Lists between two probes, at first. Each probe that finds nothing doubles them, so that overdue tasks take next to
+nothing of the limit from the others; after one that finds an end, which the list has not shown, the next follows."""
 
-    @property
-    def follows(self) -> bool:
-        """Whether another process polls for this one."""
-        ...
+MAX_LISTS_PER_PROBE: Final = 32
 
-    def wants(self, record: Record) -> None:
-        """Who waits for `record` in this process has changed."""
-        ...
-
-    def cannot_poll(self) -> None:
-        """The service does not answer this process."""
-        ...
+FAILED_PROBE_FACTOR: Final = 4
+"""How many times as many they are after a probe that failed: it may have taken half a minute."""
 
 
 class TaskWatcher:
-    """Polls for all records that somebody has subscribed to.
+    """Polls for all tasks that have a subscription.
 
     Args:
         api: makes the calls.
-        observer: who takes the answers.
+        updates: applies the answers.
+        durations: estimates how long tasks take.
+        signals: reports when webhook deliveries make a poll due.
+        is_follower: returns whether another process polls for this one.
+        on_interest: called with a task when other consumers of this process wait for it than before.
+        on_cut_off: called when the service does not answer this process.
     """
 
-    def __init__(self, api: ApiClient, observer: Observer) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        updates: StatusUpdates,
+        durations: Durations,
+        signals: WebhookSignals,
+        *,
+        is_follower: Callable[[], bool],
+        on_interest: Callable[[TaskState], object],
+        on_cut_off: Callable[[], object],
+    ) -> None:
         self._api = api
-        self._observer = observer
-        self._waiting = Waiting(observer.durations, observer.announcements, observer.lists)
-        self._hints = Hints(observer.announcements)
-        self._expiry = Expiry(self.unsubscribe, self._awoke)
-        self._setbacks = Setbacks(self._waiting, api.settings.policy, api.settings.attempt_timeout)
+        self._updates = updates
+        self._durations = durations
+        self._signals = signals
+        self._is_follower = is_follower
+        self._on_interest = on_interest
+        self._on_cut_off = on_cut_off
+        self._wait_set = WaitSet(durations)
+        self._deadlines = Deadlines(self.unsubscribe, self._awoke)
+        self._failures = PollFailures(api.settings.policy, api.settings.attempt_timeout)
         self._task: asyncio.Task[None] | None = None
         self._wake: asyncio.Future[None] | None = None
+        self._has_changed = False
         self._list_seconds = 0.0
         self._listed_at = -inf
+        self._lists_per_probe = self._lists_until_probe = FIRST_LISTS_PER_PROBE
+        self._training_at = -inf
+        self._followed_since: float | None = None
         self.polls: int = 0
-        self.peers: Peers | None = None
-        """The watchers of other processes, where there is a board."""
+        """Polls made so far."""
 
     @property
     def watched(self) -> int:
-        """How many tasks somebody waits for."""
-        return len(self._waiting)
+        """How many tasks are waited for."""
+        return len(self._wait_set)
 
-    def subscribe(self, record: Record, *, wants_details: bool, deadline: float | None = None) -> Subscription:
-        """Hear of the changes of `record` from now on. Give the subscription back with `unsubscribe`.
+    # --- waiters -------------------------------------------------------------------------------------
+
+    def subscribe(self, subscription: Subscription, *, deadline: float | None = None) -> None:
+        """Poll for the task of a subscription from now on.
 
         Args:
-            record: the task.
-            wants_details: whether the output is waited for as well.
+            subscription: the consumer.
             deadline: when the subscription expires, on the clock of the event loop; None for never.
         """
-        subscription = Subscription(record, wants_details=wants_details)
-        self.add(subscription, deadline=deadline)
-        return subscription
-
-    def add(self, subscription: Subscription, *, deadline: float | None = None) -> None:
-        """As `subscribe`, for a subscription that exists."""
         loop = self._api.lifecycle.check_usable()
-        now, record = loop.time(), subscription.record
-        if record.since == -inf:
-            record.since = now
-        record.subscribe(subscription)
-        self._waiting.add(record, now)
-        if self.peers is not None and not subscription.is_foreign:
-            self.peers.wants(record)
+        now, state = loop.time(), subscription.state
+        self._updates.first_watched(state, now)
+        state.subscribe(subscription)
+        self._wait_set.add(state, now)
+        if not subscription.is_remote:
+            self._on_interest(state)
         if deadline is not None:
-            self._expiry.add(subscription, deadline)
+            self._deadlines.add(subscription, deadline)
         if self._task is None or self._task.done():
-            # An empty context: whoever comes first lends nothing (no request id, no span) to all who come later.
+            # An empty context: the first waiter lends nothing (no request id, no span) to all that come later.
             self._task = loop.create_task(
                 self._run(), name="aivideomaker_async.TaskWatcher", context=contextvars.Context()
             )
@@ -136,276 +132,277 @@ class TaskWatcher:
             self.replan()
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Hear no more. With the last subscription the watcher stops. A second time does nothing."""
-        record = subscription.record
-        record.unsubscribe(subscription)
-        self._expiry.discard(subscription)
-        if not record.subscriptions:
-            self._waiting.discard(record)
-        if self.peers is not None and not subscription.is_foreign:
-            self.peers.wants(record)
-        if not self._waiting:
+        """End a subscription. With the last one the poller stops. A second time does nothing."""
+        state = subscription.state
+        state.unsubscribe(subscription)
+        self._deadlines.discard(subscription)
+        if not state.subscriptions:
+            self._wait_set.discard(state)
+        # A poll that was planned for it is not made; no other one becomes due by that.
+        self._has_changed = True
+        if not subscription.is_remote:
+            self._on_interest(state)
+        if not self._wait_set:
             self._stop()
 
     def _stop(self) -> None:
-        self._expiry.stop()
+        self._deadlines.stop()
         if self._task is not None:
             self._task.cancel()
             self._task = None
 
     async def aclose(self) -> None:
-        """Stop, and tell everyone who waits that the client was closed."""
+        """Stop, and end every wait with the error that the client was closed."""
         task, self._task = self._task, None
-        self._fail_all(ConfigurationError("the client was closed while this wait went on; the task itself goes on"))
+        self._fail_all(ConfigurationError("the client was closed during this wait; the task itself goes on"))
         self._stop()
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task])
 
-    # --- what comes from elsewhere -------------------------------------------------------------------
+    # --- news from elsewhere -------------------------------------------------------------------------
 
-    def observed(self, record: Record) -> None:
-        """A user's own call was answered with news of this task."""
-        self._waiting.asked(record, asyncio.get_running_loop().time())
+    def answered(self, state: TaskState) -> None:
+        """Sort a task anew: it was answered by a user's own call, or by another process."""
+        self._failures.clear(state)
+        self._resort(state)
+
+    def expect_from_peer(self, state: TaskState, seconds: float) -> None:
+        """Leave it to another process for some seconds to report the output of a task that has ended."""
+        self._failures.hold_off(state, asyncio.get_running_loop().time() + seconds)
+        self._resort(state)
+
+    def doubt(self, state: TaskState) -> None:
+        """Ask for a task at once: another process was answered that it does not exist."""
+        self._failures.doubt(state)
+        self._resort(state)
+
+    def _resort(self, state: TaskState) -> None:
+        self._wait_set.polled(state, asyncio.get_running_loop().time())
         self.replan()
 
-    def doubted(self, record: Record) -> None:
-        """Another process was told that there is no such task."""
-        self._waiting.sort(record, asyncio.get_running_loop().time())
-        self.replan()
-
-    def hint(self, record: Record | None, *, urgent: bool) -> None:
-        """A webhook says that something has happened: to this task, or (None) to one that is not known here.
+    def delivered(self, *, may_be_end: bool) -> None:
+        """Ask the service soon, since a webhook delivery came.
 
         Args:
-            record: the task.
-            urgent: whether it may be the end of the task, as far as the delivery tells.
+            may_be_end: whether it may announce the end of a task, as far as its body shows.
         """
-        now = asyncio.get_running_loop().time()
-        if record is None:
-            if self._hints.take_stray(now, urgent=urgent):
-                self._waiting.ask_all_soon()
+        if self._wait_set and not self._is_follower():
+            now, changes_matter = asyncio.get_running_loop().time(), self._wait_set.wants_changes
+            if self._signals.delivered(now, may_be_end=may_be_end, changes_matter=changes_matter):
                 self.replan()
-        elif self._hints.take(record, now, urgent=urgent):
-            self._waiting.sort(record, now)
-            self.replan()
 
     def _awoke(self) -> None:
-        """The machine has slept: all that was heard is old."""
-        self._waiting.ask_all_soon()
+        """Ask for everything at once: the machine has slept, and all answers are old."""
+        self._wait_set.ask_all_soon()
         self.replan()
+
+    def replan(self) -> None:
+        """Plan the next poll anew: something has changed on which it depends."""
+        self._has_changed = True
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     # --- the poller ----------------------------------------------------------------------------------
 
     async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            while self._waiting:
-                if await self._sleep_until_due():
-                    await self._poll()
+            while self._wait_set:
+                planned = self._plan(loop.time())
+                if planned is None or planned.at > loop.time():
+                    await self._sleep(None if planned is None else planned.at)
+                    continue
+                permit = await self._api.acquire(Priority.BACKGROUND)
+                is_due = False
+                try:
+                    # The wait for the permit may have been long. Only a change makes another poll the best one.
+                    if self._has_changed:
+                        planned = self._plan(loop.time())
+                    is_due = planned is not None and planned.at <= loop.time()
+                finally:
+                    if not is_due:
+                        permit.refund()
+                if is_due and planned is not None:
+                    await self._poll(planned, permit)
         except asyncio.CancelledError:
-            # Not by `unsubscribe` or `aclose`, which let go of the task first: somebody cancelled what is not theirs.
+            # `unsubscribe` and `aclose` let go of the task before they cancel it. This was somebody else.
             if self._task is asyncio.current_task():
                 self._fail_all(AIVideoMakerError("the watcher was cancelled from outside; watch again to go on"))
             raise
-        except Exception as error:  # noqa: BLE001  (nobody who waits may hang, whatever it was)
+        except Exception as error:  # noqa: BLE001  (no waiter may hang, whatever it was)
             self._fail_all(_as_own(error))
 
-    async def _sleep_until_due(self) -> bool:
-        """Sleep until the next poll is due; False when something changed and it must be planned anew."""
+    async def _sleep(self, until: float | None) -> None:
+        """Sleep until a moment (None: for ever), or until `replan`."""
         loop = asyncio.get_running_loop()
-        plan = self._plan(loop.time())
-        if plan is not None and plan.at <= loop.time():
-            return True
-        wake = self._wake = loop.create_future()
-        timer = None if plan is None else loop.call_at(plan.at, self.replan)
+        self._wake = loop.create_future()
+        timer = None if until is None else loop.call_at(until, self.replan)
         try:
-            await wake
+            await self._wake
         finally:
             if timer is not None:
                 timer.cancel()
-            if self._wake is wake:
-                self._wake = None
-        return plan is not None and plan.at <= loop.time()
-
-    def replan(self) -> None:
-        """Something has changed that may make another poll the next one."""
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+            self._wake = None
 
     def _plan(self, now: float) -> Plan | None:
-        view = self._waiting.view(
-            now,
+        self._has_changed = False
+        if not self._is_follower():
+            self._followed_since = None
+        elif self._followed_since is None:
+            self._followed_since = now
+        lists_work = now >= self._failures.lists_resume_at
+        # Deliveries are confirmed by the list, or by asking for the only task. Otherwise they thin no polls out.
+        announced_at = self._signals.announced_at(now) if lists_work or self._wait_set.batch_size == 1 else None
+        singles = self._wait_set.singles(now, followed_since=self._followed_since)
+        batch = self._wait_set.batch(now, followed_since=self._followed_since, announced_at=announced_at)
+        watched = singles if batch is None else [*singles, *batch.sample]
+        given = PollInput(
+            singles=singles,
+            batch=batch,
             pace=self._api.limiter.pace,
-            # A list that was slow once is tried again.
-            list_seconds=self._list_seconds if now < self._listed_at + LISTED_AGAIN else 0.0,
-            followed=self.peers is not None and self.peers.follows,
+            list_seconds=self._list_seconds if now < self._listed_at + LIST_TIME_VALID_S else 0.0,
+            lists_work=lists_work,
+            may_probe=self._lists_until_probe <= 0,
+            needs_training=self._followed_since is None
+            and now >= self._training_at
+            and any(not item.estimate.samples for item in watched),
+            signal_at=self._signals.due_at,
+            retried_at=self._failures.retried_at,
         )
-        plan = None if view is None else schedule.plan(view, now)
-        return plan and evolve(plan, at=max(plan.at, self._setbacks.not_before))
+        planned = plan(given, now)
+        return planned and planned._replace(at=max(planned.at, self._failures.not_before))
 
-    async def _poll(self) -> None:
-        permit = await self._api.acquire(Priority.BACKGROUND)
-        plan = None
-        try:
-            # The wait for the permit may have been long: what is best to ask is decided now.
-            plan = self._due_plan()
-        finally:
-            if plan is None:
-                permit.refund()
-        if plan is not None:
-            self.polls += 1
-            await self._carry_out(plan, permit)
-
-    def _due_plan(self) -> Plan | None:
-        now = asyncio.get_running_loop().time()
-        plan = self._plan(now)
-        return plan if plan is not None and plan.at <= now else None
-
-    async def _carry_out(self, plan: Plan, permit: Permit) -> None:
+    async def _poll(self, planned: Plan, permit: Permit) -> None:
         loop = asyncio.get_running_loop()
+        state = None if planned.task_id is None else self._wait_set.states[planned.task_id]
+        self.polls += 1
         began = loop.time()
-        record = self._waiting.records[plan.task_id] if plan.task_id else None
-        if record is not None and record.blips:
-            self._waiting.retried_at = began
+        self._failures.begun(state, began)
         try:
-            if record is None:
+            if state is None:
                 await self._ask_list(permit)
-            elif plan.ask is Ask.DETAILS:
-                await self._ask_details(record, permit)
             else:
-                await self._ask_status(record, permit, checks_list=plan.checks_list)
+                await self._ask_single(state, planned, permit)
         except (APIError, TransportError) as error:
-            if plan.checks_list:
-                self._observer.lists.check_failed()
-            self._take_failure(error, record, loop.time() - began)
+            if planned.is_probe:
+                self._lists_per_probe *= FAILED_PROBE_FACTOR
+                self._lists_until_probe = self._lists_per_probe
+            self._failed(error, state, began)
         else:
-            self._setbacks.succeeded(record, loop.time() - began)
-            self._expiry.answered(began, loop.time())
+            self._failures.answered(state, loop.time() - began)
+            self._deadlines.answered(began, loop.time())
 
-    async def _ask_status(self, record: Record, permit: Permit, *, checks_list: bool) -> None:
-        began = asyncio.get_running_loop().time()
-        request, timeout = get_status(record.task_id), self._setbacks.patience(record)
-        status = await self._api.attempt(request, permit=permit, timeout=timeout)
-        now = asyncio.get_running_loop().time()
-        if checks_list:
-            self._observer.lists.checked()
-        self._observer.take_status(record, status, now)
-        self._was_asked(record, began, now)
-
-    async def _ask_details(self, record: Record, permit: Permit) -> None:
-        began = asyncio.get_running_loop().time()
-        request, timeout = get_task(record.task_id), self._setbacks.patience(record)
-        details = await self._api.attempt(request, permit=permit, timeout=timeout)
-        now = asyncio.get_running_loop().time()
-        if self._take_details(record, details, now, alone=True):
-            self._was_asked(record, began, now)
-        elif details.status == TaskStatus.COMPLETED and record.details is None:
-            self._lacks_output(record, now)
+    async def _ask_single(self, state: TaskState, planned: Plan, permit: Permit) -> None:
+        loop = asyncio.get_running_loop()
+        began, timeout = loop.time(), self._failures.timeout(state)
+        answers_for_batch = self._wait_set.is_in_batch(state) and not planned.is_probe
+        answer: TaskStatus | TaskDetails
+        if planned.ask is Ask.DETAILS:
+            answer = await self._api.attempt(get_task(state.task_id), permit=permit, timeout=timeout)
+        else:
+            answer = await self._api.attempt(get_status(state.task_id), permit=permit, timeout=timeout)
+        now = loop.time()
+        change = self._updates.apply(state, answer, Source.SINGLE, now)
+        if answers_for_batch:
+            self._signals.polled(began, now)
+        if planned.is_probe:
+            found_end = change is not None and change.status.is_terminal
+            self._lists_per_probe = 1 if found_end else min(2 * self._lists_per_probe, MAX_LISTS_PER_PROBE)
+            self._lists_until_probe = 0 if found_end else self._lists_per_probe
+        if isinstance(answer, TaskDetails) and state.lacks_output():
+            # The status is ahead of the output, or the details are of an earlier moment: another server has answered.
+            trouble = Trouble.NO_OUTPUT if answer.status == TaskStatus.COMPLETED else Trouble.LOST
+            if self._failures.put_off(state, now, trouble):
+                path = f"task {single_line(state.task_id)}"
+                error = BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=path)
+                self._fail([state], error)
+        else:
+            self._failures.clear(state)
+        self._wait_set.polled(state, now)
 
     async def _ask_list(self, permit: Permit) -> None:
         loop = asyncio.get_running_loop()
-        asked = self._waiting.listable()
-        began = loop.time()
+        began, timeout = loop.time(), self._failures.timeout(None)
+        asked, known = self._wait_set.listable(), self._wait_set.states
+        applied: set[str] = set()
+
+        def take_row(task_id: str, details: TaskDetails) -> None:
+            state = asked.get(task_id) or known.get(task_id)
+            if state is not None:
+                applied.add(task_id)
+                self._updates.apply(state, details, Source.LIST, loop.time())
+
+        trains = began >= self._training_at
         reader = NewsOfTasks(
-            dict.fromkeys(self._observer.to_seek()) | {key: _known(record) for key, record in asked.items()},
-            lambda task_id, details: self._take_row(asked.get(task_id), task_id, details),
-            optional=self._waiting.unlisted() | self._observer.to_compare(),
-            lesson=LESSON if began >= self._waiting.lesson_until else 0,
+            {task_id: _known_status(state) for task_id, state in asked.items()},
+            take_row,
+            optional=self._wait_set.optional(),
+            training_rows=TRAINING_ROWS if trains else 0,
         )
-        timeout = self._setbacks.patience(None)
         await self._api.attempt_list(reader, permit=permit, timeout=timeout)
-        self._listed_at = loop.time()
-        self._list_seconds = self._listed_at - began
-        self._observer.lists.listed(loop.time())
-        if reader.finished or began >= self._waiting.lesson_until:
-            self._observer.take_lesson(reader.finished)
-            self._waiting.lesson_until = loop.time() + LESSON_AGAIN
-        await self._take_list(reader, asked, began)
-
-    def _take_row(self, record: Record | None, task_id: str, details: TaskDetails) -> None:
-        record = record or self._waiting.records.get(task_id)
-        if record is not None:
-            self._take_details(record, details, asyncio.get_running_loop().time(), alone=False)
-
-    async def _take_list(self, reader: NewsOfTasks, asked: dict[str, Record], began: float) -> None:
-        now = asyncio.get_running_loop().time()
-        for task_id in self._observer.to_compare() & reader.seen.keys():
-            self._observer.compare(task_id, reader.seen[task_id], began, None)
-        known = self._waiting.records
+        now = loop.time()
+        self._listed_at, self._list_seconds = now, now - began
+        self._lists_until_probe -= 1
+        for row in reader.finished:
+            self._durations.learn(row.model, row.length, reported=row.seconds)
+        if trains:
+            self._training_at = now + TRAINING_AGAIN_S
         for number, (task_id, status) in enumerate(reader.seen.items(), 1):
-            if number % AT_ONCE == 0:
+            if number % WOKEN_AT_ONCE == 0:
                 await asyncio.sleep(0)
-            if (record := asked.get(task_id) or known.get(task_id)) is None:
+            if (state := asked.get(task_id) or known.get(task_id)) is None:
                 continue
-            if record.told_at is not None:
-                self._observer.compare(task_id, status, began, record)
-            self._hints.answered(record, began, now)
-            self._waiting.was_listed(record, now)
+            if task_id not in applied:
+                self._updates.apply(state, TaskStatus(status), Source.LIST, now)
+            if not state.lacks_output():
+                self._failures.clear(state)
+            elif not state.backoff.failures:
+                # The details are asked for, but not before everything else; no other list puts that off again.
+                self._failures.put_off(state, now)
+            self._wait_set.listed(state, now)
         for task_id in asked.keys() - reader.seen.keys():
-            self._waiting.was_not_listed(asked[task_id], now)
-        self._waiting.all_listed(now)
+            self._wait_set.not_listed(asked[task_id], now)
+        self._wait_set.list_read(now)
+        self._signals.polled(began, now)
 
-    def _take_details(self, record: Record, details: TaskDetails, now: float, *, alone: bool) -> bool:
-        """Take a whole row; returns whether it told all that it should."""
-        self._observer.take_details(record, details, now, alone=alone)
-        if record.needs_details():
-            # It has ended, and the details are of an earlier moment (another server answered), or the status is ahead
-            # of the output. They are asked for again, but not before everything else; no list puts that off again.
-            if alone or not record.blips:
-                self._setbacks.set_back(record, now)
-            return False
-        return True
-
-    def _lacks_output(self, record: Record, now: float) -> None:
-        """The task is COMPLETED, and the service tells no URL."""
-        record.without_output_since = min(record.without_output_since, now)
-        if now - record.without_output_since >= OUTPUT_LATE:
-            path = f"task {single_line(record.task_id)}"
-            error = BadResponse("the task is COMPLETED, and its output has no URL", method="GET", path=path)
-            self._fail([record], error)
-
-    # --- after an answer -----------------------------------------------------------------------------
-
-    def _was_asked(self, record: Record, began: float, now: float) -> None:
-        self._hints.answered(record, began, now)
-        self._waiting.asked(record, now)
-
-    # --- trouble -------------------------------------------------------------------------------------
-
-    def _take_failure(self, error: AIVideoMakerError, record: Record | None, took: float) -> None:
+    def _failed(self, error: APIError | TransportError, state: TaskState | None, began: float) -> None:
         now = asyncio.get_running_loop().time()
-        if isinstance(error, AuthenticationFailed) and error.status >= 400:
+        ends = self._failures.failed(error, state, now, now - began)
+        if ends is Ends.ALL:
             self._fail_all(error)
-        elif isinstance(error, TaskNotFound | EndpointNotFound) and record is not None:
-            if record.is_fresh and now - record.since < FRESH:
-                self._setbacks.set_back(record, now)
+        elif state is not None and ends is Ends.OF_TASK:
+            self._fail([state], error)
+        elif not isinstance(error, RateLimited):
+            if state is None:
+                self._training_at = max(self._training_at, now + TRAINING_AFTER_FAILURE_S)
             else:
-                self._fail([record], error)
-        elif self._setbacks.failed(error, record, now, took) and record is not None:
-            self._fail([record], error)
-        if self.peers is not None and self._setbacks.is_cut_off:
-            self.peers.cannot_poll()
+                self._wait_set.polled(state, now)
+        if self._failures.is_cut_off:
+            self._on_cut_off()
 
     def _fail_all(self, error: AIVideoMakerError) -> None:
-        self._fail(tuple(self._waiting.records.values()), error)
+        self._fail(tuple(self._wait_set.states.values()), error)
 
-    def _fail(self, records: Iterable[Record], error: AIVideoMakerError) -> None:
+    def _fail(self, states: Iterable[TaskState], error: AIVideoMakerError) -> None:
+        """End the waits for these tasks with an error."""
         failed: list[Subscription] = []
-        for record in records:
-            self._waiting.discard(record)
-            for subscription in tuple(record.subscriptions):
+        for state in states:
+            self._wait_set.discard(state)
+            for subscription in tuple(state.subscriptions):
                 subscription.error = error
-                self._expiry.discard(subscription)
-                record.unsubscribe(subscription)
+                self._deadlines.discard(subscription)
+                state.unsubscribe(subscription)
                 failed.append(subscription)
-            if self.peers is not None:
-                self.peers.wants(record)
+            self._on_interest(state)
         wake(failed)
 
 
-def _known(record: Record) -> str | None:
-    """The status that tells nothing new of this task."""
-    return None if record.is_terminal or record.in_doubt or record.model is None else record.status
+def _known_status(state: TaskState) -> str | None:
+    """Return the status that would be no news in the list; None when any row is news."""
+    if state.is_terminal or state.backoff.in_doubt or state.observed.model is None:
+        return None
+    return state.status
 
 
 def _as_own(error: Exception) -> AIVideoMakerError:

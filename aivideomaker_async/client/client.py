@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
@@ -36,11 +37,11 @@ from .._submits.registry import account_of
 from .._submits.submitting import Bought, IdempotencyKey
 from .._util import validation
 from .._util.base_url import service_url
-from .._watch import HintTarget, Observer, Record, Records, TaskWatcher
+from .._watch import TaskTracker
 from ..errors import APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
 from ..pricing import Price, PriceTable
 from ..specs import OtherModel, SpecLike, VideoSpec, as_spec
-from ..tasks import Account, CancelResult, Eta, Quote, TaskDetails, TaskStatus, video_seconds
+from ..tasks import Account, CancelResult, Quote, TaskDetails, TaskStatus, video_seconds
 from .generate_many import GenerateMany
 from .task import OnCancel, VideoTask, check_on_cancel, submit_or_cancel
 
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     import aiohttp
 
     from .._watch.board import StatusBoard
-    from .._watch.board.adapter import Sharing
 
 __all__ = ["AIVideoMaker", "ClientStatistics"]
 
@@ -145,26 +145,13 @@ class AIVideoMaker:
             limiter = limiter.for_origin(origin)
         self._api = ApiClient(settings, limiter=limiter, http=http)
         self._reservations = account_of(url, settings.key).reservations
-        self._observer = Observer(service_time=self._api.service_time, observed=self._reservations.told)
-        self._watcher = TaskWatcher(self._api, self._observer)
-        self._records = Records(self._observer, self._watcher)
-        self._observer.ended = self._records.release
-        self._sharing: Sharing | None = None
-        if status_board is not None:
-            from .._watch.board.adapter import Sharing
-
-            self._sharing = Sharing(
-                status_board,
-                origin=origin,
-                key=settings.key,
-                watcher=self._watcher,
-                observer=self._observer,
-                record=self._records.of,
-                resolve=self._resolve,
-            )
+        self._tracker = TaskTracker(
+            self._api, observed=self._reservations.told, status_board=status_board, origin=origin
+        )
+        self._receivers: list[Callable[[Secret], bool]] = []
         self._buyer = Buyer(
             self._api,
-            handled=self._records.ids,
+            handled=self._tracker.ids,
             largest_image=self._max_image_size,
             budget=budget,
             prices=prices,
@@ -211,13 +198,9 @@ class AIVideoMaker:
         # First of all: a waiter that is woken now must not submit another task on its way out.
         lifecycle.closed = True
         try:
-            await self._watcher.aclose()
+            await self._tracker.aclose()
         finally:
-            try:
-                if self._sharing is not None:
-                    await self._sharing.aclose()
-            finally:
-                await self._api.aclose()
+            await self._api.aclose()
 
     # --- generating ----------------------------------------------------------------------------------
 
@@ -400,7 +383,7 @@ class AIVideoMaker:
         Raises:
             ConfigurationError: `task_id` can be no id.
         """
-        return VideoTask(self._handles, self._records.of(validation.task_id(task_id)))
+        return VideoTask(self._handles, self._tracker.state(validation.task_id(task_id)))
 
     async def get_task(self, task_id: str, *, timeout: float | None = None) -> TaskDetails:
         """Everything that the service tells about a task.
@@ -415,7 +398,7 @@ class AIVideoMaker:
         """
         details = await self._api.call(get_task(task_id), self._api.deadline(timeout))
         self._reservations.told(task_id, details)
-        self._records.observe(task_id, details)
+        self._tracker.observe(task_id, details)
         return details
 
     async def get_status(self, task_id: str, *, timeout: float | None = None) -> TaskStatus:
@@ -431,7 +414,7 @@ class AIVideoMaker:
         """
         status = await self._api.call(get_status(task_id), self._api.deadline(timeout))
         self._reservations.told(task_id, status)
-        self._records.observe(task_id, status)
+        self._tracker.observe(task_id, status)
         return status
 
     async def list_tasks(self, *, timeout: float | None = None) -> list[TaskDetails]:
@@ -445,7 +428,7 @@ class AIVideoMaker:
         """
         tasks = (await self._api.read_list(AllTasks, self._api.deadline(timeout))).tasks
         if not self._reservations.is_empty:
-            # Statuses are not taken from here: a list may be behind, and the watcher knows by how much.
+            # Statuses are not taken from here: a list may be behind what is known.
             for details in tasks:
                 self._reservations.told(details.id, details)
         return tasks
@@ -481,7 +464,7 @@ class AIVideoMaker:
         else:
             if status == TaskStatus.CANCEL:
                 self._reservations.told(task_id, status)
-                self._records.observe(task_id, status)
+                self._tracker.observe(task_id, status)
             else:
                 status = await self.get_status(task_id, timeout=timeout)
         return CancelResult(task_id=task_id, cancelled=status == TaskStatus.CANCEL, status=status)
@@ -597,8 +580,8 @@ class AIVideoMaker:
     def statistics(self) -> ClientStatistics:
         """What the client is doing at this moment."""
         return ClientStatistics(
-            watched=self._watcher.watched,
-            polls=self._watcher.polls,
+            watched=self._tracker.watched,
+            polls=self._tracker.polls,
             limiter=self._api.limiter.statistics(),
             clock_offset=self._api.clock_offset(),
         )
@@ -630,17 +613,23 @@ class AIVideoMaker:
         length = spec.seconds if isinstance(spec, VideoSpec) else video_seconds(spec.body)
         # The client may have been closed meanwhile: the task has its handle all the same.
         now = asyncio.get_running_loop().time()
-        record = self._records.submitted(
-            bought.answer, spec.model, details=bought.details, length=length, hook=hook, now=now
+        state = self._tracker.submitted(
+            bought.answer,
+            spec.model,
+            now=now,
+            details=bought.details,
+            length=length,
+            webhook_url=hook,
+            has_webhook=hook is not None and any(is_url_of(hook) for is_url_of in self._receivers),
         )
-        return VideoTask(self._handles, record)
+        return VideoTask(self._handles, state)
 
     def _settled(self, error: SubmitOutcomeUnknown, bought: Bought | None) -> VideoTask | None:
         if bought is None:
             return None
         now = self._api.lifecycle.check_usable().time()
-        record = self._records.submitted(bought.answer, error.model, details=bought.details, now=now)
-        return VideoTask(self._handles, record)
+        state = self._tracker.submitted(bought.answer, error.model, now=now, details=bought.details)
+        return VideoTask(self._handles, state)
 
     async def _unless_cancelled(
         self, submit: Coroutine[Any, Any, VideoTask], key: IdempotencyKey, on_cancel: OnCancel
@@ -659,56 +648,47 @@ class AIVideoMaker:
         # noticed only when the garbage collector runs.
         return _HandleContext(self)
 
-    # --- for webhook receivers, from any thread ------------------------------------------------------
+    # --- for webhook receivers -----------------------------------------------------------------------
 
-    def _add_receiver(self, receiver: HintTarget) -> None:
+    @property
+    def _api_key(self) -> Secret:
+        return self._api.settings.key
+
+    def _add_receiver(self, is_url_of: Callable[[Secret], bool]) -> None:
+        """Add a webhook receiver.
+
+        Args:
+            is_url_of: returns whether a URL leads to the receiver.
+        """
         lifecycle = self._api.lifecycle
         if lifecycle.closed:
             lifecycle.check_usable()
-        self._records.receivers.append(receiver)
-        # Hints come from any thread, and need to know the loop of this client before it is first used.
+        self._receivers.append(is_url_of)
+        # Deliveries come from any thread, also before the first use of the client binds it to its event loop.
         if lifecycle.loop is None:
             with suppress(ConfigurationError):
                 lifecycle.check_place()
 
-    def _hint(self, task_id: str | None, *, urgent: bool) -> None:
-        """A webhook says that something has happened: to this task, or (None) to one that is not known here."""
-        self._api.lifecycle.call_soon(self._take_hint, task_id, urgent)
-
-    def _take_hint(self, task_id: str | None, urgent: bool) -> None:
-        record = None if task_id is None else self._records.get(task_id)
-        if task_id is None or record is not None:
-            self._watcher.hint(record, urgent=urgent)
-
-    def _share_hint(self, reference: str) -> None:
-        """A webhook came for a task that another process may wait for."""
-        if self._sharing is not None:
-            self._api.lifecycle.call_soon(self._sharing.hint, reference)
-
-    def _resolve(self, reference: str) -> None:
-        for receiver in self._records.receivers:
-            receiver.resolve(reference)
+    def _wake(self, *, may_be_end: bool) -> None:
+        """Ask the service soon, since a webhook delivery came; from any thread."""
+        self._api.lifecycle.call_soon(partial(self._tracker.wake, may_be_end=may_be_end))
 
 
 class _HandleContext:
     """What the handles of a client need of it: see `TaskContext`. It keeps the client alive, as handles must."""
 
-    __slots__ = ("_client", "cancel", "get_status", "get_task", "lifecycle", "watcher")
+    __slots__ = ("_client", "cancel", "get_status", "get_task", "lifecycle", "tracker")
 
     def __init__(self, client: AIVideoMaker) -> None:
         self._client = client
         self.lifecycle: ClientLifecycle = client._api.lifecycle
-        self.watcher: TaskWatcher = client._watcher
+        self.tracker: TaskTracker = client._tracker
         self.get_status = client.get_status
         self.get_task = client.get_task
         self.cancel = client.cancel
 
     def wait_limit(self, timeout: float | None) -> float:
         return self._client._wait_timeout if timeout is None else validation.seconds_or_inf("timeout", timeout)
-
-    def eta(self, record: Record) -> Eta | None:
-        now = self._client._api.loop_time()
-        return None if now is None else self._client._observer.eta(record, now)
 
     def hide_key_in(self, text: str) -> str:
         return self._client._api.settings.key.hide_in(text)

@@ -13,7 +13,7 @@ from anyio import CancelScope, fail_after
 from .._files import Video
 from .._http import ClientLifecycle, hide_webhook_url
 from .._redaction import shorten
-from .._watch import FRESH_ANSWER_S, Record, Subscription, TaskWatcher
+from .._watch import Subscription, TaskState, TaskTracker
 from ..errors import (
     AIVideoMakerError,
     ConfigurationError,
@@ -44,16 +44,12 @@ class TaskContext(Protocol):
         ...
 
     @property
-    def watcher(self) -> TaskWatcher:
-        """The shared poller."""
+    def tracker(self) -> TaskTracker:
+        """The states of the client's tasks, and the shared poller."""
         ...
 
     def wait_limit(self, timeout: float | None) -> float:
         """Return the seconds that a wait may take: `timeout`, or the client's own when it is None."""
-        ...
-
-    def eta(self, record: Record) -> Eta | None:
-        """Return when the task will have ended, or None while that is unknown."""
         ...
 
     def hide_key_in(self, text: str) -> str:
@@ -85,11 +81,11 @@ class VideoTask:
     of consumers share one poller.
     """
 
-    __slots__ = ("__weakref__", "_context", "_record")
+    __slots__ = ("__weakref__", "_context", "_state")
 
-    def __init__(self, context: TaskContext, record: Record) -> None:
+    def __init__(self, context: TaskContext, state: TaskState) -> None:
         self._context = context
-        self._record = record
+        self._state = state
 
     def __repr__(self) -> str:
         return f"<VideoTask {shorten(repr(self.id))} {self.last_status or 'not seen yet'}>"
@@ -100,17 +96,17 @@ class VideoTask:
     @property
     def id(self) -> str:
         """The task's id. Keep it: `client.task(id)` takes up the task again, also in another process."""
-        return self._record.task_id
+        return self._state.task_id
 
     @property
     def last_status(self) -> TaskStatus | None:
         """The status that this client observed last, or None. No request is made."""
-        return self._record.status
+        return self._state.status
 
     @property
     def submitted(self) -> SubmittedTask | None:
         """The service's answer to the submit; None when the handle was made from an id."""
-        return self._record.submitted
+        return self._state.observed.submitted
 
     def eta(self) -> Eta | None:
         """Return when the task will have ended, estimated from other tasks of its model and length.
@@ -118,7 +114,7 @@ class VideoTask:
         No request is made. None while nothing is known, and when the task has ended. The estimate is learned from
         finished tasks in the task list and from those that this client has seen.
         """
-        return self._context.eta(self._record)
+        return self._context.tracker.eta(self._state)
 
     def watch(self, *, timeout: float | None = None) -> StatusWatch:
         """Iterate over the current status first, then every change as it is observed, up to a terminal one.
@@ -159,24 +155,25 @@ class VideoTask:
         """
         limit = self._context.wait_limit(timeout)
         check_on_cancel(on_cancel)
-        if self._record.details is None:
+        observed = self._state.observed
+        if observed.details is None:
             loop = self._context.lifecycle.check_usable()
             began = loop.time()
-            watcher = self._context.watcher
+            tracker = self._context.tracker
             deadline = None if limit == inf else began + limit
-            subscription = watcher.subscribe(self._record, wants_details=True, deadline=deadline)
+            subscription = tracker.subscribe(self._state, wants_details=True, deadline=deadline)
             try:
-                while self._record.details is None:
+                while observed.details is None:
                     if subscription.expired:
                         raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began)
-                    await subscription.news()
+                    await subscription.next_update()
             except asyncio.CancelledError:
                 if on_cancel == "cancel":
                     await _cancel_paid_task(self)
                 raise
             finally:
-                watcher.unsubscribe(subscription)
-        details = self._record.details
+                tracker.unsubscribe(subscription)
+        details = observed.details
         if details.status == TaskStatus.FAILED:
             raise TaskFailed(details, hide=self._hide_in)
         if details.status == TaskStatus.CANCEL:
@@ -186,7 +183,7 @@ class VideoTask:
     def _hide_in(self, text: str) -> str:
         # The service's words about a task may quote what came with its submit.
         text = self._context.hide_key_in(text)
-        url = self._record.webhook_url
+        url = self._state.observed.webhook_url
         return text if url is None else hide_webhook_url(url, text)
 
     async def status(self, *, timeout: float | None = None) -> TaskStatus:
@@ -260,17 +257,17 @@ class StatusWatch(AsyncIterator[StatusChange]):
 
     def _start(self) -> StatusChange | None:
         """Subscribe; return the current status if it is known and fresh."""
-        record = self._task._record
-        if record.is_terminal:
+        state = self._task._state
+        if state.is_terminal:
             # Nothing needs the client any more.
             self._began = 0.0
-            return record.last_change
+            return state.observed.last_change
         self._loop = self._lifecycle.check_usable()
         self._began = self._loop.time()
         deadline = None if self._limit == inf else self._began + self._limit
-        self._subscription = self._task._context.watcher.subscribe(record, wants_details=False, deadline=deadline)
-        if record.asked_at is not None and self._began - record.asked_at <= FRESH_ANSWER_S:
-            return record.last_change
+        self._subscription = self._task._context.tracker.subscribe(state, wants_details=False, deadline=deadline)
+        if state.is_current(self._began):
+            return state.observed.last_change
         # An old observation may be wrong by now: the current status is whatever the next answer reports.
         self._subscription.wants_answer = True
         return None
@@ -279,31 +276,31 @@ class StatusWatch(AsyncIterator[StatusChange]):
         subscription, loop, began = self._subscription, self._loop, self._began
         assert subscription is not None and loop is not None and began is not None  # noqa: S101, PT018
         while True:
-            if subscription.pending:
+            if subscription.unread:
                 subscription.wants_answer = False
-                return subscription.pending.popleft()
-            record = subscription.record
-            if subscription.wants_answer and record.asked_at is not None and record.asked_at >= began:
+                return subscription.unread.popleft()
+            observed = subscription.state.observed
+            if subscription.wants_answer and observed.last_answer_at >= began:
                 subscription.wants_answer = False
-                if record.last_change is not None:
-                    return record.last_change
+                if observed.last_change is not None:
+                    return observed.last_change
             if subscription.expired:
                 elapsed = loop.time() - began
                 raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed)
-            await subscription.news()
+            await subscription.next_update()
 
     def _end(self) -> None:
         self._ended = True
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._task._context.watcher.unsubscribe(subscription)
+            self._task._context.tracker.unsubscribe(subscription)
 
     def _drop(self) -> None:
-        """End the watch from any thread: the watcher lives in the thread of its event loop."""
+        """End the watch from any thread: the poller runs in the thread of its event loop."""
         self._ended = True
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            self._lifecycle.call_soon(self._task._context.watcher.unsubscribe, subscription)
+            self._lifecycle.call_soon(self._task._context.tracker.unsubscribe, subscription)
 
     def __del__(self) -> None:
         # Left early, for example by `break`. The garbage collector may run in any thread.

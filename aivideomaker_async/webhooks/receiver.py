@@ -1,39 +1,32 @@
-"""A receiver of webhook deliveries, to be mounted in any ASGI framework or in aiohttp.web.
-
-    receiver = WebhookReceiver(client, "https://example.com/hooks")
-    app.mount("/hooks", receiver)
-    task = await client.submit(spec, webhook_url=receiver.url_for())
-
-A delivery only wakes the watcher, which asks the service: nothing in it is believed. Which task it is about tells the
-token in the URL, which only we can have made. So a forged or repeated delivery costs at most a query, within the limit,
-and one that never comes costs nothing but the time until the next poll.
-"""
+"""The receiver: an ASGI application and an aiohttp handler that take deliveries and wake the poller of a client."""
 
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 import anyio
+from attrs import evolve, frozen
 
-from .._redaction import Secret, single_line
-from .._util import validation as _checks
+from .._redaction import Secret
+from .._util import validation
 from .._util.base_url import base_url
+from .._util.fork import after_fork_in_child
 from ..errors import ConfigurationError
-from . import body as webhook_body
-from . import tokens as webhook_tokens
-from .deliveries import Ledger, WebhookStatistics
+from . import tokens
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from ..client.client import AIVideoMaker
+    from ..client import AIVideoMaker
 
-__all__ = ["WebhookReceiver", "WebhookStatistics"]
+__all__ = ["WebhookReceiver", "WebhookStatistics", "content_length", "may_be_end"]
 
 logger: Final = logging.getLogger("aivideomaker_async.webhooks")
 
@@ -45,14 +38,31 @@ _App: TypeAlias = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 _NextPiece: TypeAlias = Callable[[], Awaitable[bytes | None]]
 """Reads the next piece of a body; None at its end."""
 
-LEAST_SECRET: Final = 16
-"""Characters or bytes of a secret that somebody chooses."""
+MIN_SECRET_LENGTH: Final = 16
+"""Characters or bytes of a secret that a user chooses."""
 
-_TEXTS: Final = {200: b"ok\n", 404: b"not found\n", 413: b"too large\n"}
+_ANSWERS: Final = {200: b"ok\n", 404: b"not found\n", 413: b"too large\n"}
+
+# As parts of words: a server may write CANCELLED.
+_END: Final = re.compile(rb"COMPLETED|FAILED|CANCEL")
+# As whole words, in capitals as the service writes them: any other spelling may mean anything.
+_NO_END: Final = re.compile(rb"\b(?:PROGRESS|SUBMITTED)\b")
+
+
+@frozen(kw_only=True)
+class WebhookStatistics:
+    """What a receiver has counted since it was made."""
+
+    received: int = 0
+    """Deliveries with a right token."""
+    too_large: int = 0
+    """Deliveries whose body was refused for its size; they count as received, too."""
+    refused: int = 0
+    """Requests with a wrong token, or none."""
 
 
 class WebhookReceiver:
-    """Takes webhook deliveries and wakes the watcher of `client`. It is an ASGI application.
+    """Takes webhook deliveries and wakes the poller of `client`. It is an ASGI application.
 
     It may be mounted under any path, in one process or many, in another thread or event loop than the client's, and
     needs no lifespan. What it answers: 200 to every method with a right token, 404 to everything else, 413 to a body
@@ -87,17 +97,23 @@ class WebhookReceiver:
                 "public_url: must be http(s)://host in ASCII, with nothing more than a port and a path"
             )
         if made_with is None:
-            raise ConfigurationError(f"secret: must be a text or bytes, at least {LEAST_SECRET} long")
+            raise ConfigurationError(f"secret: must be a text or bytes, at least {MIN_SECRET_LENGTH} long")
         self._public_url = url
         self._secret = made_with
-        self._largest_body = _checks.count("largest_body", largest_body)
-        self._body_timeout = _checks.seconds("body_timeout", body_timeout)
+        self._largest_body = validation.count("largest_body", largest_body)
+        self._body_timeout = validation.seconds("body_timeout", body_timeout)
         self._client = client
-        self._ledger = Ledger()
-        client._add_receiver(self)
+        self._statistics = WebhookStatistics()
+        # Deliveries may come from several threads.
+        self._lock = Lock()
+        after_fork_in_child(self, WebhookReceiver._renew_lock)
+        client._add_receiver(self._is_own_url)
+
+    def _renew_lock(self) -> None:
+        self._lock = Lock()
 
     def __repr__(self) -> str:
-        # It may be shown while it is made, by what is told of an error in that.
+        # A crash report may show a receiver whose `__init__` has failed.
         url = getattr(self, "_public_url", None)
         return "<WebhookReceiver>" if url is None else f"<WebhookReceiver {urlsplit(url.reveal()).hostname}>"
 
@@ -105,7 +121,7 @@ class WebhookReceiver:
         raise TypeError("a webhook receiver cannot be copied or pickled: make one where it is needed")
 
     def url_for(self, reference: str | None = None) -> str:
-        """A URL for `submit(spec, webhook_url=...)`. Nobody can guess it; who knows it can wake the watcher.
+        """Return a URL for `submit(spec, webhook_url=...)`. Nobody can guess it.
 
         Args:
             reference: your own name for the task, such as its idempotency key or an order number. With it the URL is
@@ -115,19 +131,19 @@ class WebhookReceiver:
             ConfigurationError: `reference` is no text, or an empty one.
         """
         if reference is None:
-            nonce = secrets.token_bytes(webhook_tokens.NONCE_BYTES)
+            nonce = secrets.token_bytes(tokens.NONCE_BYTES)
         elif isinstance(reference, str) and reference:  # type: ignore[redundant-expr]
-            nonce = webhook_tokens.nonce_for(self._secret, reference)
+            nonce = tokens.nonce_for(self._secret, reference)
         else:
-            raise ConfigurationError("reference: must be a text that is not empty, or None")
-        return f"{self._public_url.reveal()}/{webhook_tokens.mint(self._secret, nonce)}"
+            raise ConfigurationError(f"reference={reference!r}: must be a text that is not empty, or None")
+        return f"{self._public_url.reveal()}/{tokens.mint(self._secret, nonce)}"
 
     def statistics(self) -> WebhookStatistics:
-        """What has come until now."""
-        return self._ledger.statistics()
+        """Return what was counted until now."""
+        return self._statistics
 
     def beside(self, app: Callable[[Any, Any, Any], Awaitable[None]], path: str) -> _App:
-        """An ASGI application: this receiver for what is below `path`, and `app` for all the rest.
+        """Return an ASGI application: this receiver for what is below `path`, and `app` for all the rest.
 
         For frameworks that cannot mount an ASGI application, such as Django and Quart.
 
@@ -139,12 +155,12 @@ class WebhookReceiver:
             ConfigurationError: `path` is no path, or the root.
         """
         if not isinstance(path, str) or not path.strip("/"):  # type: ignore[redundant-expr]
-            raise ConfigurationError("path: must be a path such as '/hooks'")
+            raise ConfigurationError(f"path={path!r}: must be a path such as '/hooks'")
         prefix = f"/{path.strip('/')}/"
 
         async def application(scope: _Scope, receive: _Receive, send: _Send) -> None:
             answering = (self if _is_below(scope, prefix) else app)(scope, receive, send)
-            # Its path has a token, and this frame lasts.
+            # Its path has a token, and a crash report may show this frame.
             del scope
             await answering
 
@@ -161,11 +177,13 @@ class WebhookReceiver:
         kind = scope["type"]
         if kind == "http":
             serving = self._serve(scope, receive, send)
-            # Its path has a token, and this frame lasts.
+            # Its path has a token, and a crash report may show this frame.
             del scope
             await serving
         elif kind == "lifespan":
-            await _live(receive, send)
+            while kind != "lifespan.shutdown":
+                kind = (await receive())["type"]
+                await send({"type": f"{kind}.complete"})
         elif kind == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1008})
@@ -174,17 +192,17 @@ class WebhookReceiver:
 
     async def _serve(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         # The last segment is the same whether the server, or what this is mounted in, leaves the path whole or not.
-        nonce, length, is_head = self._nonce(scope["path"]), _told_length(scope), scope["method"] == "HEAD"
+        is_valid, length, is_head = self._is_valid(scope["path"]), _content_length_of(scope), scope["method"] == "HEAD"
         del scope
-        status = 404 if nonce is None else await self._take(nonce, length, _next_piece(receive))
-        text = _TEXTS[status]
+        status = await self._take(length, _next_piece(receive)) if is_valid else 404
+        text = _ANSWERS[status]
         headers = [
             (b"content-type", b"text/plain"),
             (b"content-length", b"%d" % len(text)),
             # A delivery can be a GET: a cache that answered the next one would swallow it.
             (b"cache-control", b"no-store"),
         ]
-        # Who has sent a delivery need not wait for the answer.
+        # The sender need not wait for the answer.
         with suppress(OSError):
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": b"" if is_head else text})
@@ -192,7 +210,7 @@ class WebhookReceiver:
     # --- aiohttp.web ---------------------------------------------------------------------------------
 
     async def handle_aiohttp(self, request: web.Request) -> web.Response:
-        """A handler for aiohttp.web: `app.router.add_route("*", "/hooks/{token}", receiver.handle_aiohttp)`."""
+        """Answer a request of aiohttp.web: `app.router.add_route("*", "/hooks/{token}", receiver.handle_aiohttp)`."""
         from aiohttp import web
 
         content = request.content
@@ -200,102 +218,62 @@ class WebhookReceiver:
         async def next_piece() -> bytes | None:
             return await content.readany() or None
 
-        nonce, length = self._nonce(request.path), request.content_length
-        # Its path has a token, and this frame lasts.
+        is_valid, length = self._is_valid(request.path), request.content_length
+        # Its path has a token, and a crash report may show this frame.
         del request
-        status = 404 if nonce is None else await self._take(nonce, length, next_piece)
+        status = await self._take(length, next_piece) if is_valid else 404
         headers = {"Cache-Control": "no-store"}
-        return web.Response(status=status, body=_TEXTS[status], content_type="text/plain", headers=headers)
+        return web.Response(status=status, body=_ANSWERS[status], content_type="text/plain", headers=headers)
 
     # --- one delivery --------------------------------------------------------------------------------
 
-    def _nonce(self, path: str) -> bytes | None:
-        nonce = webhook_tokens.check(self._secret, webhook_tokens.last_segment(path))
-        if nonce is None:
-            self._ledger.refuse()
-            logger.debug("a request without a right token was refused")
-        return nonce
+    def _is_own_url(self, url: Secret) -> bool:
+        return tokens.is_token(self._secret, tokens.last_segment(url.reveal()))
 
-    async def _take(self, nonce: bytes, length: int | None, next_piece: _NextPiece) -> int:
-        """Take a delivery with a right token; returns the status of the answer."""
-        status, urgent = 200, True
+    def _is_valid(self, path: str) -> bool:
+        is_valid = tokens.is_token(self._secret, tokens.last_segment(path))
+        with self._lock:
+            before = self._statistics
+            if is_valid:
+                self._statistics = evolve(before, received=before.received + 1)
+            else:
+                self._statistics = evolve(before, refused=before.refused + 1)
+        if not is_valid:
+            logger.debug("a request without a right token was refused")
+        return is_valid
+
+    async def _take(self, length: int | None, next_piece: _NextPiece) -> int:
+        """Take a delivery with a right token; return the status of the answer."""
+        body, status, is_urgent = bytearray(), 200, True
         try:
-            urgent = await self._is_urgent(length, next_piece)
-        except _TooLarge:
-            self._ledger.refuse_body()
-            status = 413
+            if length is None or length <= self._largest_body:
+                with anyio.move_on_after(self._body_timeout):
+                    while len(body) <= self._largest_body and (piece := await next_piece()) is not None:
+                        body += piece
+                    is_urgent = may_be_end(body)
+            if max(length or 0, len(body)) > self._largest_body:
+                status, is_urgent = 413, True
+                with self._lock:
+                    self._statistics = evolve(self._statistics, too_large=self._statistics.too_large + 1)
         except Exception as error:  # noqa: BLE001  (whatever became of its body, the delivery has come)
             logger.debug("the body of a delivery could not be read: %s", type(error).__name__)
         finally:
-            # Also when the server gives up on the request: that something has changed is known by its token.
-            self._arrived(nonce, urgent)
+            # Also when the server gives up on the request: its token shows that something has changed.
+            logger.debug("a delivery came")
+            self._client._wake(may_be_end=is_urgent)
         return status
 
-    async def _is_urgent(self, length: int | None, next_piece: _NextPiece) -> bool:
-        if length is not None and length > self._largest_body:
-            raise _TooLarge
-        body = bytearray()
-        with anyio.move_on_after(self._body_timeout):
-            while (piece := await next_piece()) is not None:
-                if len(body) + len(piece) > self._largest_body:
-                    raise _TooLarge
-                body += piece
-            return webhook_body.is_urgent(body)
-        return True
 
-    def _arrived(self, nonce: bytes, urgent: bool) -> None:
-        task_id, known = self._ledger.arrive(nonce, urgent)
-        if self._client._api.lifecycle.closed:
-            return
-        if task_id is not None:
-            logger.debug("a delivery for task %s", single_line(task_id))
-            self._client._hint(task_id, urgent=urgent)
-        elif not known:
-            logger.debug("a delivery for a task that is not known here")
-            self._client._share_hint(webhook_tokens.write_hint(nonce, urgent=urgent))
-            self._client._hint(None, urgent=urgent)
+def may_be_end(body: bytes | bytearray) -> bool:
+    """Return whether the change that a delivery reports can be the end of its task.
 
-    # --- for the client ------------------------------------------------------------------------------
-
-    def bind(self, url: str, task_id: str) -> bool:
-        """A submit with this webhook URL has become this task; returns whether the URL is one of this receiver's."""
-        nonce = webhook_tokens.check(self._secret, webhook_tokens.last_segment(url))
-        if nonce is None:
-            return False
-        urgent = self._ledger.bind(nonce, task_id)
-        if urgent is not None:
-            self._client._hint(task_id, urgent=urgent)
-        return True
-
-    def release(self, task_id: str) -> None:
-        """The task has ended: nobody needs to hear of it any more."""
-        self._ledger.release(task_id)
-
-    def resolve(self, reference: str) -> None:
-        """Another process has taken a delivery and does not know its task."""
-        hint = webhook_tokens.read_hint(reference)
-        if hint is None:
-            return
-        nonce, urgent = hint
-        task_id = self._ledger.hear(nonce, urgent)
-        if task_id is not None:
-            self._client._hint(task_id, urgent=urgent)
-
-
-class _TooLarge(Exception):
-    pass
+    The body is neither trusted nor parsed, since nothing about it is documented. Every doubt counts as an end: a
+    poll too many costs one request, a poll too late costs somebody's time. Linear in the length of the body.
+    """
+    return _END.search(body) is not None or _NO_END.search(body) is None
 
 
 # --- ASGI, in pieces -----------------------------------------------------------------------------
-
-
-async def _live(receive: _Receive, send: _Send) -> None:
-    """The lifespan of a server that runs nothing but the receiver."""
-    while True:
-        kind = (await receive())["type"]
-        await send({"type": f"{kind}.complete"})
-        if kind == "lifespan.shutdown":
-            return
 
 
 def _next_piece(receive: _Receive) -> _NextPiece:
@@ -315,12 +293,18 @@ def _next_piece(receive: _Receive) -> _NextPiece:
     return next_piece
 
 
-def _told_length(scope: _Scope) -> int | None:
+def _content_length_of(scope: _Scope) -> int | None:
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     for name, value in headers:
         if name.lower() == b"content-length":
-            return webhook_body.told_length(value)
+            return content_length(value)
     return None
+
+
+def content_length(value: bytes) -> int | None:
+    """Return the bytes that a Content-Length header announces; None when it is malformed."""
+    # The digits of a number too long for `int` are cut off: it is too large in any case.
+    return int(value[:18]) if value.isdigit() else None
 
 
 def _is_below(scope: _Scope, prefix: str) -> bool:
@@ -343,7 +327,7 @@ def _hidden_url(value: str) -> Secret | None:
 
 def _hidden_secret(value: object, client: AIVideoMaker) -> Secret | None:
     if value is None:
-        return webhook_tokens.derive_secret(client._api.settings.key)
-    if not isinstance(value, str | bytes) or len(value) < LEAST_SECRET:
+        return tokens.derive_secret(client._api_key)
+    if not isinstance(value, str | bytes) or len(value) < MIN_SECRET_LENGTH:
         return None
     return Secret(value if isinstance(value, str) else value.hex())

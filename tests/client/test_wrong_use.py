@@ -390,7 +390,7 @@ async def test_in_a_forked_child_a_used_client_is_refused_and_an_unused_one_work
         printed, err = await run("forked.py", service.url)
     refused = "this client was first used in another process"
     assert printed[0] == [[name, refused] for name in ("get_status", "submit", "list_tasks", "result", "watch")]
-    assert printed[1] == {"unused": "PROGRESS", "limiter": 3, "closed": True, "hint": None}
+    assert printed[1] == {"unused": "PROGRESS", "limiter": 3, "closed": True, "delivery": None}
     assert printed[2] == {"parent": "PROGRESS", "child": 0, "limiter": 1}
     assert "Unclosed" not in err and "unclosed client" not in err
     by_parent = [item.connection for item in service.arrivals if "parent" in item.path]

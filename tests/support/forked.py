@@ -44,7 +44,7 @@ async def refused(client: AIVideoMaker) -> list[list[str]]:
 async def in_child(used: AIVideoMaker, unused: AIVideoMaker, limiter: RateLimiter) -> None:
     report(await refused(used))
     receiver = WebhookReceiver(used, "https://me.example")
-    hint = used._hint("parent", urgent=True)  # type: ignore[func-returns-value]
+    delivery = used._wake(may_be_end=True)  # type: ignore[func-returns-value]
     del receiver
     await used.aclose()
     async with unused:
@@ -56,7 +56,7 @@ async def in_child(used: AIVideoMaker, unused: AIVideoMaker, limiter: RateLimite
         "limiter": sum(item is not None for item in granted),
         "closed": used._api.lifecycle.closed,
     }
-    report({**observed, "hint": hint})
+    report({**observed, "delivery": delivery})
 
 
 def main() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from math import exp, inf, isfinite, log, nan
 
 import pytest
@@ -9,16 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aivideomaker_async._watch.durations import (
-    KEPT,
-    LONGEST,
-    LONGEST_NAME,
-    MOST_KEYS,
-    SAME_CLOCK,
+    MAX_DURATION_S,
+    MAX_KEYS,
+    MAX_NAME_CHARACTERS,
+    MIN_DURATION_S,
+    SAMPLES_KEPT,
     USUAL,
     Durations,
     Estimate,
 )
-from aivideomaker_async.tasks import SEGMENT_S, video_seconds
 
 estimates = st.builds(Estimate, mu=st.floats(0, 8), sigma=st.floats(0.05, 2))
 shares = st.floats(0.001, 0.999)
@@ -27,20 +25,20 @@ shares = st.floats(0.001, 0.999)
 def learned(*seconds: float, model: str = "t2v", length: int | None = 5) -> Durations:
     durations = Durations()
     for item in seconds:
-        durations.learn_own(model, length, item)
+        durations.learn(model, length, measured=item)
     return durations
 
 
 def at_z(estimate: Estimate, z: float) -> float:
-    """The age that is so many standard deviations from the middle."""
+    """The age that is `z` standard deviations from the middle."""
     return exp(estimate.mu + z * estimate.sigma)
 
 
-# --- what an estimate says ---------------------------------------------------------------------------
+# --- estimates ---------------------------------------------------------------------------------------
 
 
 def test_half_of_the_tasks_end_by_the_median() -> None:
-    """Before anything is known, after a minute and a half."""
+    """Before anything is learned, after a minute and a half."""
     assert USUAL.done_by(90.0) == pytest.approx(0.5)
     assert USUAL.age_at(0.5, 0.0) == pytest.approx(90.0)
     assert USUAL.samples == 0
@@ -48,13 +46,12 @@ def test_half_of_the_tasks_end_by_the_median() -> None:
 
 @pytest.mark.parametrize("age", [0.0, -5.0, -inf])
 def test_nothing_ends_before_it_began(age: float) -> None:
-    """Whatever the clock says about the age."""
     assert USUAL.done_by(age) == 0
     assert USUAL.hazard(age) == 0
 
 
 @given(estimates, st.floats(-4, 4))
-def test_the_hazard_is_how_fast_the_share_of_the_ended_grows(estimate: Estimate, z: float) -> None:
+def test_the_hazard_is_the_growth_of_the_share_that_has_ended(estimate: Estimate, z: float) -> None:
     """Among those that have not ended yet."""
     age = at_z(estimate, z)
     step = age * estimate.sigma * 1e-4
@@ -63,7 +60,7 @@ def test_the_hazard_is_how_fast_the_share_of_the_ended_grows(estimate: Estimate,
 
 
 @given(estimates, st.floats(1e-6, 1e12))
-def test_the_hazard_is_a_number_at_any_age(estimate: Estimate, age: float) -> None:
+def test_the_hazard_is_finite_at_any_age(estimate: Estimate, age: float) -> None:
     """Also where the probability to live so long is too small for a float."""
     assert isfinite(estimate.hazard(age))
     assert estimate.hazard(age) >= 0
@@ -71,17 +68,14 @@ def test_the_hazard_is_a_number_at_any_age(estimate: Estimate, age: float) -> No
 
 
 @given(estimates)
-def test_the_hazard_goes_on_into_the_tail_without_a_step(estimate: Estimate) -> None:
-    """Where it is worked out in another way, it is the same."""
+def test_the_hazard_has_no_step_where_its_formula_changes(estimate: Estimate) -> None:
     near, far = estimate.hazard(at_z(estimate, 29.999)), estimate.hazard(at_z(estimate, 30.001))
     assert near == pytest.approx(far, rel=0.01)
 
 
 @given(estimates, shares, st.floats(-6, 3))
-def test_the_age_at_which_a_share_has_ended_is_the_inverse_of_the_share_at_an_age(
-    estimate: Estimate, share: float, z: float
-) -> None:
-    """Of those that have lived to some age; at first, of all."""
+def test_age_at_is_the_inverse_of_done_by(estimate: Estimate, share: float, z: float) -> None:
+    """For those that have lived to some age; at first, for all."""
     assert estimate.done_by(estimate.age_at(share, 0.0)) == pytest.approx(share, rel=1e-6)
     age = at_z(estimate, z)
     then = estimate.age_at(share, age)
@@ -90,7 +84,7 @@ def test_the_age_at_which_a_share_has_ended_is_the_inverse_of_the_share_at_an_ag
 
 
 @given(estimates, st.tuples(st.floats(0, 1), st.floats(0, 1)), st.tuples(st.floats(-10, 1e5), st.floats(-10, 1e5)))
-def test_the_older_a_task_the_later_its_end(
+def test_the_older_a_task_the_later_its_expected_end(
     estimate: Estimate, share: tuple[float, float], age: tuple[float, float]
 ) -> None:
     """And the larger the share, the later it has ended; never before now."""
@@ -100,33 +94,24 @@ def test_the_older_a_task_the_later_its_end(
     assert isfinite(estimate.age_at(1.0, old))
 
 
-# --- what is learned ---------------------------------------------------------------------------------
+# --- learning ----------------------------------------------------------------------------------------
 
 
-def test_nothing_is_known_at_first() -> None:
-    """Nor ever of a task whose model is unknown, nor of a model that was never seen."""
+def test_nothing_is_known_of_a_model_that_was_never_seen() -> None:
     assert Durations().estimate("t2v", 5) is USUAL
     durations = learned(30.0, 31.0)
     assert durations.estimate(None, 5) is USUAL
     assert durations.estimate("i2v", 5) is USUAL
 
 
-@given(st.integers(0, 1 << 32), st.floats(2, 7), st.floats(0.05, 1.0), st.booleans())
+@given(st.integers(0, 1 << 32), st.floats(2, 7), st.floats(0.05, 1.0))
 @settings(max_examples=60)
-def test_what_is_learned_is_near_the_truth(seed: int, mu: float, sigma: float, own: bool) -> None:
-    """From many samples of one model, measured or told."""
+def test_what_is_learned_is_near_the_truth(seed: int, mu: float, sigma: float) -> None:
     chance = random.Random(seed)
-    durations = Durations()
-    for _ in range(KEPT):
-        seconds = chance.lognormvariate(mu, sigma)
-        if own:
-            durations.learn_own("t2v", 5, seconds)
-        else:
-            durations.learn_told("t2v", 5, seconds)
-    estimate = durations.estimate("t2v", 5)
-    assert estimate.mu == pytest.approx(mu, abs=5 * sigma / KEPT**0.5 + 0.01)
+    estimate = learned(*(chance.lognormvariate(mu, sigma) for _ in range(SAMPLES_KEPT))).estimate("t2v", 5)
+    assert estimate.mu == pytest.approx(mu, abs=5 * sigma / SAMPLES_KEPT**0.5 + 0.01)
     assert 0.55 * sigma < estimate.sigma < 1.6 * (sigma**2 + 0.02) ** 0.5
-    assert (estimate.samples, estimate.measured) == (KEPT, own)
+    assert estimate.samples == SAMPLES_KEPT
 
 
 def test_one_sample_is_no_certainty() -> None:
@@ -140,158 +125,82 @@ def test_one_sample_is_no_certainty() -> None:
 
 def test_a_service_that_becomes_slower_is_followed() -> None:
     """The newest samples count, and only they."""
-    slow = [300.0 + number for number in range(KEPT)]
-    after = learned(*[20.0] * 500, *slow).estimate("t2v", 5)
-    assert after == learned(*slow).estimate("t2v", 5)
+    slow = [300.0 + number for number in range(SAMPLES_KEPT)]
+    assert learned(*[20.0] * 500, *slow).estimate("t2v", 5) == learned(*slow).estimate("t2v", 5)
 
 
-def test_every_sample_changes_what_is_believed() -> None:
-    """What was worked out before is not kept."""
+def test_every_sample_changes_the_estimate() -> None:
+    """A cached estimate is not kept."""
     durations = learned(20.0)
     before = durations.estimate("t2v", 5)
     assert durations.estimate("t2v", 5) is before
-    durations.learn_told("t2v", 5, 40.0)
+    durations.learn("t2v", 5, reported=40.0)
     assert durations.estimate("t2v", 5).mu > before.mu
-    durations.learn_own("t2v", 5, 40.0)
-    assert durations.estimate("t2v", 5).samples == 3
+    assert durations.estimate("t2v", 5).samples == 2
 
 
 def test_a_video_of_another_length_takes_about_as_long() -> None:
     """Less surely so; once that length was seen, only it counts."""
     durations = learned(*[100.0] * 10)
     known, other = durations.estimate("t2v", 5), durations.estimate("t2v", 10)
-    assert (other.mu, other.samples, other.measured) == (known.mu, known.samples, known.measured)
+    assert (other.mu, other.samples) == (known.mu, known.samples)
     assert other.sigma == pytest.approx((known.sigma**2 + 0.4**2) ** 0.5)
-    durations.learn_told("t2v", 10, 200.0)
+    durations.learn("t2v", 10, measured=200.0)
     assert durations.estimate("t2v", 10).age_at(0.5, 0.0) == pytest.approx(200.0, rel=0.1)
     assert durations.estimate("t2v", 5) == known
-    # Of a third length, both tell.
+    # For a third length, both count.
     third = durations.estimate("t2v", None)
     assert third.samples == 11
     assert known.mu < third.mu < log(200.0)
 
 
-@pytest.mark.parametrize("seconds", [nan, inf, -inf, 0.0, -5.0, LONGEST + 1])
-def test_what_makes_no_sense_teaches_nothing(seconds: float) -> None:
+def test_of_two_durations_of_one_task_the_shorter_one_counts() -> None:
+    """A poll sees an end late, and the clocks of the service may be wrong."""
+    durations = Durations()
+    durations.learn("t2v", 5, measured=66.0, reported=60.0)
+    assert durations.estimate("t2v", 5) == learned(60.0).estimate("t2v", 5)
+    durations = Durations()
+    durations.learn("t2v", 5, measured=60.0, reported=3600.0)
+    assert durations.estimate("t2v", 5) == learned(60.0).estimate("t2v", 5)
+
+
+def test_old_rows_of_the_list_alone_confirm_nothing() -> None:
+    """They may be of another time; one task that this client has seen end confirms all kinds."""
+    durations = Durations()
+    durations.learn("t2v", 5, reported=60.0)
+    assert not durations.estimate("t2v", 5).confirmed
+    durations.learn("i2v", 5, measured=60.0, reported=60.0)
+    assert durations.estimate("t2v", 5).confirmed
+    assert durations.estimate("t2v", 10).confirmed
+
+
+@pytest.mark.parametrize("seconds", [nan, inf, -inf, 0.0, -5.0, -1e9, MIN_DURATION_S / 2, MAX_DURATION_S + 1, 3e11])
+def test_an_absurd_duration_teaches_nothing(seconds: float) -> None:
     """A row of a task that was forgotten for days, or times that run backwards."""
     durations = Durations()
-    durations.learn_told("t2v", 5, seconds)
-    durations.learn_own("t2v", 5, seconds)
-    durations.learn_own("t2v", 5, seconds, told=60.0)
+    durations.learn("t2v", 5, reported=seconds)
+    durations.learn("t2v", 5, measured=seconds)
+    durations.learn("t2v", 5, measured=seconds, reported=seconds)
+    durations.learn("t2v", 5)
     assert durations.estimate("t2v", 5) is USUAL
-    # The own clock is right all the same.
-    durations.learn_own("t2v", 5, 60.0, told=seconds)
-    assert durations.estimate("t2v", 5) == learned(60.0).estimate("t2v", 5)
-
-
-# --- two clocks --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("first", ["rows", "own"])
-def test_rows_of_a_clock_that_runs_fast_are_scaled(first: str) -> None:
-    """One task that was seen both ways tells how fast, and then all rows are of use, also the earlier ones."""
-    durations = Durations()
-    if first == "own":
-        durations.learn_own("lv", 5, 2.0, told=120.0)
-    for _ in range(40):
-        durations.learn_told("t2v", 5, 5400.0)
-    before = durations.estimate("t2v", 5)
-    if first == "rows":
-        assert before.age_at(0.5, 0.0) == pytest.approx(5400, rel=0.1)
-        assert not before.measured
-        durations.learn_own("lv", 5, 2.0, told=120.0)
-    after = durations.estimate("t2v", 5)
-    assert after.age_at(0.5, 0.0) == pytest.approx(90, rel=0.1)
-    assert after.measured
-
-
-def test_of_two_clocks_that_run_alike_the_service_s_is_the_more_exact() -> None:
-    """An end is seen at the next poll, so somewhat later than it was."""
-    durations = Durations()
-    durations.learn_own("t2v", 5, 66.0, told=60.0)
-    assert durations.estimate("t2v", 5) == learned(60.0).estimate("t2v", 5)
-    assert durations.estimate("t2v", 5).measured
-
-
-@pytest.mark.parametrize("ratio", [SAME_CLOCK, 1 / SAME_CLOCK])
-def test_the_clocks_are_compared_by_the_last_tasks(ratio: float) -> None:
-    """What most of them tell holds, so that one odd row changes nothing."""
-    durations = Durations()
-    durations.learn_told("t2v", 5, 60.0)
-    durations.learn_own("lv", 5, 1.0, told=60.0)
-    assert durations.estimate("t2v", 5).mu < log(10)
-    for _ in range(2):
-        durations.learn_own("lv", 5, 60.0 * ratio, told=60.0)
-    assert durations.estimate("t2v", 5).mu == pytest.approx(log(60.0), rel=0.05)
-    durations.learn_own("lv", 5, 1000.0, told=0.2)
-    assert durations.estimate("t2v", 5).mu == pytest.approx(log(60.0), rel=0.05)
-
-
-# --- lengths -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("body", "seconds"),
-    [
-        ({}, None),
-        ({"duration": "5"}, 5),
-        ({"duration": "10", "prompt": "A cat"}, 10),
-        ({"duration": 8}, 8),
-        ({"duration": 8.0}, 8),
-        ({"duration": "8s"}, None),
-        ({"duration": "-5"}, None),
-        ({"duration": "٣"}, None),
-        ({"duration": "²"}, None),
-        ({"duration": "9" * 5000}, None),
-        ({"duration": ""}, None),
-        ({"duration": True}, None),
-        ({"duration": nan}, None),
-        ({"duration": inf}, None),
-        ({"duration": 10**400}, None),
-        ({"duration": -1}, None),
-        ({"duration": 0}, None),
-        ({"duration": [5]}, None),
-        ({"prompt": "A cat"}, None),
-        ({"prompt": []}, None),
-        ({"prompt": ["A cat", "A dog"]}, 2 * SEGMENT_S),
-        ({"prompt": ("A cat", "A dog", "A cow")}, 3 * SEGMENT_S),
-        ({"prompt": ["A cat"], "duration": None}, SEGMENT_S),
-    ],
-)
-def test_how_long_a_video_will_be_is_read_from_what_was_asked_for(
-    body: Mapping[str, object], seconds: int | None
-) -> None:
-    """Numbers come as texts, and a list of prompts is as many segments; whatever else comes tells nothing."""
-    assert video_seconds(body) == seconds
-
-
-# --- a service that tells nonsense -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("seconds", [-1e9, -1.0, 0.0, 1e-6, 0.05, LONGEST + 1, 3e11, inf, -inf, nan])
-def test_rows_of_a_clock_that_is_wrong_teach_nothing(seconds: float) -> None:
-    """Neither alone nor beside what was measured here."""
-    durations = Durations()
-    durations.learn_told("t2v", 5, seconds)
-    assert durations.estimate("t2v", 5) is USUAL
-    durations.learn_own("t2v", 5, 60.0, told=seconds)
+    # The other one counts all the same.
+    durations.learn("t2v", 5, measured=60.0, reported=seconds)
     assert durations.estimate("t2v", 5) == learned(60.0).estimate("t2v", 5)
 
 
 def test_invented_models_take_no_room() -> None:
-    """Only so many are remembered, the latest; and no name that is none."""
+    """The names of models come from answers: only the latest are remembered, and no endless one."""
     durations = Durations()
-    for number in range(3 * MOST_KEYS):
-        durations.learn_told(f"m{number}", number, 60.0)
+    for number in range(3 * MAX_KEYS):
+        durations.learn(f"m{number}", number, reported=60.0)
         durations.estimate(f"e{number}", None)
-    assert len(durations._samples) == MOST_KEYS
-    durations.learn_own("m0", 5, 60.0)
-    for number in range(3 * MOST_KEYS):
+    assert len(durations._samples) == MAX_KEYS
+    durations.learn("m0", 5, reported=60.0)
+    for number in range(3 * MAX_KEYS):
         durations.estimate(f"e{number}", None)
-    assert len(durations._estimates) <= MOST_KEYS
-    assert durations.estimate(f"m{3 * MOST_KEYS - 1}", 3 * MOST_KEYS - 1).samples == 1
+    assert len(durations._estimates) <= MAX_KEYS
+    assert durations.estimate(f"m{3 * MAX_KEYS - 1}", 3 * MAX_KEYS - 1).samples == 1
     assert durations.estimate("m1", 1) is USUAL
-    endless = "x" * (LONGEST_NAME + 1)
-    durations.learn_own(endless, 5, 60.0)
-    durations.learn_told(endless, 5, 60.0)
+    endless = "x" * (MAX_NAME_CHARACTERS + 1)
+    durations.learn(endless, 5, measured=60.0, reported=60.0)
     assert durations.estimate(endless, 5) is USUAL

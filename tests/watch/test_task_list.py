@@ -14,7 +14,7 @@ from aivideomaker_async import TaskDetails, TaskStatus
 from aivideomaker_async._http import AllTasks, MalformedAnswer
 from aivideomaker_async._submits.reconcile import Wanted
 from aivideomaker_async._submits.submit_rows import TasksOfSubmits
-from aivideomaker_async._watch.task_list import FinishedRow, NewsOfTasks, told_seconds
+from aivideomaker_async._watch.task_list import FinishedRow, NewsOfTasks, reported_seconds
 from tests.support.lists import all_of, body_of, cuts, read, row, sliced, values
 from tests.support.pictures import PNG, data_uri
 
@@ -22,7 +22,7 @@ NONE: Mapping[str, str | None] = {}
 
 
 class News(NewsOfTasks):
-    """Keeps what it tells."""
+    """Keeps the news."""
 
     def __init__(self, wanted: Mapping[str, str | None], **options: Any) -> None:
         super().__init__(wanted, self.keep, **options)
@@ -89,14 +89,14 @@ odd_rows = values | st.fixed_dictionaries(
 @given(st.lists(odd_rows, max_size=6), cuts)
 @settings(max_examples=80, deadline=None)
 def test_any_rows_are_tasks_or_malformed(rows: list[object], places: list[int]) -> None:
-    """Never another error; and whoever looks for single tasks is not disturbed by the others."""
+    """Never another error; and malformed rows disturb no reader that looks for other tasks."""
     body = body_of(*rows)
     with suppress(MalformedAnswer):
         reader = AllTasks()
         read(reader, *sliced(body, places))
         assert len(reader.tasks) == len(rows)
         assert "iVBOR" not in repr(reader.tasks)
-    whole, pieces = (News({"a": None, "7": "PROGRESS", "gone": None}, lesson=3) for _ in range(2))
+    whole, pieces = (News({"a": None, "7": "PROGRESS", "gone": None}, training_rows=3) for _ in range(2))
     read(whole, body)
     read(pieces, *sliced(body, places))
     assert repr((whole.news, whole.seen, whole.finished)) == repr((pieces.news, pieces.seen, pieces.finished))
@@ -133,8 +133,8 @@ def test_only_what_is_wanted_is_read() -> None:
     assert found.seen == {"a": "COMPLETED", "7": "FAILED", "b": "PROGRESS"}
 
 
-def test_a_row_that_tells_what_is_known_is_seen_and_no_news() -> None:
-    """Most rows are of this kind, and are looked at no further."""
+def test_a_row_with_a_known_status_is_seen_and_no_news() -> None:
+    """Most rows are of this kind, and are not decoded."""
     found = news_of({"a": "PROGRESS", "b": "PROGRESS", "c": None}, row("a"), row("b", "COMPLETED"), row("c"))
     assert found.seen == {"a": "PROGRESS", "b": "COMPLETED", "c": "PROGRESS"}
     assert set(found.news) == {"b", "c"}
@@ -142,7 +142,7 @@ def test_a_row_that_tells_what_is_known_is_seen_and_no_news() -> None:
 
 
 def test_a_task_that_the_list_does_not_show_is_not_seen() -> None:
-    """The list is read to its end, and whoever asked knows that it is missing."""
+    """The list is read to its end, and the reader shows that it is missing."""
     found = news_of({"a": None, "gone": None}, row("b"), row("a"), row("c"))
     assert (set(found.seen), found.rows_read, found.enough) == ({"a"}, 3, False)
 
@@ -161,22 +161,21 @@ def test_nothing_is_read_after_all_that_are_wanted() -> None:
     assert reader.rows_read == 5
 
 
-def test_who_waits_for_nothing_has_read_enough_at_once() -> None:
-    """There is nothing in the list that could be wrong."""
+def test_without_wanted_tasks_nothing_is_read() -> None:
     reader = News(NONE)
     assert reader.enough
     read(reader, b"<html>")
 
 
 def test_a_wanted_row_that_cannot_be_read_counts_once() -> None:
-    """It keeps nobody reading, and ends the reading for nobody else."""
+    """The list is not read on for it, nor given up for it."""
     unreadable = {"id": "a", "status": 5}
     found = news_of({"a": None, "b": None}, unreadable, unreadable, row("b"), row("c"))
     assert (set(found.seen), found.rows_read, found.enough) == ({"b"}, 3, True)
 
 
 def test_optional_tasks_are_taken_when_they_are_met() -> None:
-    """They are not waited for."""
+    """The list is not read on for them."""
     found = news_of({"a": None}, row("x"), row("y"), row("a"), row("z"), optional=frozenset("xz"))
     assert (set(found.news), found.rows_read) == ({"x", "a"}, 3)
     assert news_of(NONE, row("x"), optional=frozenset("x")).rows_read == 0
@@ -190,10 +189,10 @@ def test_optional_tasks_are_taken_when_they_are_met() -> None:
 )
 @settings(max_examples=100, deadline=None)
 def test_news_are_the_rows_whose_status_differs(
-    listed: list[tuple[str, str]], wanted: dict[str, str | None], lesson: int, places: list[int]
+    listed: list[tuple[str, str]], wanted: dict[str, str | None], training: int, places: list[int]
 ) -> None:
     """And the list is read exactly as far as it has to be."""
-    reader = News(wanted, lesson=lesson)
+    reader = News(wanted, training_rows=training)
     read(reader, *sliced(body_of(*(row(*item) for item in listed)), places))
     first = dict(reversed(listed))
     assert reader.seen == {name: first[name] for name in wanted if name in first}
@@ -201,13 +200,13 @@ def test_news_are_the_rows_whose_status_differs(
         name: status for name, status in reader.seen.items() if status != wanted[name]
     }
     order = [name for name, _ in listed]
-    needed = max([lesson, *(order.index(name) + 1 if name in order else len(order) for name in wanted)])
+    needed = max([training, *(order.index(name) + 1 if name in order else len(order) for name in wanted)])
     assert reader.rows_read == min(needed, len(order))
-    assert reader.enough is (wanted.keys() <= first.keys() and len(order) >= lesson)
+    assert reader.enough is (wanted.keys() <= first.keys() and len(order) >= training)
 
 
-def test_news_are_told_as_soon_as_they_are_read() -> None:
-    """Also of a list that breaks off later: what it has told is true."""
+def test_news_are_passed_on_as_soon_as_they_are_read() -> None:
+    """Also those of a list that breaks off later."""
     reader = News({"a": None, "b": None, "c": None})
     reader.feed(body_of(row("a"), row("b"), row("c"))[:-10])
     assert set(reader.news) == {"a", "b"}
@@ -215,7 +214,7 @@ def test_news_are_told_as_soon_as_they_are_read() -> None:
         reader.finish()
 
 
-def test_a_mistake_of_whoever_hears_the_news_is_no_mistake_of_the_list() -> None:
+def test_an_error_of_the_callback_is_no_error_of_the_list() -> None:
     """It is raised as it is, and not taken for a broken answer."""
 
     def stumble(task_id: str, details: TaskDetails) -> None:
@@ -225,7 +224,7 @@ def test_a_mistake_of_whoever_hears_the_news_is_no_mistake_of_the_list() -> None
         NewsOfTasks({"a": None}, stumble).feed(body_of(row("a")))
 
 
-# --- the lesson --------------------------------------------------------------------------------------
+# --- training rows -----------------------------------------------------------------------------------
 
 T0, T90 = "2026-09-01T12:00:00Z", "2026-09-01T12:01:30Z"
 
@@ -236,15 +235,14 @@ def ended(task_id: str = "x", **more: object) -> dict[str, object]:
 
 
 def test_the_first_rows_teach_how_long_tasks_take() -> None:
-    """Also those that nobody waits for; the others are not looked at."""
-    found = news_of({"b": None}, ended("a"), ended("b", model="i2v", input={}), ended("c"), ended("d"), lesson=3)
+    """Also those of tasks that are not waited for; the rows behind them are not decoded."""
+    found = news_of({"b": None}, ended("a"), ended("b", model="i2v", input={}), ended("c"), ended("d"), training_rows=3)
     assert found.finished == [FinishedRow("t2v", 5, 90), FinishedRow("i2v", None, 90), FinishedRow("t2v", 5, 90)]
     assert (set(found.news), found.rows_read) == ({"b"}, 3)
 
 
-def test_a_lesson_is_no_longer_than_the_list() -> None:
-    """And where nobody learns, nothing is taught."""
-    assert len(news_of(NONE, ended("a"), ended("b"), lesson=200).finished) == 2
+def test_there_are_no_more_training_rows_than_asked_for_or_listed() -> None:
+    assert len(news_of(NONE, ended("a"), ended("b"), training_rows=200).finished) == 2
     assert news_of({"b": None}, ended("a"), ended("b")).finished == []
 
 
@@ -262,18 +260,18 @@ def test_a_lesson_is_no_longer_than_the_list() -> None:
         5,
     ],
 )
-def test_a_row_that_does_not_tell_how_long_it_took_teaches_nothing(taught: object) -> None:
+def test_a_row_without_a_model_or_a_duration_teaches_nothing(taught: object) -> None:
     """It is passed over."""
-    assert [item.model for item in news_of(NONE, taught, ended(model="lv"), lesson=5).finished] == ["lv"]
+    assert [item.model for item in news_of(NONE, taught, ended(model="lv"), training_rows=5).finished] == ["lv"]
 
 
 def test_how_long_a_task_took_is_known_from_both_of_its_times() -> None:
-    """By the service's clock, whatever it tells."""
+    """By the service's clock, whatever it shows."""
     read_row: Callable[[dict[str, object]], TaskDetails] = lambda item: all_of(body_of(item))[0]  # noqa: E731
-    assert told_seconds(read_row(ended())) == 90
-    assert told_seconds(read_row(ended(createdAt=T90, completedAt=T0))) == -90
-    assert told_seconds(read_row(ended(createdAt=None))) is None
-    assert told_seconds(read_row(ended(completedAt=None))) is None
+    assert reported_seconds(read_row(ended())) == 90
+    assert reported_seconds(read_row(ended(createdAt=T90, completedAt=T0))) == -90
+    assert reported_seconds(read_row(ended(createdAt=None))) is None
+    assert reported_seconds(read_row(ended(completedAt=None))) is None
 
 
 def test_only_rows_that_can_tell_of_a_submit_are_deciphered() -> None:

@@ -59,7 +59,7 @@ def test_nothing_observed_is_not_the_end() -> None:
 
 
 def test_an_unknown_status_is_kept_and_is_not_the_end() -> None:
-    """A server that invents a status is believed, and the wait goes on."""
+    """A server may invent a status; the wait goes on."""
     progression = Progression(SUBMITTED)
     assert progression.observe(TaskStatus("QUEUED"))
     assert progression.current == "QUEUED"

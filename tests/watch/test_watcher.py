@@ -1,4 +1,4 @@
-"""The shared poller: what it asks, who hears of it, and what ends a wait."""
+"""The shared poller: what it asks, which consumers get the answers, and what ends a wait."""
 
 from __future__ import annotations
 
@@ -15,26 +15,23 @@ import pytest
 from aivideomaker_async import (
     AIVideoMaker,
     AIVideoMakerError,
-    AuthenticationFailed,
     BadResponse,
     ConfigurationError,
-    InvalidRequest,
     RateLimiter,
     TaskCancelled,
     TaskFailed,
-    TaskNotFound,
     TaskStatus,
     TextToVideo,
     VideoTask,
     WaitTimeout,
 )
+from aivideomaker_async._watch.schedule import Plan, PollInput, plan
+from aivideomaker_async._watch.task_state import WOKEN_AT_ONCE
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held, our_tasks, settle
 from tests.support.scripted import (
     Action,
     Arrival,
-    Drop,
-    Hang,
     Reply,
     row,
     scripted,
@@ -58,7 +55,7 @@ async def statuses(task: VideoTask) -> list[str]:
 IN_ORDER = ["SUBMITTED", "PROGRESS", "COMPLETED"]
 
 
-# --- what is asked, and who hears -----------------------------------------------------------------
+# --- what is asked, and which consumers get it -------------------------------------------------------
 
 
 async def test_one_waiter_polls_the_status_and_then_the_details_once() -> None:
@@ -84,7 +81,7 @@ async def test_several_waiters_share_the_list_and_need_no_details() -> None:
     assert asked["details"] <= 1, "only for one that such a check has seen to end"
 
 
-async def test_every_consumer_hears_every_change_in_order() -> None:
+async def test_every_consumer_gets_every_change_in_order() -> None:
     """Several consumers of several handles of one task: the same story for each, at the cost of one."""
     service = Service()
     async with watching(service) as (server, client):
@@ -98,7 +95,7 @@ async def test_every_consumer_hears_every_change_in_order() -> None:
 
 
 async def test_a_late_consumer_starts_with_the_current_status() -> None:
-    """Who comes in the middle is told where the task stands, at once, and then what is new."""
+    """A consumer that comes in the middle gets the current status at once, and then what is new."""
     service = Service()
     loop = asyncio.get_running_loop()
     async with watching(service) as (_, client):
@@ -114,22 +111,22 @@ async def test_a_late_consumer_starts_with_the_current_status() -> None:
         assert await early == IN_ORDER
 
 
-async def test_what_was_heard_long_ago_is_not_the_current_status() -> None:
-    """A handle that nobody watched for a while starts with what the service says now."""
+async def test_an_old_answer_is_not_the_current_status() -> None:
+    """A handle that was not watched for a while starts with what the service answers now."""
     async with watching(Service()) as (_, client):
         task = await client.submit(SPEC)
         await asyncio.sleep(60)
         assert await statuses(task) == IN_ORDER[1:]
         other = await client.submit(SPEC)
         await asyncio.sleep(10)
-        assert await statuses(other) == IN_ORDER, "the same status as before is told as well"
+        assert await statuses(other) == IN_ORDER, "the same status as before is a first change as well"
         late = await client.submit(SPEC)
         await asyncio.sleep(500)
         assert await statuses(late) == ["COMPLETED"]
 
 
-async def test_a_finished_task_is_told_without_a_request() -> None:
-    """What is known to have ended is not asked for again, by anyone."""
+async def test_the_end_of_a_finished_task_needs_no_request() -> None:
+    """A task that is known to have ended is not asked for again."""
     async with watching(Service()) as (server, client):
         task = await client.submit(SPEC)
         video = await task.result()
@@ -139,7 +136,7 @@ async def test_a_finished_task_is_told_without_a_request() -> None:
         assert len(server.arrivals) == before
 
 
-async def test_a_change_tells_what_was_before_and_when() -> None:
+async def test_a_change_has_the_status_before_it_and_its_moment() -> None:
     """Each change is a value with aware times that do not run backwards."""
     async with watching(Service()) as (_, client):
         task = await client.submit(SPEC)
@@ -150,14 +147,14 @@ async def test_a_change_tells_what_was_before_and_when() -> None:
 
 
 async def test_a_slow_consumer_misses_nothing() -> None:
-    """Changes wait for the one who takes them late."""
+    """Changes are kept until they are read."""
     async with watching(Service()) as (_, client):
         task = await client.submit(SPEC)
-        heard = []
+        got = []
         async for change in task:
-            heard.append(str(change.status))
+            got.append(str(change.status))
             await asyncio.sleep(500)
-    assert heard == IN_ORDER
+    assert got == IN_ORDER
 
 
 async def test_a_task_that_the_list_does_not_show_is_asked_for_by_itself() -> None:
@@ -172,28 +169,8 @@ async def test_a_task_that_the_list_does_not_show_is_asked_for_by_itself() -> No
     assert asked.total() - asked["/api/v1/tasks/ck1/status"] <= kinds(server)["list"] / 8, "only to check the list"
 
 
-async def test_a_service_without_a_list_is_asked_for_each_task() -> None:
-    """A revision that lacks the list serves its waiters all the same."""
-    service = Service()
-    service.override = lambda arrival: Reply(404) if arrival.path == "/api/v1/tasks" else None
-    async with watching(service) as (server, client):
-        await asyncio.gather(*(client.generate(SPEC) for _ in range(3)))
-    assert kinds(server)["list"] <= 2
-
-
-async def test_one_odd_answer_to_the_list_does_not_end_lists_for_good() -> None:
-    """A 404 of a deploy, or an empty list: a minute later everyone shares the list again."""
-    for odd in (Reply(404, "<html>"), Reply(body={"tasks": []})):
-        service = Service()
-        answers = iter([odd])
-        service.override = lambda item, a=answers: next(a, None) if item.path == "/api/v1/tasks" else None  # type: ignore[misc]
-        async with watching(service) as (server, client):
-            await asyncio.gather(*(client.generate(SPEC) for _ in range(12)))
-        assert kinds(server)["list"] > 30
-
-
-async def test_details_that_lag_behind_the_status_starve_nobody() -> None:
-    """One task ends by its status and not by its details: the others are heard all the same, and it is in the end."""
+async def test_details_that_lag_behind_the_status_starve_no_other_task() -> None:
+    """One task ends by its status and not by its details: the others end all the same, and it does in the end."""
     service = Service()
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -225,27 +202,6 @@ async def test_where_status_and_details_disagree_on_the_end_the_details_count() 
         assert (await client.task("odd").result()).url == "https://cdn.example/odd.mp4"
 
 
-async def test_a_failed_status_with_a_message_is_believed_when_the_details_say_so() -> None:
-    """It may be news of the task, against the documents; the details tell."""
-    service = Service()
-    service.add("bad", (0, "FAILED"))
-    told = Reply(body={"status": "FAILED", "message": "refused"})
-    service.override = lambda item: told if item.path.endswith("/status") else None
-    async with watching(service) as (server, client):
-        assert await statuses(client.task("bad")) == ["FAILED"]
-    assert len(server.arrivals) < 5
-
-
-async def test_an_error_that_looks_like_a_failed_status_is_a_blip() -> None:
-    """200 with FAILED and a message is how a 2026-03 service says that it is not well."""
-    service = Service()
-    odd = iter([Reply(200, {"status": "FAILED", "message": "Internal error, try again"})])
-    service.override = lambda item: next(odd, None) if item.path.endswith("/status") else None
-    async with watching(service) as (_, client):
-        task = await client.submit(SPEC)
-        assert await statuses(task) == IN_ORDER
-
-
 async def test_a_row_that_cannot_be_read_costs_only_its_own_task() -> None:
     """One broken row: its task is asked for by itself, the others never notice."""
     service = Service()
@@ -260,7 +216,7 @@ async def test_a_row_that_cannot_be_read_costs_only_its_own_task() -> None:
 
 
 @pytest.mark.parametrize(
-    ("steps", "heard"),
+    ("steps", "expected"),
     [
         ([(0, "SUBMITTED"), (2, "COMPLETED")], ["SUBMITTED", "COMPLETED"]),
         ([(0, "QUEUED"), (5, "SUBMITTED"), (9, "PROGRESS"), (20, "COMPLETED")], ["QUEUED", *IN_ORDER]),
@@ -269,15 +225,15 @@ async def test_a_row_that_cannot_be_read_costs_only_its_own_task() -> None:
         ([(0, "SUBMITTED"), (9, "CANCEL")], ["SUBMITTED", "CANCEL"]),
     ],
 )
-async def test_odd_stories_end_well(steps: list[tuple[float, str]], heard: list[str]) -> None:
-    """Missed, unknown and backward statuses: the consumer hears a story that makes sense."""
+async def test_odd_stories_end_well(steps: list[tuple[float, str]], expected: list[str]) -> None:
+    """Missed, unknown and backward statuses: the consumer gets a story that makes sense."""
     service = Service()
     service.add("odd", *steps)
     async with watching(service) as (_, client):
-        assert await statuses(client.task("odd")) == heard
+        assert await statuses(client.task("odd")) == expected
 
 
-async def test_an_unknown_status_is_told_once_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unknown_status_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """A new status is worth a warning, not one a poll."""
     service = Service()
     service.add("odd", (0, "QUEUED"), (100, "COMPLETED"))
@@ -297,7 +253,7 @@ async def test_a_completed_task_without_a_url_is_asked_again() -> None:
 
 
 async def test_a_completed_task_that_never_gets_a_url_is_an_error() -> None:
-    """A finished task without a video is told, after minutes; and is not held to be without one for ever."""
+    """After minutes, and not for ever: the handle can be waited for again."""
     service = Service()
     loop = asyncio.get_running_loop()
     service.add("empty", (0, "COMPLETED"))
@@ -316,7 +272,7 @@ async def test_a_completed_task_that_never_gets_a_url_is_an_error() -> None:
 
 
 async def test_an_output_that_comes_minutes_late_is_waited_for() -> None:
-    """The status tells the end to whoever watches; who waits for the video has until the deadline."""
+    """A watch ends with the status; a wait for the video goes on until the deadline."""
     service = Service()
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -401,7 +357,7 @@ async def test_failed_and_cancelled_tasks_raise_with_their_details() -> None:
     assert cancelled.value.details.id == "gone"
 
 
-async def test_what_one_caller_hears_everyone_hears() -> None:
+async def test_the_answer_to_one_caller_wakes_all_waiters() -> None:
     """A foreground query that sees the end wakes the waiters; no poll is needed for it."""
     service = Service()
     async with watching(service) as (_, client):
@@ -414,121 +370,70 @@ async def test_what_one_caller_hears_everyone_hears() -> None:
         assert waiter.done()
 
 
-# --- blips ----------------------------------------------------------------------------------------
+# --- the poller itself ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "trouble",
-    [
-        Drop(),
-        Reply(500),
-        Reply(502, "<html>"),
-        Reply(408),
-        Reply(429, headers={"Retry-After": "3"}),
-        Reply(429, headers={"Retry-After": "soon"}),
-        Reply(429),
-        Reply(200, b"{"),
-        Reply(200, {"tasks": {}}),
-        Reply(200, {"tasks": [], "status": 4}, cut=3),
-        Hang(),
-    ],
-    ids=repr,
-)
-@pytest.mark.parametrize("waiters", [1, 3])
-async def test_a_blip_never_ends_a_wait(trouble: Action, waiters: int) -> None:
-    """Two minutes of trouble in the middle of a wait: it goes on, and is over soon after the trouble."""
-    service = Service()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-
-    def troubled(arrival: Arrival) -> Action | None:
-        return trouble if arrival.method == "GET" and 30 < arrival.at - began < 150 else None
-
-    service.override = troubled
-    async with watching(service) as (server, client):
-        await asyncio.gather(*(client.generate(SPEC) for _ in range(waiters)))
-        assert loop.time() - began < 150 + 40
-    assert 3 < len([item for item in server.arrivals if 30 < item.at - began < 150]) < 125
-
-
-async def test_a_refused_connection_never_ends_a_wait() -> None:
-    """The service is restarted: two minutes during which nobody listens."""
-    service = Service()
-    async with scripted(service) as first:
-        port = int(first.url.rpartition(":")[2])
-        async with AIVideoMaker("ak_test", base_url=first.url, limiter=RateLimiter()) as client:
-            task = await client.submit(SPEC)
-            waiter = asyncio.ensure_future(task.result())
-            await asyncio.sleep(30)
-            first.stop_listening()
-            await asyncio.sleep(120)
-            assert not waiter.done()
-            async with scripted(service, port=port):
-                assert (await waiter).id == task.id
-
-
-async def test_a_refused_key_ends_all_waits_at_once() -> None:
-    """401: each waiter gets an error of its own, and the service is left alone."""
-    service = Service()
-    loop = asyncio.get_running_loop()
-    async with watching(service) as (server, client):
-        waits = [asyncio.ensure_future(client.generate(SPEC)) for _ in range(5)]
-        await asyncio.sleep(30)
-        service.override = lambda _: Reply(401, {"status": "FAILED", "message": "Key disabled"})
-        errors = await asyncio.gather(*waits, return_exceptions=True)
-        assert all(isinstance(error, AuthenticationFailed) for error in errors)
-        assert len(set(map(id, errors))) == 5
+async def test_a_poll_that_is_not_due_any_more_is_not_made() -> None:
+    """While it waits for its permit, an answer comes from elsewhere: the permit is given back."""
+    async with watching(Service()) as (server, client):
+        loop = asyncio.get_running_loop()
+        task = await client.submit(SPEC)
+        waiting = asyncio.ensure_future(task.result())
+        await asyncio.sleep(10)
+        client.limiter.pause(5)
+        loop.call_later(4.9, client._tracker.observe, task.id, TaskStatus.PROGRESS)
         asked = len(server.arrivals)
-        await asyncio.sleep(60)
+        await asyncio.sleep(5.5)
         assert len(server.arrivals) == asked
-        assert loop.time() > 0
+        assert client.statistics().limiter.in_flight == 0
+        await asyncio.sleep(5)
+        assert len(server.arrivals) > asked
+        assert (await waiting).id == task.id
 
 
-async def test_a_task_that_does_not_exist_ends_its_own_wait_only() -> None:
-    """404 for one: the others go on."""
+async def test_a_poll_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless something changes between the plan and the permit."""
+    planned = []
+
+    def count(given: PollInput, now: float) -> Plan | None:
+        planned.append(plan(given, now))
+        return planned[-1]
+
+    monkeypatch.setattr("aivideomaker_async._watch.watcher.plan", count)
+    async with watching(Service()) as (_, client):
+        await client.generate(SPEC)
+        # A plan that sleeps until its moment is made again then.
+        assert len(planned) <= 2 * client.statistics().polls + 2
+
+
+async def test_a_thousand_tasks_cost_a_few_lists_and_no_details() -> None:
+    """More tasks than are processed before other callbacks run."""
     service = Service()
-    async with watching(service) as (_, client):
-        good = asyncio.ensure_future(client.generate(SPEC))
-        with pytest.raises(TaskNotFound):
-            await client.task("nobody-knows-me").result()
-        with pytest.raises(TaskNotFound):
-            await statuses(client.task("../x?y"))
-        assert (await good).id == "ck1"
-
-
-async def test_a_task_just_submitted_may_be_unknown_for_a_while() -> None:
-    """The service may lag behind its own answer."""
-    service = Service()
-    began = asyncio.get_running_loop().time()
-    service.override = lambda item: Reply(404) if item.method == "GET" and item.at - began < 10 else None
-    async with watching(service) as (_, client):
-        assert (await client.generate(SPEC)).id == "ck1"
-
-
-async def test_a_query_that_is_refused_as_wrong_ends_the_wait() -> None:
-    """400 for an id will not get better."""
-    service = Service()
-    service.override = lambda _: Reply(400, {"status": "FAILED", "message": "bad id"})
-    async with watching(service) as (_, client):
-        with pytest.raises(InvalidRequest):
-            await client.task("x" * 10_000).result()
+    count = 2 * WOKEN_AT_ONCE + 1
+    async with watching(service) as (server, client):
+        for number in range(count):
+            service.add(f"ck{number}", (0, "PROGRESS"), (30, "COMPLETED"))
+        videos = await asyncio.gather(*(client.task(f"ck{number}").result() for number in range(count)))
+    assert len({video.id for video in videos}) == count
+    assert kinds(server)["details"] == 0
+    assert kinds(server)["list"] < 40
 
 
 async def test_a_mistake_in_the_watcher_reaches_every_waiter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the poller dies, nobody hangs; and the next wait starts a new one."""
+    """If the poller dies, no waiter hangs; and the next wait starts a new one."""
     service = Service()
     async with watching(service) as (_, client):
         waits = [asyncio.ensure_future(client.generate(SPEC)) for _ in range(3)]
         await asyncio.sleep(10)
         with monkeypatch.context() as patch:
-            patch.setattr("aivideomaker_async._watch.watcher.schedule.plan", lambda *_, **__: 1 / 0)
+            patch.setattr("aivideomaker_async._watch.watcher.plan", lambda *_, **__: 1 / 0)
             errors = await asyncio.gather(*waits, return_exceptions=True)
         assert [type(error) for error in errors] == [AIVideoMakerError] * 3
         assert isinstance(errors[0], AIVideoMakerError) and isinstance(errors[0].__cause__, ZeroDivisionError)
         assert (await client.task("ck1").result()).id == "ck1"
 
 
-async def test_a_watcher_that_is_cancelled_by_a_stranger_leaves_nobody_hanging() -> None:
+async def test_a_poller_that_is_cancelled_from_outside_leaves_no_waiter_hanging() -> None:
     """Somebody cancels every asyncio task that they find."""
     async with watching(Service()) as (_, client):
         wait = asyncio.ensure_future(client.generate(SPEC))
@@ -544,7 +449,7 @@ async def test_a_watcher_that_is_cancelled_by_a_stranger_leaves_nobody_hanging()
 
 
 async def test_a_wait_ends_at_its_deadline_with_the_handle() -> None:
-    """The error tells the status, says that the task is paid, and its handle goes on."""
+    """The error has the status and the handle, and a message that the task is paid."""
     async with watching(Service()) as (_, client):
         with pytest.raises(WaitTimeout, match="do not submit it again") as caught:
             await client.generate(SPEC, timeout=60)
@@ -558,11 +463,11 @@ async def test_a_watch_ends_at_its_deadline_too() -> None:
     """The time is for the whole watch, not for each change."""
     async with watching(Service()) as (_, client):
         task = await client.submit(SPEC)
-        heard = []
+        got = []
         with pytest.raises(WaitTimeout):
             async for change in task.watch(timeout=60):
-                heard.append(str(change.status))
-        assert heard == IN_ORDER[:2]
+                got.append(str(change.status))
+        assert got == IN_ORDER[:2]
 
 
 async def test_by_default_a_wait_lasts_an_hour() -> None:
@@ -578,7 +483,7 @@ async def test_by_default_a_wait_lasts_an_hour() -> None:
 
 
 async def test_no_time_to_wait_means_no_wait() -> None:
-    """A zero timeout tells what is known, or gives up at once."""
+    """A zero timeout returns what is known, or gives up at once."""
     async with watching(Service()) as (_, client):
         task = await client.submit(SPEC)
         with pytest.raises(WaitTimeout):
@@ -653,13 +558,13 @@ async def test_the_client_may_be_opened_and_closed_in_different_tasks() -> None:
         wait = asyncio.create_task(client.generate(SPEC))
         await asyncio.sleep(10)
         await asyncio.create_task(client.aclose())
-        with pytest.raises(ConfigurationError, match="closed while this wait"):
+        with pytest.raises(ConfigurationError, match="closed during this wait"):
             await wait
         await assert_nothing_held(client)
 
 
 async def test_closing_the_client_ends_every_wait_with_a_clear_error() -> None:
-    """Also of those who iterate; and the paid task is not touched."""
+    """Also that of an iteration; and the paid task is not touched."""
     async with scripted(Service()) as server:
         client = AIVideoMaker("ak_test", base_url=server.url, limiter=RateLimiter())
         task = await client.submit(SPEC)
@@ -674,7 +579,7 @@ async def test_closing_the_client_ends_every_wait_with_a_clear_error() -> None:
         assert [path for path in server.paths() if path.startswith("PUT")] == []
 
 
-def test_a_second_event_loop_is_told_to_open_its_own_client() -> None:
+def test_a_second_event_loop_must_open_its_own_client() -> None:
     """A client belongs to the loop that used it first."""
     made: list[AIVideoMaker] = []
 
@@ -694,7 +599,7 @@ def test_a_second_event_loop_is_told_to_open_its_own_client() -> None:
     asyncio.run(second())
 
 
-async def test_a_watch_that_nobody_reads_costs_nothing_after_the_end() -> None:
+async def test_a_watch_that_is_not_read_costs_nothing_after_the_end() -> None:
     """Nor after its own deadline; what it has not read is still there."""
     service = Service()
     async with watching(service) as (server, client):
@@ -738,7 +643,7 @@ async def test_a_watch_has_one_reader() -> None:
             assert (await reading).status == "PROGRESS"
 
 
-async def test_early_404s_do_not_cost_patience_at_the_end() -> None:
+async def test_early_404s_shorten_no_wait_for_the_output() -> None:
     """The service lags after the submit, and again with the output: neither loses a paid video."""
     service = Service()
     began = asyncio.get_running_loop().time()
@@ -757,8 +662,8 @@ async def test_early_404s_do_not_cost_patience_at_the_end() -> None:
     assert next(asked_for_details, None) is None
 
 
-async def test_what_was_heard_before_a_failure_is_not_the_current_status() -> None:
-    """An attempt that told nothing is no answer: a new watch waits for one."""
+async def test_after_a_failed_poll_an_old_answer_is_not_the_current_status() -> None:
+    """A poll that failed is no answer: a new watch waits for one."""
     service = Service()
     service.steps = lambda _: ((0, "SUBMITTED"), (1000, "PROGRESS"), (9000, "COMPLETED"))
     async with watching(service) as (_, client):

@@ -1,7 +1,7 @@
-"""What ties the watcher of one client to those of other processes, by a `StatusBoard`.
+"""What ties the poller of one client to those of other processes, by a `StatusBoard`.
 
-Of all processes one leads: its watcher polls for the tasks of all, and what it hears is told to the others. Those
-follow: their watchers poll only now and then, to be safe.
+While this process leads, its poller polls for the tasks of all, and what it observes is published. While it follows,
+its poller polls only now and then, to be safe.
 """
 
 from __future__ import annotations
@@ -14,34 +14,35 @@ from typing import Final
 
 from ..._redaction import Secret
 from ...errors import TaskNotFound
-from ...tasks import TaskDetails, TaskStatus
-from ..observer import LONGEST_AGE, Observer
-from ..record import Record, Subscription
+from ..task_state import Subscription, TaskState
+from ..updates import MAX_AGE_S, Answer, Source, StatusUpdates
 from ..watcher import TaskWatcher
-from .status_board import BoardLink, StatusBoard, Want
+from .client import BoardClient
+from .messages import Interest
+from .status_board import StatusBoard
 
-__all__ = ["Sharing"]
+__all__ = ["BoardAdapter"]
 
-LEADER_FETCHES: Final = 5.0
-"""Seconds that the leader is given to tell the output of a task of which it has told the end."""
+LEADER_FETCHES_S: Final = 5.0
+"""How long the leader is given to publish the output of a task whose end it has published."""
 
-HINTED_AGAIN: Final = 1.0
-"""Seconds in which the same delivery is not passed on again: it may be repeated by anybody who has seen its URL."""
+DELIVERY_SPACING_S: Final = 1.0
+"""The least time between two webhook deliveries that are passed on: anybody who has seen a URL can repeat one."""
 
-HINTS_REMEMBERED: Final = 1000
+START_TOLERANCE_S: Final = 2.0
+"""A smaller difference of a start is none: it is worked out anew each time, and rounded."""
 
 
-class Sharing:
+class BoardAdapter:
     """The part of one client in a board.
 
     Args:
         board: the board.
         origin: host and port of the service.
         key: the API key; only processes with the same one meet.
+        state: returns the state of a task, which is made if there is none.
+        updates: applies what others have observed.
         watcher: polls, for others as well while this process leads.
-        observer: takes what others tell.
-        record: the record of a task, made if need be.
-        resolve: is told the references of webhook deliveries that others have taken.
     """
 
     def __init__(
@@ -50,152 +51,156 @@ class Sharing:
         *,
         origin: str,
         key: Secret,
+        state: Callable[[str], TaskState],
+        updates: StatusUpdates,
         watcher: TaskWatcher,
-        observer: Observer,
-        record: Callable[[str], Record],
-        resolve: Callable[[str], None],
     ) -> None:
+        self._state = state
+        self._updates = updates
         self._watcher = watcher
-        self._observer = observer
-        self._record = record
-        self._resolve = resolve
-        self._foreign: dict[str, _Foreign] = {}
-        self._hinted: dict[str, float] = {}
-        self._link: BoardLink = board.link(origin=origin, key=key, port=self)
-        observer.share = self._link.tell
-        watcher.peers = self
+        self._remote: dict[str, _RemoteConsumers] = {}
+        self._delivered_at = -inf
+        self._delivery: tuple[bool, asyncio.TimerHandle] | None = None
+        self._client: BoardClient = board.client(origin=origin, key=key, port=self)
 
     @property
-    def follows(self) -> bool:
+    def is_follower(self) -> bool:
         """Whether another process polls for this one."""
-        return self._link.follows
+        return self._client.is_follower
 
-    def wants(self, record: Record) -> None:
-        """Who waits for `record` in this process has changed."""
-        if not record.is_waited_for_here or record.is_over():
-            self._link.unwant(record.task_id)
+    def interest_changed(self, state: TaskState) -> None:
+        """Tell the others whether this process waits for the task, and for what of it."""
+        if not state.is_awaited_here or state.is_over():
+            self._client.remove_interest(state.task_id)
             return
-        age = asyncio.get_running_loop().time() - record.since
-        want = Want(
-            # To the second, so that the same want is not said again.
-            since=float(round(time.time() - age)),
-            model=record.model,
-            length=record.length,
-            details=record.details_are_waited_for_here,
-            webhook=record.has_webhook,
-            fresh=record.is_fresh,
+        observed = state.observed
+        age = asyncio.get_running_loop().time() - observed.started_at
+        interest = Interest(
+            # To the second, so that the same interest is not sent again.
+            started_at=float(round(time.time() - age)),
+            model=observed.model,
+            length=observed.length,
+            details=state.details_are_awaited_here,
+            webhook=observed.has_webhook,
+            fresh=observed.is_fresh,
         )
-        if _differ(want, self._link.wants.get(record.task_id)):
-            self._link.want(record.task_id, want)
+        before = self._client.interests.get(state.task_id)
+        if before is not None and abs(interest.started_at - before.started_at) <= START_TOLERANCE_S:
+            interest = interest._replace(started_at=before.started_at)
+        self._client.add_interest(state.task_id, interest)
 
-    def cannot_poll(self) -> None:
-        """The service does not answer this process: another one may do better."""
-        self._link.step_down()
+    def publish(self, task_id: str, answer: Answer) -> None:
+        """Publish what the service has answered, if this process leads."""
+        self._client.publish(task_id, answer)
 
-    def hint(self, reference: str) -> None:
-        """A webhook delivery came for a task that another process waits for."""
-        now = asyncio.get_running_loop().time()
-        if now - self._hinted.get(reference, -inf) < HINTED_AGAIN:
+    def deliver(self, *, may_be_end: bool) -> None:
+        """Tell the others that a webhook delivery came; a leader acts on it alone."""
+        if self._client.is_leader:
             return
-        self._hinted[reference] = now
-        if len(self._hinted) > HINTS_REMEMBERED:
-            del self._hinted[next(iter(self._hinted))]
-        self._link.hint(reference)
+        loop = asyncio.get_running_loop()
+        if self._delivery is not None:
+            before, timer = self._delivery
+            self._delivery = before or may_be_end, timer
+            return
+        at = max(loop.time(), self._delivered_at + DELIVERY_SPACING_S)
+        self._delivery = may_be_end, loop.call_at(at, self._deliver)
+
+    def _deliver(self) -> None:
+        if self._delivery is not None:
+            may_be_end, _ = self._delivery
+            self._delivery, self._delivered_at = None, asyncio.get_running_loop().time()
+            self._client.publish_delivery(may_be_end=may_be_end)
+
+    def step_down(self) -> None:
+        """Let another process lead: the service does not answer this one."""
+        self._client.step_down()
 
     async def aclose(self) -> None:
         """Take part no more."""
-        self._drop_all()
-        await self._link.aclose()
+        if self._delivery is not None:
+            self._delivery[1].cancel()
+            self._delivery = None
+        self._remove_all()
+        await self._client.aclose()
 
-    # --- what the board tells ------------------------------------------------------------------------
+    # --- what the board reports ----------------------------------------------------------------------
 
-    def told(self, task_id: str, news: TaskDetails | TaskStatus) -> None:
-        """Another process observed this."""
-        record = self._record(task_id)
-        now = asyncio.get_running_loop().time()
-        self._observer.take_news(record, news, now)
-        if record.needs_details():
-            record.not_before = now + LEADER_FETCHES
-        self._watcher.observed(record)
+    def observed_elsewhere(self, task_id: str, news: Answer) -> None:
+        """Apply what another process has observed."""
+        state = self._state(task_id)
+        self._updates.apply(state, news, Source.PEER, asyncio.get_running_loop().time())
+        self._watcher.answered(state)
+        if state.lacks_output():
+            self._watcher.expect_from_peer(state, LEADER_FETCHES_S)
 
-    def told_gone(self, task_id: str) -> None:
-        """The leader was told that there is no such task: this process has to hear it for itself."""
-        record = self._record(task_id)
-        record.in_doubt = True
-        self._watcher.doubted(record)
+    def missing_elsewhere(self, task_id: str) -> None:
+        """Ask for a task that the leader could not find: only the answer to this process counts."""
+        self._watcher.doubt(self._state(task_id))
 
-    def told_hint(self, reference: str) -> None:
-        """Another process has taken a webhook delivery."""
-        self._resolve(reference)
+    def delivered_elsewhere(self, *, may_be_end: bool) -> None:
+        """Ask the service soon: a webhook delivery came to another process."""
+        self._watcher.delivered(may_be_end=may_be_end)
 
     def lead_changed(self) -> None:
-        """This process leads or follows now, or does so no more."""
-        if not self._link.leads:
-            self._drop_all()
+        """Plan anew: this process leads or follows now, or does so no more."""
+        if not self._client.is_leader:
+            self._remove_all()
         self._watcher.replan()
 
-    def others_want(self, task_id: str, want: Want) -> None:
-        """This process leads, and others wait for this task."""
-        record = self._record(task_id)
+    def interest_added(self, task_id: str, interest: Interest) -> None:
+        """Poll for a task that other processes wait for."""
+        state = self._state(task_id)
+        age = time.time() - interest.started_at
         now = asyncio.get_running_loop().time()
-        age = time.time() - want.since
-        if 0 <= age <= LONGEST_AGE and not record.is_dated:
-            record.since = now - age
-        if record.model is None:
-            record.model, record.length = want.model, want.length
-        record.is_fresh |= want.fresh
-        record.has_webhook |= want.webhook
-        if record.details is not None or (record.is_terminal and not want.details):
-            self._tell_known(record)
+        self._updates.awaited_elsewhere(
+            state,
+            started_at=now - age if 0 <= age <= MAX_AGE_S else None,
+            model=interest.model,
+            length=interest.length,
+            is_fresh=interest.fresh,
+            has_webhook=interest.webhook,
+        )
+        known = state.observed.details or state.status
+        if known is not None:
+            self._client.publish(task_id, known)
+        if state.observed.details is not None or (state.is_terminal and not interest.details):
             return
-        self._tell_known(record)
-        before = self._foreign.get(task_id)
-        self._foreign[task_id] = foreign = _Foreign(record, wants_details=want.details, told=self._heard)
-        self._watcher.add(foreign)
+        before = self._remote.get(task_id)
+        self._remote[task_id] = consumers = _RemoteConsumers(
+            state, wants_details=interest.details, on_update=self._check_end
+        )
+        self._watcher.subscribe(consumers)
         if before is not None:
-            # Only now: with the last subscription the watcher would stop.
+            # Only now: with the last subscription the poller would stop.
             self._watcher.unsubscribe(before)
 
-    def others_unwant(self, task_id: str) -> None:
-        """No other process waits for this task any more."""
-        foreign = self._foreign.pop(task_id, None)
-        if foreign is not None:
-            self._watcher.unsubscribe(foreign)
+    def interest_removed(self, task_id: str) -> None:
+        """Poll no more for a task that no other process waits for."""
+        consumers = self._remote.pop(task_id, None)
+        if consumers is not None:
+            self._watcher.unsubscribe(consumers)
 
-    def _tell_known(self, record: Record) -> None:
-        if record.details is not None:
-            self._link.tell(record.task_id, record.details)
-        elif record.status is not None:
-            self._link.tell(record.task_id, record.status)
+    def _check_end(self, consumers: _RemoteConsumers) -> None:
+        state = consumers.state
+        if isinstance(consumers.error, TaskNotFound):
+            self._client.publish_missing(state.task_id)
+        if consumers.error is not None or (state.is_terminal and not state.needs_details()):
+            asyncio.get_running_loop().call_soon(self.interest_removed, state.task_id)
 
-    def _heard(self, foreign: _Foreign) -> None:
-        record = foreign.record
-        if isinstance(foreign.error, TaskNotFound):
-            self._link.tell_gone(record.task_id)
-        if foreign.error is not None or (record.is_terminal and not record.needs_details()):
-            asyncio.get_running_loop().call_soon(self.others_unwant, record.task_id)
-
-    def _drop_all(self) -> None:
-        for task_id in tuple(self._foreign):
-            self.others_unwant(task_id)
+    def _remove_all(self) -> None:
+        for task_id in tuple(self._remote):
+            self.interest_removed(task_id)
 
 
-class _Foreign(Subscription):
+class _RemoteConsumers(Subscription):
     """All processes elsewhere that wait for one task."""
 
-    __slots__ = ("_told",)
+    __slots__ = ("_on_update",)
 
-    def __init__(self, record: Record, *, wants_details: bool, told: Callable[[_Foreign], None]) -> None:
-        super().__init__(record, wants_details=wants_details, is_foreign=True)
-        self._told = told
+    def __init__(self, state: TaskState, *, wants_details: bool, on_update: Callable[[_RemoteConsumers], None]) -> None:
+        super().__init__(state, wants_details=wants_details, is_remote=True)
+        self._on_update = on_update
 
     def notify(self) -> None:
-        """There is something new: what was observed is told by the observer, here it is only seen to end."""
-        self._told(self)
-
-
-def _differ(want: Want, said: Want | None) -> bool:
-    # The moment is worked out anew each time, and may be rounded to another second.
-    if said is None or abs(want.since - said.since) > 2:
-        return True
-    return (want.model, want.details, want.webhook, want.fresh) != (said.model, said.details, said.webhook, said.fresh)
+        """Check for the end of the wait. What was observed is published by the adapter for each answer."""
+        self._on_update(self)

@@ -1,10 +1,10 @@
-"""What the processes that share one poller decide: who leads, who is overdue, what all of them wait for, what is news.
+"""What the processes that share one poller decide and exchange, without a clock or a connection.
 
-Each process that waits for something is a *member*, named by a random text. One of them leads for as long as a lease
-holds, which it renews three times as often as it must. Everything that comes from other members is read here, and what
-cannot be read is nothing: the place where members meet may be written to by anybody who can reach it.
+Each process that waits for tasks is a *member*, named by a random text. One of them leads for as long as a lease holds,
+which it renews three times as often as it must. The leader keeps a copy of the *interests* of the others: which tasks
+they wait for. Malformed messages are ignored: anybody who can reach Redis can write to it.
 
-Times are seconds on the member's own clock, but for `Want.since`.
+Times are seconds on the member's own clock, except `Interest.started_at`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import chain
 from math import inf, isfinite
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from attrs import define, field, frozen
 
@@ -23,56 +23,85 @@ from ..._util.validation import is_task_id
 from ...tasks import TaskDetails, TaskStatus
 
 __all__ = [
-    "AT_ONCE",
-    "RENEWALS",
+    "HEARTBEATS_PER_LEASE",
+    "INTERESTS_PER_STEP",
+    "BoardPort",
+    "Interest",
     "Kind",
+    "LeaderLease",
     "Message",
     "News",
-    "Others",
-    "Seat",
+    "RemoteInterests",
     "Step",
-    "Want",
     "is_id",
     "is_news",
     "news_message",
+    "read_interest",
     "read_message",
     "read_news",
-    "read_want",
     "write_message",
     "write_news",
 ]
 
 News: TypeAlias = TaskDetails | TaskStatus
-Step: TypeAlias = "tuple[str, Want | None]"
-"""A task, and what all the others together want of it from now on; None for nothing any more."""
+Step: TypeAlias = "tuple[str, Interest | None]"
+"""A task, and what all other members together want of it from now on; None for nothing any more."""
 
-LONGEST_ID: Final = 1000
-"""Characters of an id or reference that is taken seriously."""
+MAX_ID_CHARACTERS: Final = 1000
 
-LARGEST_NEWS: Final = 100_000
-"""Characters of what is told of one task. With an image in its input it is more: who waits for it asks the service."""
+MAX_NEWS_CHARACTERS: Final = 100_000
+"""The longest news of one task. With an image in its input it is longer: then its status alone is published."""
 
-LARGEST_MESSAGE: Final = 1 << 24
-"""Characters of a message that is looked at: more than a hundred of the largest news."""
+MAX_MESSAGE_CHARACTERS: Final = 1 << 24
+"""The longest message that is read: more than a hundred of the longest news."""
 
-AT_ONCE: Final = 100
-"""Wants in one message, or in one step of anything: one or two milliseconds of work."""
+INTERESTS_PER_STEP: Final = 100
+"""Interests in one message, or in one step of anything: one or two milliseconds of work."""
 
-RENEWALS: Final = 3
-"""How often a lease is renewed while it lasts."""
+HEARTBEATS_PER_LEASE: Final = 3
 
-SURE: Final = 0.9
-"""The share of its lease in which a leader trusts it: clocks run apart, and a request takes its time."""
+LEASE_TRUST: Final = 0.9
+"""The share of its lease in which a leader relies on it: clocks run apart, and a request takes its time."""
 
 
-# --- what members want -------------------------------------------------------------------------------
+class BoardPort(Protocol):
+    """What a board client reports to. All calls come in the event loop of the client, and never raise."""
+
+    def observed_elsewhere(self, task_id: str, news: News) -> None:
+        """Another process observed this. It may be older than what is known."""
+        ...
+
+    def missing_elsewhere(self, task_id: str) -> None:
+        """The leader was answered that there is no such task (404)."""
+        ...
+
+    def delivered_elsewhere(self, *, may_be_end: bool) -> None:
+        """A webhook delivery arrived at another process."""
+        ...
+
+    def lead_changed(self) -> None:
+        """`is_leader` or `is_follower` has changed. With the end of `is_leader`, all remote interests are void."""
+        ...
+
+    def interest_added(self, task_id: str, interest: Interest) -> None:
+        """Only while leading: other processes wait for this task. Called again when they want something else.
+
+        What is known of it should be published at once, also if it has ended.
+        """
+        ...
+
+    def interest_removed(self, task_id: str) -> None:
+        """Only while leading: no other process waits for this task any more."""
+        ...
 
 
-@frozen(kw_only=True)
-class Want:
-    """What somebody waits for."""
+# --- interests of members ----------------------------------------------------------------------------
 
-    since: float
+
+class Interest(NamedTuple):
+    """What a process wants of one task that it waits for."""
+
+    started_at: float
     """When the task was submitted, or else first watched; seconds since 1970."""
     model: str | None
     length: int | None
@@ -85,22 +114,22 @@ class Want:
     """Whether the process that waits has submitted it, so that a 404 soon after is forgiven."""
 
     def write(self) -> str:
-        """As text, for `read_want`."""
+        """Return it as text, for `read_interest`."""
         flags = self.details + 2 * self.webhook + 4 * self.fresh
-        return json.dumps([self.since, self.model, self.length, flags], separators=(",", ":"))
+        return json.dumps([self.started_at, self.model, self.length, flags], separators=(",", ":"))
 
 
-def read_want(text: str | bytes) -> Want | None:
-    """What `Want.write` wrote; None for anything else."""
+def read_interest(text: str | bytes) -> Interest | None:
+    """Return what `Interest.write` wrote; None for anything else."""
     match _parsed(text):
-        case [int() | float() as since, str() | None as model, int() | None as length, int() as flags]:
+        case [int() | float() as started_at, str() | None as model, int() | None as length, int() as flags]:
             pass
         case _:
             return None
-    if isinstance(since, bool) or abs(since) > 1e12 or not isfinite(since) or isinstance(length, bool):
+    if isinstance(started_at, bool) or abs(started_at) > 1e12 or not isfinite(started_at) or isinstance(length, bool):
         return None
-    return Want(
-        since=float(since),
+    return Interest(
+        started_at=float(started_at),
         model=model,
         length=length,
         details=bool(flags & 1),
@@ -109,47 +138,47 @@ def read_want(text: str | bytes) -> Want | None:
     )
 
 
-def _together(wants: Iterable[Want]) -> Want | None:
-    """One want for all who wait for a task; None when nobody does."""
-    some = list(wants)
+def _merge(interests: Iterable[Interest]) -> Interest | None:
+    """Return one interest for all processes that wait for a task; None when there is none."""
+    some = list(interests)
     if len(some) < 2:
         return some[0] if some else None
-    return Want(
-        since=min(want.since for want in some),
-        model=next((want.model for want in some if want.model is not None), None),
-        length=next((want.length for want in some if want.length is not None), None),
-        details=any(want.details for want in some),
-        webhook=any(want.webhook for want in some),
-        fresh=any(want.fresh for want in some),
+    return Interest(
+        started_at=min(interest.started_at for interest in some),
+        model=next((interest.model for interest in some if interest.model is not None), None),
+        length=next((interest.length for interest in some if interest.length is not None), None),
+        details=any(interest.details for interest in some),
+        webhook=any(interest.webhook for interest in some),
+        fresh=any(interest.fresh for interest in some),
     )
 
 
 @define(eq=False)
 class _Member:
     version: int = 0
-    """How many changes of this member are known; it counts them."""
-    wants: dict[str, Want] = field(factory=dict[str, Want])
+    """The number of its last change that is known."""
+    interests: dict[str, Interest] = field(factory=dict[str, Interest])
     seen: set[str] | None = None
-    """The tasks seen so far while all its wants are being read; None when they are not."""
-    held_back: dict[int, Mapping[str, Want | None]] = field(factory=dict[int, "Mapping[str, Want | None]"])
-    """Changes that came meanwhile."""
+    """The tasks seen so far while all its interests are being read; None at other times."""
+    held_back: dict[int, Mapping[str, Interest | None]] = field(factory=dict[int, "Mapping[str, Interest | None]"])
+    """Changes that came while they were being read."""
 
 
 @define(eq=False)
-class Others:
-    """What all other members want, as the leader knows it.
+class RemoteInterests:
+    """The leader's copy of the interests of all other members.
 
-    Members tell their changes, numbered from 1. Where a number is missing, the member is in `stale`, and all its wants
-    must be read again: `begin`, `page` for as many as are read at a time, `finish`.
+    Members publish their changes, numbered from 1. Where a number is missing, the member is in `stale`, and all its
+    interests must be read again: `begin`, `page` for as many as are read at a time, `finish`.
     """
 
     stale: set[str] = field(factory=set[str], init=False)
-    """Members whose wants must be read anew."""
-    _heard: set[str] = field(factory=set[str], init=False)
-    """Members that have told something since all members are being counted."""
+    """Members whose interests must be read anew."""
+    _heard_from: set[str] = field(factory=set[str], init=False)
+    """Members that have sent a change since the count began."""
     _members: dict[str, _Member] = field(factory=dict[str, _Member], init=False)
-    _wanted_by: dict[str, dict[_Member, Want]] = field(factory=dict[str, "dict[_Member, Want]"], init=False)
-    _merged: dict[str, Want] = field(factory=dict[str, Want], init=False)
+    _wanted_by: dict[str, dict[_Member, Interest]] = field(factory=dict[str, "dict[_Member, Interest]"], init=False)
+    _merged: dict[str, Interest] = field(factory=dict[str, Interest], init=False)
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._merged
@@ -157,10 +186,10 @@ class Others:
     def __len__(self) -> int:
         return len(self._merged)
 
-    def change(self, member: str, version: int, changes: Mapping[str, Want | None]) -> list[Step]:
-        """A member has told its change number `version`."""
+    def change(self, member: str, version: int, changes: Mapping[str, Interest | None]) -> list[Step]:
+        """Apply the change number `version` of a member."""
         known = self._members.setdefault(member, _Member())
-        self._heard.add(member)
+        self._heard_from.add(member)
         if known.seen is not None:
             known.held_back[version] = changes
             return []
@@ -169,28 +198,27 @@ class Others:
                 self.stale.add(member)
             return []
         known.version = version
-        return self._merge(known, changes)
+        return self._apply(known, changes)
 
     def begin(self, member: str) -> None:
-        """All wants of this member are being read from now on; what it tells meanwhile waits."""
+        """Begin to read all interests of a member; its changes are held back until `finish`."""
         self.stale.discard(member)
-        known = self._members.setdefault(member, _Member())
-        known.seen = set()
+        self._members.setdefault(member, _Member()).seen = set()
 
-    def page(self, member: str, wants: Mapping[str, Want]) -> list[Step]:
-        """Some of the wants of a member that are being read."""
+    def page(self, member: str, interests: Mapping[str, Interest]) -> list[Step]:
+        """Apply some of the interests of a member that is being read."""
         known = self._members.get(member)
         if known is None or known.seen is None:
             return []
-        known.seen.update(wants)
-        return self._merge(known, wants)
+        known.seen.update(interests)
+        return self._apply(known, interests)
 
     def finish(self, member: str, version: int) -> list[Step]:
-        """All wants were read; when that began, the member had told `version` changes."""
+        """End the reading of a member, which had made `version` changes when it began."""
         known = self._members.get(member)
         if known is None or known.seen is None:
             return []
-        changes: dict[str, Want | None] = dict.fromkeys(known.wants.keys() - known.seen)
+        changes: dict[str, Interest | None] = dict.fromkeys(known.interests.keys() - known.seen)
         for number in sorted(known.held_back):
             if number > version:
                 changes.update(known.held_back[number])
@@ -199,48 +227,48 @@ class Others:
                 version = number
         known.version, known.seen = version, None
         known.held_back.clear()
-        return self._merge(known, changes)
+        return self._apply(known, changes)
 
     def count(self) -> None:
-        """All members are being counted from now on, for `compare`."""
-        self._heard.clear()
+        """Begin to count all members, for `compare`."""
+        self._heard_from.clear()
 
     def compare(self, versions: Mapping[str, int]) -> Iterator[list[Step]]:
-        """These members are alive, and had told so many changes when they were counted.
+        """Compare with the members that are alive, each with the number of its last change when it was counted.
 
-        One of which less is known becomes stale. The wants of all others are void, as by `drop`, but of those that have
-        told something since the count began: they had just come.
+        A member of which less is known becomes stale. The interests of all others are void, as by `drop`, except those
+        of members that have sent a change since the count began: they had just come.
         """
         for member, version in versions.items():
             known = self._members.get(member)
-            if known is None or (known.seen is None and not self._knows(member, known.version, version)):
+            if known is None or (known.seen is None and not self._is_up_to_date(member, known.version, version)):
                 self.stale.add(member)
-        alive = versions.keys() | self._heard
+        alive = versions.keys() | self._heard_from
         self.stale &= alive
         return chain.from_iterable([self.drop(member) for member in self._members.keys() - alive])
 
-    def _knows(self, member: str, known: int, version: int) -> bool:
-        # More than it had told when it was counted is right, if it has told something since.
-        return known == version or (known > version and member in self._heard)
+    def _is_up_to_date(self, member: str, known: int, version: int) -> bool:
+        # More than when it was counted is right, if it has sent a change since.
+        return known == version or (known > version and member in self._heard_from)
 
     def drop(self, member: str) -> Iterator[list[Step]]:
-        """A member is gone, and its wants with it: some at a time, to be taken to the end, with pauses if need be."""
+        """Remove a member with its interests: some at a time, to be taken to the end, with pauses if need be."""
         self.stale.discard(member)
         known = self._members.pop(member, _Member())
-        wants = tuple(known.wants)
-        slices = (wants[at : at + AT_ONCE] for at in range(0, len(wants), AT_ONCE))
-        return (self._merge(known, dict.fromkeys(some)) for some in slices)
+        interests = tuple(known.interests)
+        slices = (interests[at : at + INTERESTS_PER_STEP] for at in range(0, len(interests), INTERESTS_PER_STEP))
+        return (self._apply(known, dict.fromkeys(some)) for some in slices)
 
-    def _merge(self, known: _Member, changes: Mapping[str, Want | None]) -> list[Step]:
+    def _apply(self, known: _Member, changes: Mapping[str, Interest | None]) -> list[Step]:
         steps: list[Step] = []
-        for task_id, want in changes.items():
+        for task_id, interest in changes.items():
             by = self._wanted_by.setdefault(task_id, {})
-            if want is None:
-                known.wants.pop(task_id, None)
+            if interest is None:
+                known.interests.pop(task_id, None)
                 by.pop(known, None)
             else:
-                known.wants[task_id] = by[known] = want
-            before, after = self._merged.get(task_id), _together(by.values())
+                known.interests[task_id] = by[known] = interest
+            before, after = self._merged.get(task_id), _merge(by.values())
             if after is None:
                 del self._wanted_by[task_id]
                 self._merged.pop(task_id, None)
@@ -255,75 +283,79 @@ class Others:
 
 
 @define(eq=False)
-class Seat:
-    """Who leads, as one member knows it.
+class LeaderLease:
+    """Which member leads, as far as this one can rely on it.
 
-    Each *beat* renews the lease if the member leads, takes the lead if nobody does, and tells who has it and for how
-    long. A leader whose beats fail or come late stops leading by its own clock, before anybody else can begin.
+    Each *heartbeat* renews the lease if the member leads, takes the lead if nobody does, and returns which member has
+    it and for how long. A leader whose heartbeats fail or come late stops leading by its own clock, before another one
+    can begin.
 
     Args:
         me: this member.
-        lease: seconds for which one beat makes a leader.
+        lease: seconds for which one heartbeat makes a leader.
     """
 
     me: str
     lease: float
     leader: str | None = None
     until: float = -inf
-    """When the lease ends, unless another beat says more."""
-    beat_at: float = -inf
-    """When the next beat is due."""
+    """When the lease ends, unless another heartbeat prolongs it."""
+    heartbeat_at: float = -inf
+    """When the next heartbeat is due."""
 
-    def beaten(self, sent_at: float, leader: str, left: float, random: float) -> bool:
-        """A beat that was sent at `sent_at` says that `leader` has the lead for `left` seconds more.
+    def renewed(self, sent_at: float, leader: str, left: float, random: float) -> bool:
+        """Take the answer to a heartbeat; return whether the leader is another one than before.
 
-        Returns whether this is another leader than before. `random`, from 0 to 1, keeps members from claiming a free
-        lead all at once.
+        Args:
+            sent_at: when the heartbeat was sent.
+            leader: the member that has the lead.
+            left: the seconds for which it has it.
+            random: from 0 to 1; it keeps members from claiming a free lead all at once.
         """
         is_new = leader != self.leader
         self.leader, self.until = leader, sent_at + min(max(left, 0.0), self.lease)
-        self.beat_at = sent_at + self.lease / RENEWALS
+        self.heartbeat_at = sent_at + self.lease / HEARTBEATS_PER_LEASE
         if leader != self.me:
             free_at = self.until + random * self.lease / 20
-            self.beat_at = min(self.beat_at, max(free_at, sent_at + self.lease / 100))
+            self.heartbeat_at = min(self.heartbeat_at, max(free_at, sent_at + self.lease / 100))
         return is_new
 
-    def heard(self, leader: str, now: float) -> None:
-        """A member says that it leads. If that is new, the next beat, which is due now, tells the truth of it."""
+    def announced(self, leader: str, now: float) -> None:
+        """Take the message of a member that it leads. If that is new, a heartbeat is due now, which decides."""
         if leader != self.leader:
-            self.beat_at = min(self.beat_at, now)
+            self.heartbeat_at = min(self.heartbeat_at, now)
 
-    def freed(self, leader: str, now: float) -> None:
-        """A member says that it has resigned. If it was the leader, a beat is due now."""
+    def resigned(self, leader: str, now: float) -> None:
+        """Take the message of a member that it leads no more. If it was the leader, a heartbeat is due now."""
         if leader == self.leader and leader != self.me:
             self.until = min(self.until, now)
-            self.beat_at = min(self.beat_at, now)
+            self.heartbeat_at = min(self.heartbeat_at, now)
 
-    def lost(self) -> None:
-        """The connection to the others is lost: nobody is known to lead."""
-        self.leader, self.until, self.beat_at = None, -inf, -inf
+    def disconnected(self) -> None:
+        """Forget the leader: the connection to the others is lost."""
+        self.leader, self.until, self.heartbeat_at = None, -inf, -inf
 
-    def leads(self, now: float) -> bool:
-        """Whether this member leads."""
+    def is_leader(self, now: float) -> bool:
+        """Return whether this member leads."""
         return self.leader == self.me and now < self._ends_at()
 
-    def follows(self, now: float) -> bool:
-        """Whether another member is known to lead."""
+    def is_follower(self, now: float) -> bool:
+        """Return whether another member is known to lead."""
         return self.leader is not None and self.leader != self.me and now < self._ends_at()
 
-    def turns_at(self, now: float) -> float | None:
-        """When `leads` or `follows` ends by itself; None when neither holds."""
+    def changes_at(self, now: float) -> float | None:
+        """Return when `is_leader` or `is_follower` ends by itself; None when neither holds."""
         ends_at = self._ends_at()
         return ends_at if self.leader is not None and now < ends_at else None
 
     def _ends_at(self) -> float:
         if self.leader == self.me:
-            return self.until - (1 - SURE) * self.lease
-        # Who follows gives a successor the time of one beat, before everybody begins to poll.
-        return self.until + self.lease / RENEWALS
+            return self.until - (1 - LEASE_TRUST) * self.lease
+        # A follower gives a successor the time of one heartbeat, before everybody begins to poll.
+        return self.until + self.lease / HEARTBEATS_PER_LEASE
 
 
-# --- what is said ------------------------------------------------------------------------------------
+# --- messages ----------------------------------------------------------------------------------------
 
 Kind: TypeAlias = Literal["lead", "free", "news", "gone", "hint", "want", "bye"]
 _KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
@@ -331,66 +363,72 @@ _KINDS: Final[frozenset[str]] = frozenset(get_args(Kind))
 
 @frozen(kw_only=True)
 class Message:
-    """What a member says to the others."""
+    """A message of a member to the others."""
 
     kind: Kind
     sender: str
     ids: tuple[str, ...] = ()
-    """`gone`: the tasks; `hint`: the references."""
+    """`gone`: the tasks; `hint`: whether a webhook delivery may announce an end, as one word."""
     rows: tuple[Mapping[str, Any], ...] = ()
     """`news`: what `write_news` wrote, parsed."""
     version: int = 0
     """`want`: the number of the change."""
-    wants: Mapping[str, Want | None] = field(factory=dict[str, "Want | None"])
-    """`want`: the change; None for what is not wanted any more."""
+    interests: Mapping[str, Interest | None] = field(factory=dict[str, "Interest | None"])
+    """`want`: the change; None for a task that is not waited for any more."""
 
 
 def write_message(kind: Kind, sender: str, **more: object) -> str:
-    """A message as text. `more`: `ids`, or `version` and `wants` with wants as `Want.write` wrote them."""
+    """Return a message as text.
+
+    Args:
+        kind: its kind.
+        sender: the member that sends it.
+        more: `ids`, or `version` and `wants` with interests as `Interest.write` wrote them.
+    """
     return json.dumps({"kind": kind, "sender": sender, **more}, separators=(",", ":"))
 
 
 def news_message(sender: str, rows: Iterable[str]) -> str:
-    """A message of kind `news`, of rows that are JSON already."""
+    """Return a message of kind `news`, of rows that are JSON already."""
     return f'{write_message("news", sender)[:-1]},"rows":[{",".join(rows)}]}}'
 
 
 def read_message(text: str | bytes) -> Message | None:
-    """What another member said; None when it is not understood."""
+    """Return the message of another member; None when it is malformed."""
     match _parsed(text):
         case {"kind": str() as kind, "sender": str() as sender, **more} if kind in _KINDS and sender:
             pass
         case _:
             return None
-    ids, rows, wants, version = (more.get(name) for name in ("ids", "rows", "wants", "version"))
+    ids, rows, interests, version = (more.get(name) for name in ("ids", "rows", "wants", "version"))
     return Message(
-        kind=kind,  # type: ignore[arg-type]  # (one of them, it was asked above)
+        kind=kind,  # type: ignore[arg-type]  # (one of them, as checked above)
         sender=sender,
         ids=tuple(item for item in ids if is_id(item)) if isinstance(ids, list) else (),
         rows=tuple(item for item in rows if isinstance(item, dict) and is_id(item.get("id")))
         if isinstance(rows, list)
         else (),
         version=version if isinstance(version, int) else 0,
-        wants=_read_wants(wants) if isinstance(wants, dict) else {},
+        interests=_read_interests(interests) if isinstance(interests, dict) else {},
     )
 
 
-def _read_wants(wants: Mapping[str, object]) -> dict[str, Want | None]:
-    read: dict[str, Want | None] = {}
-    for task_id, text in wants.items():
-        want = read_want(text) if isinstance(text, str) else None
-        if is_id(task_id) and (want is not None or text is None):
-            read[task_id] = want
+def _read_interests(texts: Mapping[str, object]) -> dict[str, Interest | None]:
+    read: dict[str, Interest | None] = {}
+    for task_id, text in texts.items():
+        interest = read_interest(text) if isinstance(text, str) else None
+        if is_id(task_id) and (interest is not None or text is None):
+            read[task_id] = interest
     return read
 
 
 def is_id(value: object) -> bool:
-    """Whether `value` may be an id or a reference."""
-    return is_task_id(value) and len(value) <= LONGEST_ID
+    """Return whether `value` can be an id."""
+    return is_task_id(value) and len(value) <= MAX_ID_CHARACTERS
 
 
 def _parsed(text: str | bytes) -> object:
-    if len(text) > LARGEST_MESSAGE:
+    if len(text) > MAX_MESSAGE_CHARACTERS:
         return None
     try:
         return json.loads(text)
@@ -402,19 +440,23 @@ def _parsed(text: str | bytes) -> object:
 
 
 def write_news(task_id: str, news: News) -> str:
-    """An observation as the row of JSON that the service might have sent, for `read_news`."""
+    """Return an observation as the row of JSON that the service might have sent, for `read_news`."""
     if isinstance(news, TaskDetails):
         with suppress(TypeError, ValueError, RecursionError):
             row = json.dumps({**encode_task(news), "id": task_id}, separators=(",", ":"))
-            if len(row) <= LARGEST_NEWS:
+            if len(row) <= MAX_NEWS_CHARACTERS:
                 return row
-        # Too long, or nothing that came from the service; its status can be told all the same.
+        # Too long, or nothing that came from the service; its status can be published all the same.
         news = news.status
     return json.dumps({"id": task_id, "status": str(news)}, separators=(",", ":"))
 
 
 def read_news(row: object) -> tuple[str, News] | None:
-    """The task, and the observation; None when it is not understood. `row`: the JSON, or what it says."""
+    """Return the task and the observation; None when the row is malformed.
+
+    Args:
+        row: the JSON, or what it decodes to.
+    """
     if isinstance(row, str | bytes):
         row = _parsed(row)
     if not isinstance(row, dict) or not is_id(row.get("id")):
@@ -425,11 +467,11 @@ def read_news(row: object) -> tuple[str, News] | None:
         return None
 
 
-def is_news(news: News, told: News | None) -> bool:
-    """Whether `news` says more than `told`, which the others have been told last."""
-    if told is None:
+def is_news(news: News, published: News | None) -> bool:
+    """Return whether `news` has more to say than `published`, which was published last."""
+    if published is None:
         return True
-    status = told.status if isinstance(told, TaskDetails) else told
+    status = published.status if isinstance(published, TaskDetails) else published
     if isinstance(news, TaskDetails):
-        return news != told and (news.status.is_terminal or not status.is_terminal)
+        return news != published and (news.status.is_terminal or not status.is_terminal)
     return news != status and not status.is_terminal

@@ -1,4 +1,4 @@
-"""Where the members of a status board meet: its keys and channels in Redis, and the commands on them."""
+"""The keys and channels in Redis where the members of a status board meet, and the commands on them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from typing import Any, Final, final
 
 from ..._util.redis import RedisCommand, RedisConnections, RedisSubscription
 from ...tasks import TaskDetails
-from . import messages as board
-from .messages import AT_ONCE, News, Want
+from .messages import INTERESTS_PER_STEP, Interest, News, news_message, read_interest, write_message, write_news
 
-__all__ = ["Place"]
+__all__ = ["BoardStore"]
 
-ENDED_KEPT: Final = 3600.0
-"""Seconds for which the news that a task has ended stays in Redis."""
+ENDED_KEPT_S: Final = 3600.0
+"""How long the news that a task has ended stays in Redis."""
 
-RUNNING_KEPT: Final = 30.0
-"""Seconds for which any other news stays: older, it is no longer what the service says now."""
+RUNNING_KEPT_S: Final = 30.0
+"""How long any other news stays: older, it may differ from what the service answers now."""
 
-LIVES: Final = 3
-"""Leases after which a member that gives no sign is dead, and its wants with it."""
+LEASES_TO_LIVE: Final = 3
+"""Leases after which a member without a heartbeat is dead, and its interests with it."""
 
-_BEAT: Final = """
+_HEARTBEAT: Final = """
 redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 local kept = redis.call('PEXPIRE', KEYS[3], ARGV[3])
@@ -48,14 +47,14 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then
 end
 """
 
-_READ_WANTS: Final = """
+_READ_INTERESTS: Final = """
 return {redis.call('HGET', KEYS[1], ''), redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])}
 """
 
 
 @final
-class Place:
-    """The keys and channels of one board in Redis, and all that is done with them.
+class BoardStore:
+    """The keys and channels of one board in Redis.
 
     Each method is one round trip (`versions`: two), and raises `RedisUnavailable` when Redis cannot be used.
     """
@@ -68,43 +67,45 @@ class Place:
         self._leader = f"{prefix}:leader"
         self._members = f"{prefix}:members"
         self.events: str = f"{prefix}:events"
-        self.wanted: bytes = f"{prefix}:wanted".encode()
+        """The channel for all members."""
+        self.interests: bytes = f"{prefix}:wanted".encode()
+        """The channel for the leader: messages here are long."""
         self._lease = _milliseconds(lease)
-        self._life = _milliseconds(lease * LIVES)
+        self._life = _milliseconds(lease * LEASES_TO_LIVE)
 
-    def _wants(self, member: str) -> str:
-        """The hash of what a member wants. The field without a name counts the changes."""
+    def _interests_of(self, member: str) -> str:
+        """Return the key of the hash with the interests of a member. The field without a name counts the changes."""
         return f"{self._prefix}:wants:{member}"
 
-    def _news(self, task_id: str) -> str:
+    def _news_of(self, task_id: str) -> str:
         return f"{self._prefix}:news:{task_id}"
 
-    async def beat(self, member: str) -> tuple[str, float, bool]:
-        """Who leads, for how many seconds more, and whether this member's wants are still there."""
-        keys = [self._leader, self._members, self._wants(member)]
-        lead = board.write_message("lead", member)
-        arguments = member, self._lease, self._life, _milliseconds(ENDED_KEPT), self.events, lead
-        leader, left, kept = await self._connections.run_script(_BEAT, keys, *arguments)
+    async def heartbeat(self, member: str) -> tuple[str, float, bool]:
+        """Return the leader, the seconds for which it leads, and whether this member's interests are still there."""
+        keys = [self._leader, self._members, self._interests_of(member)]
+        lead = write_message("lead", member)
+        arguments = member, self._lease, self._life, _milliseconds(ENDED_KEPT_S), self.events, lead
+        leader, left, kept = await self._connections.run_script(_HEARTBEAT, keys, *arguments)
         return str(leader, "utf-8", "replace"), left / 1000, bool(kept)
 
     async def leave(self, member: str) -> None:
-        """Want nothing more, and resign."""
-        keys = [self._leader, self._members, self._wants(member)]
-        free, bye = board.write_message("free", member), board.write_message("bye", member)
-        await self._connections.run_script(_LEAVE, keys, member, self.events, free, self.wanted, bye)
+        """Remove a member with its interests, and resign if it leads."""
+        keys = [self._leader, self._members, self._interests_of(member)]
+        resign, leave = write_message("free", member), write_message("bye", member)
+        await self._connections.run_script(_LEAVE, keys, member, self.events, resign, self.interests, leave)
 
-    async def write(self, member: str, version: int, changes: Mapping[str, Want | None]) -> bool:
-        """Change what a member wants; whether there was nothing before."""
-        key = self._wants(member)
-        added = {task_id: want.write() for task_id, want in changes.items() if want is not None}
-        removed = [task_id for task_id, want in changes.items() if want is None]
+    async def write(self, member: str, version: int, changes: Mapping[str, Interest | None]) -> bool:
+        """Write and publish changes of a member's interests; return whether there were none before."""
+        key = self._interests_of(member)
+        added = {task_id: interest.write() for task_id, interest in changes.items() if interest is not None}
+        removed = [task_id for task_id, interest in changes.items() if interest is None]
         written = {**added, **dict.fromkeys(removed)}
-        message = board.write_message("want", member, version=version, wants=written)
+        message = write_message("want", member, version=version, wants=written)
         commands: list[RedisCommand] = [
             ("HSET", key, "", version),
             ("PEXPIRE", key, self._life),
             ("SADD", self._members, member),
-            ("PUBLISH", self.wanted, message),
+            ("PUBLISH", self.interests, message),
         ]
         if added:
             commands.append(("HSET", key, *chain.from_iterable(added.items())))
@@ -112,71 +113,73 @@ class Place:
             commands.append(("HDEL", key, *removed))
         return bool((await self._connections.transaction(*commands))[0])
 
-    async def say(self, messages: Iterable[str]) -> None:
-        """Tell all members."""
+    async def broadcast(self, messages: Iterable[str]) -> None:
+        """Send messages to all members."""
         await self._connections.transaction(*(("PUBLISH", self.events, message) for message in messages))
 
     async def publish(self, member: str, news: Mapping[str, News]) -> None:
-        """Tell all members what was observed, and keep it for those that come later."""
-        rows = {task_id: board.write_news(task_id, item) for task_id, item in news.items()}
+        """Send news to all members, and keep it for those that come later."""
+        rows = {task_id: write_news(task_id, item) for task_id, item in news.items()}
         kept: list[RedisCommand] = [
-            ("SET", self._news(task_id), row, "PX", _milliseconds(_kept_for(news[task_id])))
+            ("SET", self._news_of(task_id), row, "PX", _milliseconds(_kept_for(news[task_id])))
             for task_id, row in rows.items()
         ]
-        await self._connections.transaction(*kept, ("PUBLISH", self.events, board.news_message(member, rows.values())))
+        await self._connections.transaction(*kept, ("PUBLISH", self.events, news_message(member, rows.values())))
 
     async def read(self, ids: Iterable[str]) -> list[bytes]:
-        """The last news of these tasks, as far as there are any."""
-        (rows,) = await self._connections.transaction(("MGET", *map(self._news, ids)))
+        """Return the last news of these tasks, as far as there is any."""
+        (rows,) = await self._connections.transaction(("MGET", *map(self._news_of, ids)))
         return [row for row in rows if row is not None]
 
     async def versions(self) -> dict[str, int]:
-        """The members that are alive, and how many changes each has told."""
+        """Return the members that are alive, each with the number of its last change."""
         (names,) = await self._connections.transaction(("SMEMBERS", self._members))
         members = [str(name, "utf-8", "replace") for name in names]
         if not members:
             return {}
-        counts = await self._connections.transaction(*(("HGET", self._wants(member), "") for member in members))
+        counts = await self._connections.transaction(*(("HGET", self._interests_of(member), "") for member in members))
         found = dict(zip(members, counts, strict=True))
         if dead := [member for member, count in found.items() if count is None]:
             await self._connections.transaction(("SREM", self._members, *dead))
         return {member: _number(count) for member, count in found.items() if count is not None}
 
-    async def read_wants(self, member: str, cursor: str) -> tuple[int, str, dict[str, Want]]:
-        """How many changes a member has told, where to read on ("0": nowhere), and some of its wants."""
-        count, (after, parts) = await self._connections.run_script(_READ_WANTS, [self._wants(member)], cursor, AT_ONCE)
+    async def read_interests(self, member: str, cursor: str) -> tuple[int, str, dict[str, Interest]]:
+        """Return the number of a member's last change, where to read on ("0": nowhere), and some of its interests."""
+        keys = [self._interests_of(member)]
+        count, (after, parts) = await self._connections.run_script(_READ_INTERESTS, keys, cursor, INTERESTS_PER_STEP)
         texts = [str(part, "utf-8", "replace") for part in parts]
-        pairs = ((task_id, board.read_want(text)) for task_id, text in zip(texts[::2], texts[1::2], strict=True))
-        return _number(count), str(after, "ascii"), {name: want for name, want in pairs if name and want is not None}
+        pairs = ((task_id, read_interest(text)) for task_id, text in zip(texts[::2], texts[1::2], strict=True))
+        found = {task_id: interest for task_id, interest in pairs if task_id and interest is not None}
+        return _number(count), str(after, "ascii"), found
 
-    async def ask_for_wants(self, ear: RedisSubscription, is_on: bool) -> None:
-        """Hear of changes of what members want, or no more."""
-        channel = self.wanted.decode()
-        await self._connections.execute(lambda _: ear.subscribe(channel) if is_on else ear.unsubscribe(channel))
+    async def subscribe_to_interests(self, subscription: RedisSubscription, is_on: bool) -> None:
+        """Subscribe to changes of the members' interests, or unsubscribe."""
+        change = subscription.subscribe if is_on else subscription.unsubscribe
+        await self._connections.execute(lambda _: change(self.interests.decode()))
 
-    async def hear(self, ear: RedisSubscription, seconds: float) -> dict[str, Any] | None:
-        """What is said next, if anything is within so many seconds."""
-        return await self._connections.next_message(ear, seconds)
+    async def receive(self, subscription: RedisSubscription, seconds: float) -> dict[str, Any] | None:
+        """Return the next message, or None when there is none within `seconds`."""
+        return await self._connections.next_message(subscription, seconds)
 
-    def ear(self) -> _Subscribed:
-        """A subscription to what is said to all, for a `with` block."""
-        return _Subscribed(self._connections, self.events)
+    def subscribe_to_events(self) -> _EventSubscription:
+        """Return a subscription to what is sent to all members, for a `with` block."""
+        return _EventSubscription(self._connections, self.events)
 
 
 @final
-class _Subscribed:
+class _EventSubscription:
     def __init__(self, connections: RedisConnections, channel: str) -> None:
         self._connections = connections
         self._channel = channel
-        self._ear: RedisSubscription | None = None
+        self._subscription: RedisSubscription | None = None
 
     async def __aenter__(self) -> RedisSubscription:
-        self._ear = await self._connections.subscribe(self._channel)
-        return self._ear
+        self._subscription = await self._connections.subscribe(self._channel)
+        return self._subscription
 
     async def __aexit__(self, *_: object) -> None:
-        if self._ear is not None:
-            await self._connections.unsubscribe(self._ear)
+        if self._subscription is not None:
+            await self._connections.unsubscribe(self._subscription)
 
 
 def _milliseconds(seconds: float) -> int:
@@ -185,7 +188,7 @@ def _milliseconds(seconds: float) -> int:
 
 def _kept_for(news: News) -> float:
     status = news.status if isinstance(news, TaskDetails) else news
-    return ENDED_KEPT if status.is_terminal else RUNNING_KEPT
+    return ENDED_KEPT_S if status.is_terminal else RUNNING_KEPT_S
 
 
 def _number(text: bytes | None) -> int:

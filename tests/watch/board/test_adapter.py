@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from aivideomaker_async import (
     TaskStatus,
     TextToVideo,
 )
-from aivideomaker_async._watch.board.status_board import BoardPort, Want
+from aivideomaker_async._watch.board.messages import BoardPort, Interest
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held, settle
 from tests.support.scripted import Action, Drop, Hang, Reply, ScriptedService, scripted
@@ -34,96 +35,101 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
     return virtual_clock
 
 
-class Link:
+class Member:
     """One process, as a board in memory sees it."""
 
     def __init__(self, board: Board, port: BoardPort) -> None:
         self.board, self.port = board, port
-        self.wants: dict[str, Want] = {}
+        self.interests: dict[str, Interest] = {}
         self.stepped_down = False
+        self.deliveries = 0
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         return self.board.leader is self
 
     @property
-    def follows(self) -> bool:
-        return self.board.leader is not None and not self.leads and bool(self.wants)
+    def is_follower(self) -> bool:
+        return self.board.leader is not None and not self.is_leader and bool(self.interests)
 
-    def want(self, task_id: str, want: Want) -> None:
-        self.wants[task_id] = want
-        self.board.changed(self, task_id)
-
-    def unwant(self, task_id: str) -> None:
-        if self.wants.pop(task_id, None) is not None:
+    def add_interest(self, task_id: str, interest: Interest) -> None:
+        if self.interests.get(task_id) != interest:
+            self.interests[task_id] = interest
             self.board.changed(self, task_id)
 
-    def tell(self, task_id: str, news: TaskDetails | TaskStatus) -> None:
-        if self.leads:
-            self.board.tell(self, "told", task_id, news)
+    def remove_interest(self, task_id: str) -> None:
+        if self.interests.pop(task_id, None) is not None:
+            self.board.changed(self, task_id)
 
-    def tell_gone(self, task_id: str) -> None:
-        if self.leads:
-            self.board.tell(self, "told_gone", task_id)
+    def publish(self, task_id: str, news: TaskDetails | TaskStatus) -> None:
+        if self.is_leader:
+            self.board.send(self, "observed_elsewhere", task_id, news)
+
+    def publish_missing(self, task_id: str) -> None:
+        if self.is_leader:
+            self.board.send(self, "missing_elsewhere", task_id)
+
+    def publish_delivery(self, *, may_be_end: bool) -> None:
+        self.deliveries += 1
+        for member in self.board.members:
+            if member is not self:
+                report = partial(member.port.delivered_elsewhere, may_be_end=may_be_end)
+                asyncio.get_running_loop().call_soon(report)
 
     def step_down(self) -> None:
-        if self.leads:
+        if self.is_leader:
             self.stepped_down = True
-            self.board.appoint(next(link for link in self.board.links if link is not self))
-
-    def hint(self, reference: str) -> None:
-        for link in self.board.links:
-            if link is not self:
-                asyncio.get_running_loop().call_soon(link.port.told_hint, reference)
+            self.board.appoint(next(member for member in self.board.members if member is not self))
 
     async def aclose(self) -> None:
-        for task_id in tuple(self.wants):
-            self.unwant(task_id)
+        for task_id in tuple(self.interests):
+            self.remove_interest(task_id)
 
 
 class Board:
-    """A board without a Redis: who wants something first leads, until it wants nothing."""
+    """A board without a Redis: the first member with an interest leads, until it has none."""
 
     def __init__(self) -> None:
-        self.links: list[Link] = []
-        self.leader: Link | None = None
+        self.members: list[Member] = []
+        self.leader: Member | None = None
 
-    def link(self, *, origin: str, key: object, port: BoardPort) -> Any:
+    def client(self, *, origin: str, key: object, port: BoardPort) -> Any:
         del origin, key
-        self.links.append(Link(self, port))
-        return self.links[-1]
+        self.members.append(Member(self, port))
+        return self.members[-1]
 
-    def changed(self, link: Link, task_id: str) -> None:
-        if self.leader is None or not self.leader.wants:
-            self.appoint(next((other for other in self.links if other.wants), None))
-        elif not link.leads:
+    def changed(self, member: Member, task_id: str) -> None:
+        if self.leader is None or not self.leader.interests:
+            self.appoint(next((other for other in self.members if other.interests), None))
+        elif not member.is_leader:
             self.pass_on(task_id)
 
-    def appoint(self, leader: Link | None) -> None:
+    def appoint(self, leader: Member | None) -> None:
         self.leader = leader
-        for link in self.links:
-            link.port.lead_changed()
-        for task_id in {task_id for link in self.links if link is not leader for task_id in link.wants}:
+        for member in self.members:
+            member.port.lead_changed()
+        for task_id in {task_id for member in self.members if member is not leader for task_id in member.interests}:
             self.pass_on(task_id)
 
     def pass_on(self, task_id: str) -> None:
         if self.leader is None:
             return
-        wants = [link.wants[task_id] for link in self.links if task_id in link.wants and link is not self.leader]
-        if wants:
-            self.leader.port.others_want(task_id, wants[0])
+        others = [member for member in self.members if member is not self.leader]
+        interests = [member.interests[task_id] for member in others if task_id in member.interests]
+        if interests:
+            self.leader.port.interest_added(task_id, interests[0])
         else:
-            self.leader.port.others_unwant(task_id)
+            self.leader.port.interest_removed(task_id)
 
-    def tell(self, sender: Link, what: str, *arguments: Any) -> None:
-        for link in self.links:
-            if link is not sender and arguments[0] in link.wants:
-                asyncio.get_running_loop().call_soon(getattr(link.port, what), *arguments)
+    def send(self, sender: Member, what: str, *arguments: Any) -> None:
+        for member in self.members:
+            if member is not sender and arguments[0] in member.interests:
+                asyncio.get_running_loop().call_soon(getattr(member.port, what), *arguments)
 
 
 @asynccontextmanager
 async def processes(service: Service, count: int) -> AsyncIterator[tuple[ScriptedService, list[AIVideoMaker], Board]]:
-    """So many clients that share a board and nothing else, as processes would, each with a limiter of its own."""
+    """Clients that share a board and nothing else, as processes would, each with a limiter of its own."""
     board = Board()
     async with scripted(service) as server, AsyncExitStack() as stack:
         clients = [
@@ -135,7 +141,7 @@ async def processes(service: Service, count: int) -> AsyncIterator[tuple[Scripte
         yield server, clients, board
         for client in clients:
             await assert_nothing_held(client)
-        assert not any(link.wants for link in board.links)
+        assert not any(member.interests for member in board.members)
 
 
 def polls(clients: list[AIVideoMaker]) -> list[int]:
@@ -155,7 +161,7 @@ async def test_one_process_polls_for_all() -> None:
     assert leader <= 125 and max(others) <= 2
 
 
-async def test_changes_are_told_to_those_who_watch_elsewhere() -> None:
+async def test_changes_are_published_to_consumers_elsewhere() -> None:
     """Every change, in order, as if they had polled for themselves."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), _):
@@ -176,14 +182,14 @@ async def test_a_leader_without_waiters_hands_over() -> None:
         began = loop.time()
         waits = [asyncio.ensure_future((await client.submit(SPEC)).result()) for client in clients]
         for number, wait in enumerate(waits, 1):
-            assert board.leader is None or board.leader is board.links[0] or number > 1
+            assert board.leader is None or board.leader is board.members[0] or number > 1
             await wait
             assert loop.time() - began < 60 * number + 5
         assert polls(clients)[2] > 10, "the last one had to poll for itself"
 
 
-async def test_a_task_that_does_not_exist_is_told_to_who_waits_for_it() -> None:
-    """The leader hears 404, and the process that waits hears it for itself."""
+async def test_a_task_that_does_not_exist_ends_the_wait_elsewhere() -> None:
+    """The leader gets a 404, and the process that waits asks for itself."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), _):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
@@ -194,7 +200,7 @@ async def test_a_task_that_does_not_exist_is_told_to_who_waits_for_it() -> None:
         await settle()
 
 
-async def test_what_the_leader_knows_already_is_told_at_once() -> None:
+async def test_what_the_leader_knows_is_published_at_once() -> None:
     """A task that ended before another process asks for it costs no query."""
     service = Service()
     async with processes(service, 2) as (server, (first, second), _):
@@ -209,13 +215,13 @@ async def test_what_the_leader_knows_already_is_told_at_once() -> None:
         await settle()
 
 
-async def test_a_leader_that_tells_nothing_is_not_relied_on_for_ever() -> None:
-    """It says that it lives, and hears nothing: after a minute and a half who waits asks for itself."""
+async def test_a_leader_that_publishes_nothing_is_not_relied_on_for_ever() -> None:
+    """It is alive and gets no answers: after a minute and a half the process that waits asks for itself."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), board):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
         await settle()
-        board.tell = lambda *_: None  # type: ignore[method-assign]
+        board.send = lambda *_: None  # type: ignore[method-assign]
         began = asyncio.get_running_loop().time()
         await (await second.submit(SPEC)).result()
         assert asyncio.get_running_loop().time() - began < 121 + 91
@@ -223,52 +229,64 @@ async def test_a_leader_that_tells_nothing_is_not_relied_on_for_ever() -> None:
 
 
 async def test_an_end_without_its_output_is_asked_for_after_a_while() -> None:
-    """The leader tells that a task has ended, and dies before it tells the output."""
+    """The leader publishes that a task has ended, and dies before it publishes the output."""
     service = Service()
     async with processes(service, 2) as (_, (first, second), board):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
         task = await second.submit(SPEC)
         waiting = asyncio.ensure_future(task.result())
         await asyncio.sleep(119)
-        board.tell = lambda *_: None  # type: ignore[method-assign]
+        board.send = lambda *_: None  # type: ignore[method-assign]
         await asyncio.sleep(2)
-        board.links[1].port.told(task.id, TaskStatus.COMPLETED)
+        board.members[1].port.observed_elsewhere(task.id, TaskStatus.COMPLETED)
         await asyncio.wait_for(waiting, 8)
         await leading
 
 
-async def test_a_hint_travels_to_the_process_that_waits() -> None:
-    """The receiver of the webhook is another process than the one that waits."""
-    resolved: list[str] = []
-
-    class Receiver:
-        def __init__(self, client: AIVideoMaker) -> None:
-            self.client, self.tasks = client, dict[str, str]()
-
-        def bind(self, url: str, task_id: str) -> bool:
-            self.tasks[url[-4:]] = task_id
-            return True
-
-        def release(self, task_id: str) -> None: ...
-
-        def resolve(self, reference: str) -> None:
-            resolved.append(reference)
-            self.client._hint(self.tasks[reference], urgent=True)
-
+async def test_a_delivery_travels_to_the_process_that_polls() -> None:
+    """The receiver of the webhook is in another process than the one that waits. A flood is passed on once a second."""
     service = Service()
-    async with processes(service, 2) as (_, (first, second), _):
-        first._add_receiver(Receiver(first))
-        task = await first.submit(SPEC, webhook_url="https://example.com/1234")
-        waiting = asyncio.ensure_future(task.result())
+    service.steps = lambda number: ((0, "SUBMITTED"), (20, "PROGRESS"), (120 if number == 1 else 500, "COMPLETED"))
+    async with processes(service, 2) as (_, (first, second), board):
+        first._add_receiver(lambda _: True)
+        tasks = [await first.submit(SPEC, webhook_url="https://example.com/1234") for _ in range(2)]
+        waits = [asyncio.ensure_future(task.result()) for task in tasks]
         await asyncio.sleep(120)
         for _ in range(100):
-            second._share_hint("1234")
+            second._wake(may_be_end=True)
+        await asyncio.wait_for(waits[0], 0.3)
+        assert board.members[1].deliveries == 1
+        await asyncio.sleep(5)
+        for _ in range(50):
+            second._wake(may_be_end=False)
+            await asyncio.sleep(0.1)
+        assert 5 <= board.members[1].deliveries <= 8
+        first._wake(may_be_end=True)
+        await asyncio.sleep(2)
+        assert board.members[0].deliveries == 0, "the leader acts on it alone"
+        waits[1].cancel()
+        await settle()
+
+
+async def test_a_follower_leaves_its_own_deliveries_to_the_process_that_polls() -> None:
+    """It passes them on, and knows of the end as soon as the other one."""
+    service = Service()
+    async with processes(service, 2) as (_, (first, second), _):
+        leading = asyncio.ensure_future((await first.submit(SPEC)).result())
+        await settle()
+        second._add_receiver(lambda _: True)
+        task = await second.submit(SPEC, webhook_url="https://example.com/1234")
+        waiting = asyncio.ensure_future(task.result())
+        await asyncio.sleep(120)
+        before = second.statistics().polls
+        second._wake(may_be_end=True)
         await asyncio.wait_for(waiting, 0.3)
-    assert resolved == ["1234"], "said once"
+        assert second.statistics().polls == before
+        await leading
 
 
 async def test_a_refused_key_ends_the_waits_of_all_processes() -> None:
-    """The leader's waits end and it resigns; the next one hears the same."""
+    """The leader's waits end and it resigns; the next one gets the same answer."""
     service = Service()
     async with processes(service, 2) as (_, clients, _):
         waits = [asyncio.ensure_future((await client.submit(SPEC)).result()) for client in clients]
@@ -320,9 +338,9 @@ async def test_a_leader_that_the_service_does_not_answer_steps_down(how: Action)
         task = await second.submit(SPEC)
         waiting = asyncio.ensure_future(task.result())
         await asyncio.sleep(60)
-        service.override = lambda item: how if board.leader is board.links[0] and item.method == "GET" else None
+        service.override = lambda item: how if board.leader is board.members[0] and item.method == "GET" else None
         await asyncio.wait_for(waiting, 60 + 35)
-        assert board.links[0].stepped_down
+        assert board.members[0].stepped_down
         await leading
 
 
@@ -338,7 +356,7 @@ async def test_a_follower_asks_rarely_and_never_stops(listed: bool, lists_work: 
     async with processes(service, 2) as (_, (first, second), board):
         leading = asyncio.ensure_future((await first.submit(SPEC)).result())
         await settle()
-        board.tell = lambda *_: None  # type: ignore[method-assign]
+        board.send = lambda *_: None  # type: ignore[method-assign]
         tasks = [await second.submit(SPEC) for _ in range(2)]
         began = asyncio.get_running_loop().time()
         await asyncio.gather(*(task.result() for task in tasks))
