@@ -15,7 +15,7 @@ from ._files.video import Video, VideoStream
 from ._http import RetryPolicy
 from ._limits.host import HostRateLimiter
 from ._limits.local import Limiter, LimiterStatistics, Permit, Priority, RateLimiter
-from ._submits.budget import Budget
+from ._submits import Budget
 from ._util.version import __version__
 from .client.client import AIVideoMaker, ClientStatistics
 from .client.generate_many import GenerateMany, Outcome
@@ -54,6 +54,7 @@ from .pricing import PRICES_2026_03, PRICES_2026_09, Price, PriceTable
 from .specs import (
     AspectRatio,
     HappyHorse,
+    ImageInput,
     ImageToVideo,
     ImageToVideoV3,
     LongVideo,
@@ -66,7 +67,6 @@ from .specs import (
     VideoSpec,
     Wan27,
 )
-from .specs.image_input import ImageInput
 from .tasks import Account, CancelResult, Eta, Quote, StatusChange, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
 
 if _typing.TYPE_CHECKING:

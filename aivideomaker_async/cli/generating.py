@@ -9,7 +9,7 @@ from attrs import frozen
 
 from .._http import generate_path
 from .._redaction import single_line
-from .._submits.catalogue import LOOK_TIMEOUT, PERHAPS_RETIRED
+from .._submits import MODEL_CHECK_TIMEOUT_S, PERHAPS_RETIRED
 from ..client.client import AIVideoMaker
 from ..errors import AIVideoMakerError, BudgetExceeded, UnknownPrice
 from ..pricing import Price
@@ -115,7 +115,7 @@ def _known(price: Price | None) -> str:
 async def _note_if_missing(context: Context, client: AIVideoMaker, model: str) -> None:
     """Say so if the account does not name the model. It is tried all the same."""
     try:
-        account = await client.account(timeout=LOOK_TIMEOUT)
+        account = await client.account(timeout=MODEL_CHECK_TIMEOUT_S)
     except AIVideoMakerError as error:
         logger.debug("which models the account has is not known: %s", error)
         return

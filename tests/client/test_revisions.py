@@ -295,13 +295,9 @@ async def test_a_service_that_keeps_keys_answers_with_the_first_task(monkeypatch
 
 
 def forget_what_this_process_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    from collections import OrderedDict
-    from weakref import WeakValueDictionary
+    from aivideomaker_async._submits import registry
 
-    from aivideomaker_async._submits import registry as accounts
-
-    monkeypatch.setattr(accounts, "_lasting", OrderedDict())
-    monkeypatch.setattr(accounts, "_in_use", WeakValueDictionary())
+    monkeypatch.setattr(registry, "_registries", registry._Registries())
 
 
 # --- refusals ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from aivideomaker_async import HappyHorse, InvalidSpec, MiniMaxH3, Seedance20, VideoSpec, Wan27
-from aivideomaker_async._submits.request_body import to_wire
+from aivideomaker_async.specs import to_wire
 from tests.support.pictures import PNG, data_uri
 
 URL = "https://example.com/a.png"
@@ -280,7 +280,7 @@ def test_what_is_no_image_is_refused(kind: type[VideoSpec], name: str, image: ob
     error = refused(kind, **{name: image})
     assert [problem.field for problem in error.problems] == [name]
     assert error.allowed.endswith(", or None")
-    assert ("or a list of such that is not empty" in error.allowed) is (kind is HappyHorse)
+    assert ("or a list of these that is not empty" in error.allowed) is (kind is HappyHorse)
 
 
 MADE: dict[str, Callable[[list[Any]], Any]] = {

@@ -27,8 +27,7 @@ from aivideomaker_async import (
     VideoSpec,
     Wan27,
 )
-from aivideomaker_async._submits.request_body import to_wire
-from aivideomaker_async.specs import SPECS, as_spec, wire_names
+from aivideomaker_async.specs import SPECS, as_spec, to_wire, wire_names
 from tests.support.pictures import PNG, data_uri
 
 URL = "https://example.com/cat.png"

@@ -13,24 +13,22 @@ from hypothesis import strategies as st
 from aivideomaker_async import InvalidSpec
 from aivideomaker_async.errors import FieldProblem
 from aivideomaker_async.specs.validators import (
-    LONG_TEXT,
+    LONG_TEXT_CHARACTERS,
     Rule,
-    check,
-    extra_fields,
-    flag,
+    boolean,
+    check_extra,
+    check_fields,
+    check_model_name,
     image,
-    images,
-    is_json,
-    model_name,
+    list_of,
     one_of,
     one_or_more,
     optional,
     replace_long_texts,
-    several,
     text,
     texts_in,
     web_url,
-    whole,
+    whole_number,
 )
 from tests.support.pictures import PNG, data_uri
 
@@ -44,18 +42,18 @@ def told(rule: Rule, value: object) -> list[tuple[str, str, str]]:
 
 ALL: dict[str, tuple[Rule, list[Any], list[Any], str]] = {
     "text": (text, ["a", " a ", "é💥"], ["", " ", None, 5, b"a"], "a text that is not blank"),
-    "flag": (flag, [True, False], [0, 1, None, "true"], "True or False"),
+    "boolean": (boolean, [True, False], [0, 1, None, "true"], "True or False"),
     "one_of": (one_of(5, 8, unit="seconds"), [5, 8], [5.0, True, "5", None, 6, [5]], "5 or 8 (seconds)"),
     "one_of texts": (one_of("a", "b"), ["a", "b"], ["A", "", None, ("a",), b"a"], "'a' or 'b'"),
     "one": (one_of(1), [1], [True, 1.0], "1"),
-    "whole": (
-        whole(3, 5, unit="seconds"),
+    "whole_number": (
+        whole_number(3, 5, unit="seconds"),
         [3, 4, 5],
         [2, 6, 3.0, True, "3", None],
         "a whole number from 3 to 5 (seconds)",
     ),
-    "several": (
-        several(text, at_most=2, of="texts"),
+    "list_of": (
+        list_of(text, at_most=2, of="texts"),
         [("a",), ("a", "b")],
         ["a", ["a"], None, 5],
         "a list of 1 to 2 texts",
@@ -66,7 +64,12 @@ ALL: dict[str, tuple[Rule, list[Any], list[Any], str]] = {
         [URI, b"a", None, "a.mp4"],
         "a public http(s) URL (the service fetches videos and sounds, and takes no data)",
     ),
-    "images": (images(at_most=2), [(), (URL,), (PNG, URI)], [[URL], URL, None, PNG], "a list of at most 2 images"),
+    "images": (
+        list_of(image, at_most=2, at_least=0, of="images"),
+        [(), (URL,), (PNG, URI)],
+        [[URL], URL, None, PNG],
+        "a list of at most 2 images",
+    ),
 }
 
 
@@ -98,7 +101,7 @@ def test_what_is_optional_may_be_none(name: str) -> None:
 
 def test_none_in_an_optional_list_is_none_of_it() -> None:
     """The list may be None, and its values may not."""
-    rule = optional(several(text, at_most=3, of="texts"))
+    rule = optional(list_of(text, at_most=3, of="texts"))
     assert told(rule, None) == []
     assert told(rule, ("a", None)) == [("x[1]", "None", "a text that is not blank")]
 
@@ -107,7 +110,7 @@ def test_one_or_more_is_one_or_a_list_of_some() -> None:
     """The message for one that is wrong tells of the list as well."""
     rule = one_or_more(text)
     assert told(rule, "a") == told(rule, ("a", "b")) == []
-    allowed = "a text that is not blank; or a list of such that is not empty"
+    allowed = "a text that is not blank; or a list of these that is not empty"
     assert rule.allowed == allowed
     assert told(rule, 5) == [("x", "5", allowed)]
     assert told(rule, ()) == [("x", "<an empty list>", allowed)]
@@ -117,7 +120,7 @@ def test_one_or_more_is_one_or_a_list_of_some() -> None:
 
 def test_a_list_that_is_too_long_is_told_by_its_length() -> None:
     """Its values no further than it may be long."""
-    rule = several(text, at_most=2, of="texts")
+    rule = list_of(text, at_most=2, of="texts")
     assert told(rule, ("a",) * 1000) == [("x", "<1000 texts>", "a list of 1 to 2 texts")]
     assert [of for of, _, _ in told(rule, (5,) * 1000)] == ["x", "x[0]", "x[1]"]
     assert told(rule, ()) == [("x", "<0 texts>", "a list of 1 to 2 texts")]
@@ -132,8 +135,8 @@ def test_a_text_that_cannot_be_written_is_refused(value: str) -> None:
 @pytest.mark.parametrize("name", [".", ".."])
 def test_a_step_in_a_path_is_no_model(name: str) -> None:
     """Quoted or not."""
-    assert list(model_name("model", name)) == [FieldProblem("model", repr(name), "the name of a model")]
-    assert list(model_name("model", "t2v")) == []
+    assert list(check_model_name("model", name)) == [FieldProblem("model", repr(name), "the name of a model")]
+    assert list(check_model_name("model", "t2v")) == []
 
 
 BASE64 = URI.partition(",")[2].replace("=", "")
@@ -161,7 +164,7 @@ def test_any_value_is_right_or_wrong(value: object) -> None:
 def test_further_fields_have_names_and_values_that_can_be_written() -> None:
     """Each that is wrong is told."""
     wrong: dict[Any, Any] = {5: 1, "": 1, "taken": 1, "bytes": b"a", "nan": float("nan"), "fine": [None, {"a": 1.5}]}
-    found = [(problem.field, problem.value) for problem in extra_fields("extra", wrong, taken=["taken"])]
+    found = [(problem.field, problem.value) for problem in check_extra("extra", wrong, taken=["taken"])]
     assert found == [
         ("extra", "5"),
         ("extra", "''"),
@@ -169,7 +172,7 @@ def test_further_fields_have_names_and_values_that_can_be_written() -> None:
         ("extra['bytes']", "'<1 bytes>'"),
         ("extra['nan']", "nan"),
     ]
-    assert [problem.allowed for problem in extra_fields("extra", [("a", 1)], taken=())] == [
+    assert [problem.allowed for problem in check_extra("extra", [("a", 1)], taken=())] == [
         "a mapping of wire names to JSON values"
     ]
 
@@ -178,9 +181,9 @@ def test_further_fields_have_names_and_values_that_can_be_written() -> None:
     ("value", "expected"),
     [
         ({"a": [1, None, True, 0.5, "é", {"b": ()}]}, True),
-        ("a" * (LONG_TEXT + 1), True),
-        ("é" * (LONG_TEXT + 1), True),
-        ("\ud800" * (LONG_TEXT + 1), False),
+        ("a" * (LONG_TEXT_CHARACTERS + 1), True),
+        ("é" * (LONG_TEXT_CHARACTERS + 1), True),
+        ("\ud800" * (LONG_TEXT_CHARACTERS + 1), False),
         ("\ud800", False),
         (float("inf"), False),
         (b"a", False),
@@ -188,25 +191,24 @@ def test_further_fields_have_names_and_values_that_can_be_written() -> None:
         (object(), False),
     ],
 )
-def test_what_json_has(value: object, expected: bool) -> None:
-    """And UTF-8."""
-    assert is_json(value) is expected
+def test_values_are_those_of_json_in_utf_8(value: object, expected: bool) -> None:
+    assert (list(check_extra("extra", {"a": value}, taken=())) == []) is expected
 
 
-def test_what_has_no_bottom_is_no_json() -> None:
+def test_endless_nesting_is_not_json() -> None:
     """A list in itself, and one that is too deep."""
     endless: list[object] = []
     endless.append(endless)
-    assert not is_json(endless)
     deep: object = 1
     for _ in range(100_000):
         deep = [deep]
-    assert not is_json(deep)
+    found = check_extra("extra", {"endless": endless, "deep": deep}, taken=())
+    assert [problem.field for problem in found] == ["extra['endless']", "extra['deep']"]
 
 
 def test_long_texts_are_found_wherever_they_stand() -> None:
     """And nothing else is changed."""
-    long = "a" * (LONG_TEXT + 1)
+    long = "a" * (LONG_TEXT_CHARACTERS + 1)
     value = {"a": long, "b": [long[1:], ("c", long)], long: 5}
     assert replace_long_texts(value, len) == {"a": len(long), "b": [long[1:], ["c", len(long)]], long: 5}
     assert sorted(texts_in(value)) == sorted(["c", long[1:], long, long])
@@ -221,16 +223,16 @@ class Thing:
     """Two fields with rules, and one without."""
 
     one: object = field(metadata={"rule": text})
-    two: object = field(metadata={"rule": several(text, at_most=100, of="texts")})
+    two: object = field(metadata={"rule": list_of(text, at_most=100, of="texts")})
     other: object = None
 
 
 def test_all_rules_of_a_class_are_applied() -> None:
     """In the order of its fields; what is wrong with them together comes last."""
     more = FieldProblem("other", "None", "something")
-    check(Thing("a", ("b",)), iter(()))
+    check_fields(Thing("a", ("b",)), iter(()))
     with pytest.raises(InvalidSpec) as caught:
-        check(Thing("", (5,)), iter([more]))
+        check_fields(Thing("", (5,)), iter([more]))
     assert [problem.field for problem in caught.value.problems] == ["one", "two[0]", "other"]
     assert caught.value.spec == "Thing"
 
@@ -246,6 +248,6 @@ def test_no_more_is_told_than_somebody_reads() -> None:
             yield FieldProblem("other", "None", "something")
 
     with pytest.raises(InvalidSpec) as caught:
-        check(Thing("", (5, 5)), endless())
+        check_fields(Thing("", (5, 5)), endless())
     assert len(caught.value.problems) == 12
     assert looked < 12

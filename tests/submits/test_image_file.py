@@ -1,4 +1,4 @@
-"""Files that callers have or name: however they are read, they are left as they were."""
+"""Files of callers: however they are read, they are left as they were."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ import pytest
 from anyio import CancelScope
 
 from aivideomaker_async import ImageToVideo, InvalidSpec
-from aivideomaker_async._submits import images as media
-from aivideomaker_async._submits.image_file import CHUNK, _file_locks, borrow
-from aivideomaker_async._submits.images import LARGEST_IMAGE, load_images
+from aivideomaker_async._submits import images
+from aivideomaker_async._submits.image_file import CHUNK_BYTES, JobCancelled, ReadJob, read_open_file
+from aivideomaker_async._submits.images import MAX_IMAGE_BYTES, load_fields
 from tests.support.loading import FORMS, LARGE, Minimal, Unseekable, arrives, loaded, refused
 from tests.support.pictures import NO_PICTURES, PNG, as_image, data_uri
 
@@ -74,8 +74,8 @@ class Halting(io.BytesIO):
 async def test_two_submits_may_share_one_open_file() -> None:
     """Each reads it whole, one after the other."""
     file = Halting(PNG)
-    images = await asyncio.gather(*(loaded(file) for _ in range(3)))
-    assert images == [as_image(PNG)] * 3
+    found = await asyncio.gather(*(loaded(file) for _ in range(3)))
+    assert found == [as_image(PNG)] * 3
     assert file.together == 1
     assert file.tell() == 0
 
@@ -89,8 +89,8 @@ async def test_files_do_not_wait_for_each_other() -> None:
             started.wait()
             return super().read()
 
-    images = await asyncio.gather(*(loaded(Meeting(PNG)) for _ in range(2)))
-    assert images == [as_image(PNG)] * 2
+    found = await asyncio.gather(*(loaded(Meeting(PNG)) for _ in range(2)))
+    assert found == [as_image(PNG)] * 2
 
 
 # --- what cannot be read -----------------------------------------------------------------------------
@@ -111,7 +111,7 @@ async def test_a_closed_file_is_refused() -> None:
     spec = ImageToVideo(image=file, duration=5)
     file.close()
     with pytest.raises(InvalidSpec, match="closed file"):
-        await load_images(spec)
+        await load_fields(spec, MAX_IMAGE_BYTES)
     assert "this one is closed" in (await refused(file)).allowed
 
 
@@ -147,7 +147,7 @@ async def test_a_path_to_what_is_no_regular_file_is_refused(kind: str, tmp_path:
         path.symlink_to("/dev/zero")
     error = await refused(path)
     assert error.value == repr(path)
-    assert error.allowed == f"a readable image (it is {kind}, and no regular file)"
+    assert error.allowed == f"a readable image (it is {kind}, and not a regular file)"
 
 
 async def test_a_path_that_becomes_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +187,7 @@ async def test_a_file_in_text_mode_that_hides_it_is_refused(tmp_path: Path) -> N
         file.seek(0)
         error = await refused(file)
     assert error.value == f"<_TemporaryFileWrapper {file.name!r}>"
-    assert "the file gives str, and no bytes: open it in mode 'rb'" in error.allowed
+    assert "the file gives str, and not bytes: open it in mode 'rb'" in error.allowed
 
 
 async def test_a_file_that_turns_out_to_be_async_is_refused() -> None:
@@ -226,7 +226,7 @@ async def test_a_file_in_non_blocking_mode_is_refused() -> None:
     assert "non-blocking" in (await refused(Raw(PNG[:40], None))).allowed
 
 
-@pytest.mark.parametrize("size", [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
+@pytest.mark.parametrize("size", [CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES])
 @pytest.mark.parametrize("form", ["path", "packed", "unseekable", "unbuffered"])
 async def test_the_seams_between_chunks_are_not_seen(form: str, size: int, tmp_path: Path) -> None:
     """Whether the last is full or not."""
@@ -248,7 +248,7 @@ class Generous(io.RawIOBase):
 
 async def test_a_file_that_gives_more_than_it_is_asked_for_is_refused() -> None:
     """What it gives next would be anybody's guess."""
-    assert f"gave {len(LARGE)} bytes when it was asked for {CHUNK}" in (await refused(Generous())).allowed
+    assert f"gave {len(LARGE)} bytes when it was asked for {CHUNK_BYTES}" in (await refused(Generous())).allowed
 
 
 class Failing(io.BytesIO):
@@ -261,7 +261,7 @@ class Failing(io.BytesIO):
         self.error = error
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if self.tell() > CHUNK:
+        if self.tell() > CHUNK_BYTES:
             raise self.error
         return super().read(size)
 
@@ -299,9 +299,9 @@ async def test_a_large_file_is_refused_by_its_size(tmp_path: Path) -> None:
     """Nothing of it is read, not even whether it is an image."""
     path = tmp_path / "a.png"
     with path.open("w+b") as file:
-        file.truncate(LARGEST_IMAGE + 1)
+        file.truncate(MAX_IMAGE_BYTES + 1)
         file.seek(1)
-        assert "no image" in (await refused(file)).allowed, "from here on it has the right size"
+        assert "no known kind" in (await refused(file)).allowed, "from here on it has the right size"
         file.seek(0)
         for image in (path, file):
             error = await refused(image)
@@ -335,9 +335,9 @@ async def test_a_file_without_an_end_is_read_as_far_as_the_limit() -> None:
             return head + bytes(size - len(head))
 
     file = Endless()
-    error = await refused(file, largest=10**6)
+    error = await refused(file, max_bytes=10**6)
     assert error.value == "<Endless> (it has more than 1,000,000 bytes)"
-    assert 10**6 < file.given <= 10**6 + CHUNK
+    assert 10**6 < file.given <= 10**6 + CHUNK_BYTES
     assert file.place == 3
 
 
@@ -357,16 +357,15 @@ async def test_a_mapped_file_is_left_where_it_stood(tmp_path: Path) -> None:
 class Silent:
     """A file of the caller's own making, without `seekable`."""
 
-    def __init__(self, data: bytes, position: object = None) -> None:
+    def __init__(self, data: bytes) -> None:
         self.file = io.BytesIO(data)
         self.file.seek(6)
-        self.position = position
 
     def read(self, size: int = -1) -> bytes:
         return self.file.read(size)
 
-    def tell(self) -> Any:
-        return self.file.tell() if self.position is None else self.position
+    def tell(self) -> int:
+        return self.file.tell()
 
     def seek(self, position: int) -> None:
         self.file.seek(position)
@@ -378,13 +377,6 @@ async def test_a_file_that_can_be_moved_is_moved_back() -> None:
     for _ in range(2):
         await arrives(file, LARGE)
         assert file.tell() == 6
-
-
-async def test_a_file_that_does_not_know_where_it_stands_is_read_once() -> None:
-    """As a pipe is."""
-    file = Silent(b"before" + LARGE, position="there")
-    await arrives(file, LARGE)
-    assert file.read() == b""
 
 
 class Odd(io.BytesIO):
@@ -409,14 +401,14 @@ async def test_a_place_that_is_none_is_told(told: object) -> None:
     """As what is wrong with the image, and nothing is read."""
     file = Odd(PNG)
     file.told = told
-    assert f"it gives {type(told).__name__} for where it stands, and no int" in (await refused(file)).allowed
+    assert f"it gives {type(told).__name__} for its position, and not int" in (await refused(file)).allowed
     assert file.read() == PNG
 
 
 async def test_a_file_that_cannot_be_moved_back_is_told() -> None:
     """Whatever it raises."""
     assert "moving it back failed with KeyError: 'no such place'" in (await refused(Odd(PNG))).allowed
-    assert "asking where it stands failed with KeyError" in (await refused(Odder(PNG))).allowed
+    assert "asking for its position failed with KeyError" in (await refused(Odder(PNG))).allowed
 
 
 # --- cancellation ------------------------------------------------------------------------------------
@@ -465,7 +457,7 @@ async def test_a_load_that_is_cancelled_leaves_the_file_where_it_stood(how: str)
 
 async def test_a_read_that_hangs_does_not_hold_up_a_cancellation_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a network drive that is gone."""
-    monkeypatch.setattr(media, "PATIENCE", 0.01)
+    monkeypatch.setattr(images, "FILE_RESTORE_S", 0.01)
     file = Slow()
     load = asyncio.ensure_future(loaded(file))
     await asyncio.to_thread(file.entered.wait, 10)
@@ -511,40 +503,40 @@ async def test_who_waits_for_a_file_of_others_can_be_cancelled() -> None:
     await arrives(file, LARGE)
 
 
-def test_who_waits_for_a_turn_in_vain_stops_waiting() -> None:
-    """As soon as nobody waits for what would be read."""
-
-    class Unwanted(Exception):
-        pass
-
-    def check() -> None:
-        raise Unwanted
-
-    file = io.BytesIO(PNG)
-    with borrow(file, lambda: None, threading.Lock()):
-        with pytest.raises(Unwanted), borrow(file, check, threading.Lock()):
-            pass
-    with borrow(file, lambda: None, threading.Lock()) as borrowed:
-        assert b"".join(borrowed.chunks()) == PNG
+def cancelled() -> ReadJob:
+    job = ReadJob()
+    job.cancelled = True
+    return job
 
 
-def test_a_file_is_not_moved_for_who_was_cancelled_before() -> None:
-    """Nobody waits for it to be back: it was where it belonged."""
+def test_a_thread_stops_waiting_for_its_turn_when_its_call_is_cancelled() -> None:
+    """Also when the file is never free."""
+    file = Slow()
+    job = ReadJob()
+    reader = threading.Thread(target=read_open_file, args=(file, MAX_IMAGE_BYTES, job))
+    reader.start()
+    assert file.entered.wait(10)
+    with pytest.raises(JobCancelled):
+        read_open_file(file, MAX_IMAGE_BYTES, cancelled())
+    file.let_go.set()
+    reader.join()
+    assert b"".join(read_open_file(file, MAX_IMAGE_BYTES, ReadJob())) == LARGE
 
-    class Unwanted(Exception):
-        pass
+
+def test_a_file_is_not_moved_for_a_call_that_was_cancelled_before() -> None:
+    """It did not wait until the file is back."""
 
     class Unmoved(io.BytesIO):
         def seek(self, *_: int) -> int:
             raise AssertionError
 
-    def check() -> None:
-        raise Unwanted
+    job = cancelled()
+    with pytest.raises(JobCancelled):
+        read_open_file(Unmoved(PNG), MAX_IMAGE_BYTES, job)
+    assert not job.moved.locked()
 
-    moving = threading.Lock()
-    with pytest.raises(Unwanted), borrow(Unmoved(PNG), check, moving):
-        pass
-    assert not moving.locked()
+
+# --- files that can be read once -----------------------------------------------------------------------
 
 
 @posix
@@ -561,19 +553,24 @@ async def test_a_pipe_is_read_to_its_end(buffering: int) -> None:
 
 
 @posix
-@pytest.mark.parametrize("buffering", [-1, 0])
-async def test_nobody_waits_for_a_pipe_that_nobody_waits_for(buffering: int) -> None:
-    """A load that is cancelled lets go of it, though nothing comes; the next one gets all that comes then."""
+async def test_a_load_from_a_pipe_can_be_cancelled() -> None:
+    """The call ends at once; its thread waits until the pipe ends."""
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb", buffering) as file:
+    with os.fdopen(reading, "rb") as file:
         load = asyncio.ensure_future(loaded(file))
-        while (turn := _file_locks.get(file)) is None or not turn.locked():  # noqa: ASYNC110  (told by no event)
-            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
         load.cancel()
-        await asyncio.wait([load])
+        await asyncio.wait([load], timeout=10)
         assert load.cancelled()
-        assert await asyncio.to_thread(turn.acquire, timeout=10), "the thread waits on"
-        turn.release()
-        os.write(writing, PNG)
         os.close(writing)
-        await arrives(file, PNG)
+        await asyncio.to_thread(read_open_file, file, MAX_IMAGE_BYTES, ReadJob())
+
+
+async def test_a_file_whose_read_takes_no_size_is_refused() -> None:
+    """It could only be read as a whole, however large it is."""
+
+    class Whole:
+        def read(self) -> bytes:
+            return PNG
+
+    assert "reading it failed with TypeError" in (await refused(Whole())).allowed

@@ -35,6 +35,5 @@ async def assert_nothing_held(client: AIVideoMaker) -> None:
     assert our_tasks() == []
     assert all(slots._value == 32 for slots in client._api._gate._slots.values())
     assert client._api._gate._waits == set()
-    submitter = client._buyer.submitter
-    assert submitter._turns == {} and submitter._at_work == {}
-    assert not submitter._lookup._looking.locked()
+    assert client._submits._at_work == {}
+    assert not client._submits._lookup._reading.locked()

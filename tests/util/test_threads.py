@@ -14,7 +14,7 @@ import pytest
 from anyio import to_thread
 
 from aivideomaker_async import DownloadError, download_all
-from aivideomaker_async._submits import images as media
+from aivideomaker_async._submits import images
 from aivideomaker_async._util.threads import FOREIGN_FILES, Threads, run_at_once
 from tests.support.files import CLIP, files, serving
 from tests.support.loading import LARGE, loaded
@@ -111,7 +111,7 @@ async def test_files_that_give_nothing_hold_up_no_others(tmp_path: Path) -> None
 
 async def test_files_that_give_nothing_can_be_cancelled_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Though each waits for a moment to be put back, for which all threads of its kind are taken."""
-    monkeypatch.setattr(media, "PATIENCE", 0.01)
+    monkeypatch.setattr(images, "FILE_RESTORE_S", 0.01)
     async with stuck_files(FOREIGN_FILES.most + 5) as tasks:
         with no_thread_free():
             for task in tasks:
