@@ -1,4 +1,8 @@
-"""What a submit costs, and which models the account has: the service's answers, or estimates where it has none."""
+"""What a submit costs, whether that may be spent, and which models the account has.
+
+Prices are the service's quotes, or a table's estimates where the service has no quotes. A price that cannot be known is
+too high for any limit. All of this is decided before a submit is sent.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,24 @@ import asyncio
 import logging
 from typing import Final
 
-from .._http import ApiClient, Deadline, RequestBody, get_account, quote_price
+from .._http import ApiClient, Deadline, RequestBody, generate_path, get_account, quote_price
 from .._limits import Priority
 from .._redaction import shorten, single_line
-from ..errors import AIVideoMakerError, APIError, ConfigurationError, EndpointNotFound
+from ..errors import (
+    AIVideoMakerError,
+    APIError,
+    BudgetExceeded,
+    ConfigurationError,
+    EndpointNotFound,
+    UnknownPrice,
+)
 from ..pricing import Price, PriceTable, usual_prices
-from ..specs import OtherModel, VideoSpec
-from ..tasks import Account, Quote
+from ..specs import OtherModel, VideoSpec, extra_names
+from ..tasks import Account, Quote, SubmittedTask
+from .budget import Budget, Reservation
+from .registry import SubmitRegistry
 
-__all__ = ["MODEL_CHECK_TIMEOUT_S", "PERHAPS_RETIRED", "ModelCheck", "PriceResolver"]
+__all__ = ["MODEL_CHECK_TIMEOUT_S", "PERHAPS_RETIRED", "BudgetGuard", "ModelCheck", "PriceResolver"]
 
 logger: Final = logging.getLogger("aivideomaker_async.submits")
 models_logger: Final = logging.getLogger("aivideomaker_async.models")
@@ -91,6 +104,119 @@ class PriceResolver:
                 return Price(credits=quote.credits, quote=quote)
         table = usual_prices(spec.model) if self._prices is None else self._prices
         return Price(credits=spec.credits(table), table=table)
+
+
+class BudgetGuard:
+    """Makes submits keep to their budgets and price limits.
+
+    Args:
+        registry: the submits of the client's key, with what is reserved for them.
+        prices: finds what they cost.
+        budget: what all submits of the client keep to; None for no limit.
+
+    Raises:
+        ConfigurationError: `budget` is of another type.
+    """
+
+    def __init__(self, registry: SubmitRegistry, prices: PriceResolver, budget: Budget | None) -> None:
+        self._registry = registry
+        self._reservations = registry.reservations
+        self._prices = prices
+        self._budget = None if budget is None else _checked(budget)
+
+    def budgets(self, budget: Budget | None) -> tuple[Budget, ...]:
+        """Return the budgets that a submit keeps to: the client's, and one of its own.
+
+        Raises:
+            ConfigurationError: `budget` is of another type.
+        """
+        own = () if budget is None or budget is self._budget else (_checked(budget),)
+        return own if self._budget is None else (self._budget, *own)
+
+    async def reserve(
+        self,
+        spec: VideoSpec | OtherModel,
+        body: RequestBody,
+        key: str,
+        budgets: tuple[Budget, ...],
+        max_credits: int | None,
+        deadline: Deadline,
+    ) -> tuple[Reservation | None, int | None]:
+        """Reserve what a submit will cost.
+
+        Args:
+            spec: what is submitted.
+            body: the same as its request body.
+            key: its idempotency key.
+            budgets: what it keeps to.
+            max_credits: what it may cost; None for any price.
+            deadline: the end of the call.
+
+        Returns:
+            The reservation, which must be settled or left, and the price limit to be sent with the submit.
+
+        Raises:
+            BudgetExceeded: it costs more than it may, or its price cannot be known.
+            AIVideoMakerError: the service refuses to quote, or cannot be asked.
+        """
+        is_limited = budgets or max_credits is not None or self._reservations.is_pending(key)
+        if not is_limited or self._registry.has_bought(key):
+            return None, max_credits
+        for budget in budgets:
+            if not budget.remaining and not self._reservations.is_pending(key):
+                raise _exceeded(spec, f"nothing is left of the {_describe(budget)}", None, 0)
+        try:
+            price = await self._prices.price(spec, body, deadline)
+            if price.table is not None:
+                price.table.check_extra(spec.model, extra_names(spec))
+        except UnknownPrice as error:
+            raise _exceeded(spec, f"the price cannot be known: {error}", None, max_credits) from error
+        costs = f"it costs {price.credits} credits by {'the price table' if price.quote is None else _QUOTE}"
+        if max_credits is not None and price.credits > max_credits:
+            raise _exceeded(spec, f"{costs}, more than max_credits={max_credits}", price.credits, max_credits)
+        if self._registry.has_bought(key):
+            # Another call has found the task meanwhile.
+            return None, max_credits
+        taken = self._reservations.take(key, budgets, price.credits)
+        if isinstance(taken, Budget):
+            left = taken.remaining
+            raise _exceeded(spec, f"{costs}, and {left} are left of the {_describe(taken)}", price.credits, left)
+        # Under a budget, the service must refuse if the price has risen since.
+        return taken, max_credits if taken.is_empty else price.credits
+
+    def settle(self, key: str, answer: SubmittedTask | None) -> None:
+        """Settle what is reserved for a key: it has bought this task, or (None) none."""
+        if answer is None:
+            self._reservations.not_bought(key)
+            return
+        # A replay charges nothing again, and some services report that for the task that was paid.
+        is_unreported = answer.idempotent_replay and not answer.credits_charged
+        self._reservations.bought(key, answer.task_id, None if is_unreported else answer.credits_charged)
+
+
+_QUOTE: Final = "the service's quote"
+
+
+def _checked(budget: object) -> Budget:
+    if not isinstance(budget, Budget):
+        raise ConfigurationError(f"budget={shorten(repr(budget))}: must be a Budget(credits=...) or None")
+    return budget
+
+
+def _describe(budget: Budget) -> str:
+    return f"budget of {budget.credits} credits ({budget.spent} spent, {budget.reserved} reserved)"
+
+
+def _exceeded(spec: VideoSpec | OtherModel, reason: str, credits_: int | None, allowed: int | None) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"{reason}; nothing was sent",
+        status=422,
+        method="POST",
+        path=shorten(generate_path(spec.model)),
+        code="BUDGET_EXCEEDED",
+        credits=credits_,
+        allowed=allowed,
+    )
 
 
 class ModelCheck:

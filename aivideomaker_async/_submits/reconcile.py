@@ -69,6 +69,9 @@ WITNESSES: Final = 5
 FEWEST_SHOWN: Final = 10
 """No service lists fewer tasks than this if there are more: a list that has as many of others may hide older ones."""
 
+MAX_CLOCK_ERROR_S: Final = 86_400.0
+"""How wrong the clock of a machine may be that sent a submit without knowing the time of the service."""
+
 POLL_AFTER_S: Final = (0.0, 1.0, 3.0, 7.0)
 """When the list is requested after the loss of an answer, and once more at the end of the grace time."""
 
@@ -220,6 +223,10 @@ class Reconciler:
         """Mark the last attempt as lost: it may have arrived, and its answer will not come."""
         submit.lost_at, submit.was_lost = now, True
         submit.search_anew()
+
+    def correct_times(self, submit: Submit, restored: Submit) -> None:
+        """Take the moments of a submit of another process again: the service has reported its time since."""
+        submit.sent_at, submit.lost_at = restored.sent_at, restored.lost_at
 
     def give_up(self, submit: Submit) -> None:
         """Stop the search. The submit may own a task all the same, and can be taken up again."""
@@ -501,7 +508,8 @@ class Reconciler:
         sent_at = submit.sent_at
         assert sent_at is not None  # noqa: S101
         # It may be cut after a number of rows, and begin after this submit.
-        is_cut = self._list.oldest_at is not None and self._list.oldest_at > self._times(submit, clock).earliest
+        begin = self._times(submit, clock).earliest - (0.0 if submit.is_time_known else MAX_CLOCK_ERROR_S)
+        is_cut = self._list.oldest_at is not None and self._list.oldest_at > begin
         if self._list.unreadable or (is_cut and self._list.strangers >= FEWEST_SHOWN):
             return False
         # Its witnesses: what was sent and assigned between the submit and its loss, and the last ones before.

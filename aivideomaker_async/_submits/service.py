@@ -26,30 +26,27 @@ from .._http import (
     classify_error,
     deadline_exceeded,
     generate,
-    generate_path,
     list_tasks,
 )
 from .._redaction import Secret, shorten, single_line
 from ..errors import (
     AIVideoMakerError,
     APIError,
-    BudgetExceeded,
     ConfigurationError,
     IdempotencyConflict,
     RequestTimeout,
     SubmitOutcomeUnknown,
     TransportError,
-    UnknownPrice,
 )
 from ..pricing import Price, PriceTable
-from ..specs import OtherModel, VideoSpec, extra_names
+from ..specs import OtherModel, VideoSpec
 from ..tasks import Account, Quote, SubmittedTask, TaskDetails
-from .body import Body, write_body
-from .budget import Budget, Reservation
+from .body import write_body
+from .budget import Budget
 from .images import load_fields, load_request_body
 from .lookup import SubmitLookup
 from .matching import make_fingerprint
-from .prices import ModelCheck, PriceResolver
+from .prices import BudgetGuard, ModelCheck, PriceResolver
 from .reconcile import MAX_UNSETTLED
 from .registry import OtherOrder, SubmitRegistry, now_here
 from .state import Fingerprint, Submit, SubmitState, restore_submit
@@ -138,9 +135,9 @@ class SubmitService:
         self._api = api
         self._registry = registry
         self._max_image_bytes = max_image_bytes
-        self._budget = None if budget is None else _checked(budget)
         self._on_unsettled = on_unsettled
         self._prices = PriceResolver(api, prices)
+        self._guard = BudgetGuard(registry, self._prices, budget)
         self._models = ModelCheck(api)
         self._lookup = SubmitLookup(api, registry, known_tasks)
         self._at_work: dict[str, tuple[Submit, Sending]] = {}
@@ -164,14 +161,13 @@ class SubmitService:
         """Ask for the account; see `AIVideoMaker.account`."""
         return await self._models.account(self._api.deadline(timeout))
 
-    def budgets(self, budget: Budget | None) -> tuple[Budget, ...]:
-        """Return the budgets that a submit keeps to: the client's, and one of its own.
+    def check_budget(self, budget: Budget | None) -> None:
+        """Check an argument of the caller.
 
         Raises:
             ConfigurationError: `budget` is of another type.
         """
-        own = () if budget is None or budget is self._budget else (_checked(budget),)
-        return own if self._budget is None else (self._budget, *own)
+        self._guard.budgets(budget)
 
     # --- submitting ----------------------------------------------------------------------------------
 
@@ -199,12 +195,12 @@ class SubmitService:
             AIVideoMakerError: as `AIVideoMaker.submit`.
         """
         deadline = self._api.deadline(timeout)
-        budgets = self.budgets(budget)
+        budgets = self._guard.budgets(budget)
         fields = await load_fields(spec, self._max_image_bytes)
         body = write_body(fields)
         request = generate(spec.model, body, idempotency_key=key.text, webhook_url=webhook_url, max_credits=max_credits)
         await self._models.warn_if_missing(spec.model, deadline.timeout * MODEL_CHECK_SHARE)
-        reservation, limit = await self._reserve(spec, body, key.text, budgets, max_credits, deadline)
+        reservation, limit = await self._guard.reserve(spec, body, key.text, budgets, max_credits, deadline)
         try:
             if deadline.is_too_close_to_submit(asyncio.get_running_loop().time()):
                 raise deadline_exceeded(request)
@@ -216,63 +212,12 @@ class SubmitService:
                 self._registry.reservations.leave(key.text, reservation, is_open=is_open)
             raise
         if result.origin is Origin.THIS:
-            self._settle_reservation(key.text, result)
+            self._guard.settle(key.text, result.answer)
         else:
             # Another process has paid for the task, or another call of this one settles its cost.
             self._registry.reservations.leave(key.text, reservation, is_open=False)
         logger.info("submitted %s as task %s", spec.model, single_line(result.answer.task_id))
         return result
-
-    async def _reserve(
-        self,
-        spec: VideoSpec | OtherModel,
-        body: Body,
-        key: str,
-        budgets: tuple[Budget, ...],
-        max_credits: int | None,
-        deadline: Deadline,
-    ) -> tuple[Reservation | None, int | None]:
-        """Reserve what a submit will cost; return the reservation, and the price limit to be sent with the request.
-
-        Raises:
-            BudgetExceeded: it costs more than it may, or its price cannot be known.
-            AIVideoMakerError: the service refuses to quote, or cannot be asked.
-        """
-        reservations = self._registry.reservations
-        is_limited = budgets or max_credits is not None or reservations.is_pending(key)
-        if not is_limited or self._registry.has_bought(key):
-            return None, max_credits
-        for budget in budgets:
-            if not budget.remaining and not reservations.is_pending(key):
-                raise _budget_exceeded(spec, f"nothing is left of the {_describe(budget)}", None, 0)
-        try:
-            price = await self._prices.price(spec, body, deadline)
-            if price.table is not None:
-                price.table.check_extra(spec.model, extra_names(spec))
-        except UnknownPrice as error:
-            raise _budget_exceeded(spec, f"the price cannot be known: {error}", None, max_credits) from error
-        costs = f"it costs {price.credits} credits by {'the price table' if price.quote is None else _QUOTE}"
-        if max_credits is not None and price.credits > max_credits:
-            raise _budget_exceeded(spec, f"{costs}, more than max_credits={max_credits}", price.credits, max_credits)
-        if self._registry.has_bought(key):
-            # Another call has found the task meanwhile.
-            return None, max_credits
-        taken = reservations.take(key, budgets, price.credits)
-        if isinstance(taken, Budget):
-            left = taken.remaining
-            raise _budget_exceeded(spec, f"{costs}, and {left} are left of the {_describe(taken)}", price.credits, left)
-        # Under a budget, the service must refuse if the price has risen since.
-        return taken, max_credits if taken.is_empty else price.credits
-
-    def _settle_reservation(self, key: str, result: SubmitResult | None) -> None:
-        if result is None:
-            self._registry.reservations.not_bought(key)
-            return
-        charged = result.answer.credits_charged
-        if result.answer.idempotent_replay and not charged:
-            # A replay charges nothing again, and some services report that of the task that was paid.
-            charged = None
-        self._registry.reservations.bought(key, result.answer.task_id, charged)
 
     async def _submit_once(
         self, request: Request[SubmittedTask], fingerprint: Fingerprint, key: IdempotencyKey, deadline: Deadline
@@ -426,10 +371,11 @@ class SubmitService:
                 if taken.sent_elsewhere:
                     # Only now the service has reported its time, which the moments are measured by.
                     restored = self._restore(error)
-                    taken.sent_at, taken.lost_at = restored.sent_at, restored.lost_at
+                    with self._registry.locked() as reconciler:
+                        reconciler.correct_times(taken, restored)
                 details = await self._lookup.settle(taken, deadline, story)
             result = None if details is None else _adopted(details)
-        self._settle_reservation(key, result)
+        self._guard.settle(key, None if result is None else result.answer)
         return result
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> SubmitResult | None:
@@ -449,7 +395,7 @@ class SubmitService:
                 raise ConfigurationError(f"task_id={single_line(str(task_id))!r}: {reason}")
         self._unsettled.pop(key, None)
         result = None if task_id is None else SubmitResult(SubmittedTask(task_id=task_id))
-        self._settle_reservation(key, result)
+        self._guard.settle(key, None if result is None else result.answer)
         return result
 
     def report_unsettled(self, unknown: SubmitOutcomeUnknown) -> None:
@@ -519,33 +465,6 @@ class SubmitService:
         )
 
 
-_QUOTE: Final = "the service's quote"
-
-
-def _checked(budget: object) -> Budget:
-    if not isinstance(budget, Budget):
-        raise ConfigurationError(f"budget={shorten(repr(budget))}: must be a Budget(credits=...) or None")
-    return budget
-
-
 def _adopted(details: TaskDetails) -> SubmitResult:
     answer = SubmittedTask(task_id=details.id, status=details.status, credits_charged=details.credits_charged)
     return SubmitResult(answer, details)
-
-
-def _describe(budget: Budget) -> str:
-    return f"budget of {budget.credits} credits ({budget.spent} spent, {budget.reserved} reserved)"
-
-
-def _budget_exceeded(
-    spec: VideoSpec | OtherModel, reason: str, credits_: int | None, allowed: int | None
-) -> BudgetExceeded:
-    return BudgetExceeded(
-        f"{reason}; nothing was sent",
-        status=422,
-        method="POST",
-        path=shorten(generate_path(spec.model)),
-        code="BUDGET_EXCEEDED",
-        credits=credits_,
-        allowed=allowed,
-    )

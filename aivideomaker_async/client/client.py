@@ -373,7 +373,7 @@ class AIVideoMaker:
                 id before the long wait.
         """
         check_on_cancel(on_cancel)
-        self._submits.budgets(budget)
+        self._submits.check_budget(budget)
         limit = None if max_credits is None else validation.amount("max_credits", max_credits)
 
         async def submit(spec: SpecLike) -> VideoTask:
