@@ -198,6 +198,9 @@ def _file_errors(doing: str) -> Iterator[None]:
     """Turn whatever a file object of others raises into an error of a file."""
     try:
         yield
+    except io.UnsupportedOperation as error:
+        # Its own text is the name of the method.
+        raise ValueError(f"{doing} is not supported: open it in mode 'rb'") from error
     except (OSError, ValueError):
         raise
     except Exception as error:
