@@ -269,9 +269,10 @@ def stamped_times(submit: Submit, clock: ServiceClock, references: Sequence[Cloc
     sent_at, now = submit.sent_at, clock.service_now
     assert sent_at is not None  # noqa: S101
     is_compared = any(item.assigned_at.loop < sent_at.loop for item in references)
-    # By how much the stamps are ahead: at least this, since the clock of the event loop may stand still, and never runs
-    # too fast.
-    ahead = [item.stamp - clock.latest(item.assigned_at) for item in references]
+    # By how much the stamps are ahead of the service's clock. Of two clocks of this machine that disagree, either may
+    # be wrong.
+    measures = clock.by_loop, clock.by_wall
+    ahead = [item.stamp - measure(item.assigned_at) for item in references for measure in measures]
     low, high = min(ahead if is_compared else [0.0, *ahead]), max([0.0, *ahead])
     end = inf
     if submit.was_lost:
@@ -280,7 +281,7 @@ def stamped_times(submit: Submit, clock: ServiceClock, references: Sequence[Cloc
         end = now - (clock.now.loop - submit.lost_at) + submit.grace_s + tolerance
     return StampedTimes(
         earliest=clock.earliest(sent_at) + low,
-        latest=clock.latest(sent_at) + high,
+        latest=clock.by_loop(sent_at) + high,
         end=end,
         now=now,
         age=now - clock.earliest(sent_at),

@@ -55,13 +55,17 @@ class ServiceClock:
         self.service_now = service_now
         self.is_known = is_known
 
-    def latest(self, instant: Instant) -> float:
-        """Return `instant` by the service's clock, at the latest: the loop's clock may have stood still since."""
+    def by_loop(self, instant: Instant) -> float:
+        """Return `instant` by the service's clock, or a later time if the machine has slept since."""
         return self.service_now - (self.now.loop - instant.loop)
 
+    def by_wall(self, instant: Instant) -> float:
+        """Return `instant` by the service's clock, unless the wall clock was set since."""
+        return self.service_now - (self.now.wall - instant.wall)
+
     def earliest(self, instant: Instant) -> float:
-        """Return `instant` by the service's clock, at the earliest: the wall clock may have been set since."""
-        return min(self.latest(instant), self.service_now - (self.now.wall - instant.wall))
+        """Return the earlier of the two."""
+        return min(self.by_loop(instant), self.by_wall(instant))
 
 
 @frozen
