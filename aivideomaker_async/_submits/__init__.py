@@ -25,8 +25,8 @@ its price is found (`prices`) and reserved (`budget`); it is registered (`regist
 How a lost submit is settled (`lookup`, `reconcile`): the task list is requested until the end of the grace time. A task
 with the key of the submit is its own. Else a task may be its own when it is what was ordered and was created since
 (`matching`), and belongs to no other submit of this process. Whether the list shows everything is proven by the tasks
-that this process was assigned meanwhile. All clients of one API key in a process share one registry, since the tasks of
-one are no candidates for another.
+that this process was assigned in that time. All clients of one API key in a process share one registry, since the tasks
+of one are no candidates for another.
 
 Where a rule stands: when a lost submit is adopted, sent again or left to people: `reconcile`; whether a listed task is
 what was ordered, and since when it exists: `matching`; the life of a submit and its snapshot in a pickled error:

@@ -225,7 +225,7 @@ def write_body(fields: Mapping[str, object]) -> Body:
         fields: by wire name, with an `Image` or a `LongText` in place of all that is long.
 
     Raises:
-        TypeError, ValueError: a value is none of JSON.
+        TypeError, ValueError: JSON has no such value.
     """
     found: list[Image | LongText] = []
 

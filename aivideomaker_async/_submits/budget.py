@@ -38,7 +38,7 @@ class _SharedLock:
         self.renew()
 
     def renew(self) -> None:
-        """Make a new lock: in a forked process nobody releases one that another thread held."""
+        """Make a new lock: in a forked process, one that another thread held is never released."""
         self.lock = Lock()
 
 
@@ -50,7 +50,7 @@ after_fork_in_child(_shared, _SharedLock.renew)
 class Budget:
     """A number of credits that submits may spend together.
 
-    The price of each submit is reserved before it is sent, and settled by what the service says it has charged. Credits
+    The price of each submit is reserved before it is sent, and settled by the charge that the service reports. Credits
     of tasks that fail or are cancelled come back as soon as any client of the process observes that. What is unknown
     counts as spent: a submit whose outcome is unknown keeps its reservation until it is reconciled.
 

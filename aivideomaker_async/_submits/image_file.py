@@ -81,7 +81,7 @@ def read_path(path: os.PathLike[str], max_bytes: int, job: ReadJob) -> list[byte
     _check_regular(Path(path).stat())
     with Path(path).open("rb", buffering=0) as file:
         status = os.fstat(file.fileno())
-        # It may have been replaced meanwhile.
+        # It may have been replaced since the check.
         _check_regular(status)
         if status.st_size > max_bytes:
             raise ImageTooLarge(f"it has {status.st_size:,} bytes")

@@ -108,7 +108,7 @@ class SubmitLookup:
             raise self.unknown(submit, f"{story}; and the task list cannot be had ({failed})") from failed
 
     async def _read_list(self, at: float, deadline: Deadline) -> None:
-        """Read a list that is requested at this moment or later, unless another search has done so meanwhile."""
+        """Read a list that is requested at this moment or later, unless another search has done so."""
         loop = asyncio.get_running_loop()
         await self._sleep_until(max(at, self._requested_at + SPACING_PACES * self._api.limiter.pace))
         try:
@@ -170,7 +170,7 @@ class SubmitLookup:
 
 
 class _LostSubmitRows(ListReader):
-    """Keeps the rows of the list that say anything about lost submits.
+    """Keeps the rows of the list that concern lost submits.
 
     Args:
         row_filter: which those are.

@@ -5,8 +5,8 @@ an uploaded image becomes an address, defaults are filled in, texts are trimmed 
 both questions have a third answer beside yes and no, and a task of which either is unsure is neither adopted nor ruled
 out.
 
-Only the model and the words rule a task out. Settings that differ make it unsure: the service may show them in a form
-that nobody has thought of.
+Only the model and the words rule a task out. Settings that differ make it unsure: the service may show them in an
+unforeseen form.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def compare(fingerprint: Fingerprint, task: TaskDetails) -> Match:
         is_same = _is_empty(value) if _is_empty(shown.get(name)) else _normalize(shown[name]) == value
         if not is_same:
             return Match.MAYBE
-    # A model that takes an image may do without: then this is the order of somebody who gave none.
+    # A model that takes an image may do without: then this is an order without one.
     if not all(shown.get(name) for name in fingerprint.uploads):
         return Match.MAYBE
     unasked = shown.keys() - sent.keys() - fingerprint.uploads.keys()

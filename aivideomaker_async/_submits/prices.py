@@ -175,7 +175,7 @@ class BudgetGuard:
         if max_credits is not None and price.credits > max_credits:
             raise _exceeded(spec, f"{costs}, more than max_credits={max_credits}", price.credits, max_credits)
         if self._registry.has_bought(key):
-            # Another call has found the task meanwhile.
+            # Another call has found the task while the price was requested.
             return None, max_credits
         taken = self._reservations.take(key, budgets, price.credits)
         if isinstance(taken, Budget):

@@ -8,7 +8,7 @@ and no other submit of this process can own that task. When its answer is lost, 
    one that no other submit could own is adopted. Submits with equal fingerprints are interchangeable: when all of them
    are lost, and there are no more candidates than submits, each takes one.
 3. No candidate in any list that was requested until the grace time was over: it was not created, and may be sent again.
-   A list proves that only if it shows the tasks that were assigned to this process meanwhile and shortly before.
+   A list proves that only if it shows the tasks that were assigned to this process in that time and shortly before.
 4. Everything else is undecided, and left to people, with the candidates.
 
 What a task is, and when it was created, can be unsure (`matching`). A task that is unsure is neither adopted nor ruled
@@ -108,7 +108,7 @@ Verdict: TypeAlias = Adopted | NotCreated | LookAgain | Undecided
 
 
 class RowFilter:
-    """Which rows of the list say anything about lost submits, so that no others are decoded.
+    """Which rows of the list concern lost submits, so that no others are decoded.
 
     Args:
         models: the folded names of their models.
@@ -201,7 +201,7 @@ class Reconciler:
         self._open[submit.key] = submit
 
     def resume(self, submit: Submit) -> None:
-        """Search anew for a lost submit. Tasks that appeared while nobody searched need not be its own."""
+        """Search anew for a lost submit. Tasks that appeared since the last search need not be its own."""
         self.open(submit)
         submit.search_anew()
 
@@ -408,7 +408,7 @@ class Reconciler:
     # --- what became of it ---------------------------------------------------------------------------
 
     def decide(self, submit: Submit, clock: ServiceClock) -> Verdict:
-        """Return what the lists so far say about a lost submit. An adopted task is assigned to it, and it is closed."""
+        """Return what the lists so far prove about a lost submit. It is closed when a task is adopted for it."""
         if submit.task_id is not None:
             # Another client of this process has settled it.
             return Adopted(submit.details or TaskDetails(id=submit.task_id, status=TaskStatus.SUBMITTED))
@@ -420,7 +420,7 @@ class Reconciler:
 
         possible, unsure = self._candidates(submit, clock)
         contenders = self._contenders(submit, possible, clock) if possible else []
-        # A task of which only the age is unsure may be this submit's, and the new one somebody else's.
+        # A task of which only the age is unsure may be this submit's, and the new one another's.
         is_contested = any(self._compare(row, submit) is Match.SAME for row in unsure)
         if possible and not is_contested and len(possible) <= len(contenders) + 1:
             # The answer of one in flight may name the candidate; what one of another process took is unknown.

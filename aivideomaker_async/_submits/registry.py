@@ -65,7 +65,7 @@ class SubmitRegistry:
         return not self.reservations.is_empty
 
     def begin(self, submit: Submit) -> None:
-        """Register a submit whose key nobody else uses."""
+        """Register a submit with a fresh key."""
         with self._lock:
             self._loops[submit] = asyncio.get_running_loop()
             self._reconciler.open(submit)

@@ -2,8 +2,8 @@
 
 `SubmitService.submit` is the way of a submit from its spec to its task: the images are loaded, the request is built,
 the price is reserved, the submit is registered and sent, and what comes of it is settled. A submit whose answer is lost
-is searched for in the task list (`lookup`), where `reconcile` decides; what stays unknown is kept until somebody asks
-again.
+is searched for in the task list (`lookup`), where `reconcile` decides; what stays unknown is kept until it is
+reconciled.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class SubmitService:
         max_image_bytes: the size limit of an image.
         budget: what all submits keep to; None for no limit.
         prices: the table for a service without quotes; None for the usual ones.
-        on_unsettled: called with the error of each submit that was cancelled in flight, since nobody else receives it.
+        on_unsettled: called with the error of each submit that was cancelled in flight: no caller receives it.
 
     Raises:
         ConfigurationError: `budget` or `prices` is of another type.
@@ -340,7 +340,7 @@ class SubmitService:
                 # Its event loop was closed under it, which raises nothing.
                 self._remember(submit, self._lookup.unknown(submit, "the event loop was closed under the submit"))
                 del self._at_work[submit.key]
-        # Another client may have settled it meanwhile.
+        # Another client may have settled it since.
         return [item.error for item in self._unsettled.values() if item.submit.state is not SubmitState.DONE]
 
     def is_in_flight(self, key: str) -> bool:
@@ -399,7 +399,7 @@ class SubmitService:
         return result
 
     def report_unsettled(self, unknown: SubmitOutcomeUnknown) -> None:
-        """Log an error that nobody receives, and call `on_unsettled` with it."""
+        """Log an error that no caller receives, and call `on_unsettled` with it."""
         logger.warning("%s", unknown)
         if self._on_unsettled is None:
             return

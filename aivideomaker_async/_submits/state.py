@@ -92,7 +92,7 @@ class SubmitState(Enum):
     LOST = auto()
     """An attempt may have arrived, its answer will not come, and its task is searched for."""
     GIVEN_UP = auto()
-    """As `LOST`, and nobody is searching."""
+    """As `LOST`, without a search."""
     DONE = auto()
 
 

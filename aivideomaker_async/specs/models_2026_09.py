@@ -156,7 +156,7 @@ class MiniMaxH3(TimedSpec):
 class Seedance20(TimedSpec):
     """A video from a text, an image or another video, or several of these (`seedance20`).
 
-    At least one of `prompt`, `image` and `video` is needed. Only a quote tells its price.
+    At least one of `prompt`, `image` and `video` is needed. Only a quote has its price.
 
     Args:
         prompt: what the video shows, or None.

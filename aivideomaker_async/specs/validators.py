@@ -1,4 +1,4 @@
-"""The rules for fields of specs: each finds what is wrong with a value, and says what is allowed."""
+"""The rules for fields of specs: each finds what is wrong with a value, and describes what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules by themselves, and what is told when they are broken."""
+"""The rules by themselves, and the problems that they report."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ URL = "https://example.com/a.png"
 URI = data_uri(PNG)
 
 
-def told(rule: Rule, value: object) -> list[tuple[str, str, str]]:
+def problems_of(rule: Rule, value: object) -> list[tuple[str, str, str]]:
     return [(problem.field, problem.value, problem.allowed) for problem in rule.problems("x", value)]
 
 
@@ -79,9 +79,9 @@ def test_a_rule_says_what_is_wrong_and_what_is_right(name: str) -> None:
     rule, right, wrong, allowed = ALL[name]
     assert rule.allowed == allowed
     for value in right:
-        assert told(rule, value) == []
+        assert problems_of(rule, value) == []
     for value in wrong:
-        ((of, shown, words),) = told(rule, value)
+        ((of, shown, words),) = problems_of(rule, value)
         assert (of, words) == ("x", allowed)
         assert shown
 
@@ -93,43 +93,43 @@ def test_what_is_optional_may_be_none(name: str) -> None:
     loose = optional(rule)
     assert loose.allowed == f"{allowed}, or None"
     for value in (None, *right):
-        assert told(loose, value) == []
+        assert problems_of(loose, value) == []
     for value in wrong:
         if value is not None:
-            assert [words for _, _, words in told(loose, value)] == [f"{allowed}, or None"]
+            assert [words for _, _, words in problems_of(loose, value)] == [f"{allowed}, or None"]
 
 
 def test_none_in_an_optional_list_is_none_of_it() -> None:
     """The list may be None, and its values may not."""
     rule = optional(list_of(text, at_most=3, of="texts"))
-    assert told(rule, None) == []
-    assert told(rule, ("a", None)) == [("x[1]", "None", "a text that is not blank")]
+    assert problems_of(rule, None) == []
+    assert problems_of(rule, ("a", None)) == [("x[1]", "None", "a text that is not blank")]
 
 
 def test_one_or_more_is_one_or_a_list_of_some() -> None:
-    """The message for one that is wrong tells of the list as well."""
+    """The message for a wrong single value mentions the list as well."""
     rule = one_or_more(text)
-    assert told(rule, "a") == told(rule, ("a", "b")) == []
+    assert problems_of(rule, "a") == problems_of(rule, ("a", "b")) == []
     allowed = "a text that is not blank; or a list of these that is not empty"
     assert rule.allowed == allowed
-    assert told(rule, 5) == [("x", "5", allowed)]
-    assert told(rule, ()) == [("x", "<an empty list>", allowed)]
-    assert told(rule, ("a", 5)) == [("x[1]", "5", "a text that is not blank")]
-    assert told(rule, ["a"]) == [("x", "['a']", allowed)]
+    assert problems_of(rule, 5) == [("x", "5", allowed)]
+    assert problems_of(rule, ()) == [("x", "<an empty list>", allowed)]
+    assert problems_of(rule, ("a", 5)) == [("x[1]", "5", "a text that is not blank")]
+    assert problems_of(rule, ["a"]) == [("x", "['a']", allowed)]
 
 
 def test_a_list_that_is_too_long_is_told_by_its_length() -> None:
     """Its values no further than it may be long."""
     rule = list_of(text, at_most=2, of="texts")
-    assert told(rule, ("a",) * 1000) == [("x", "<1000 texts>", "a list of 1 to 2 texts")]
-    assert [of for of, _, _ in told(rule, (5,) * 1000)] == ["x", "x[0]", "x[1]"]
-    assert told(rule, ()) == [("x", "<0 texts>", "a list of 1 to 2 texts")]
+    assert problems_of(rule, ("a",) * 1000) == [("x", "<1000 texts>", "a list of 1 to 2 texts")]
+    assert [of for of, _, _ in problems_of(rule, (5,) * 1000)] == ["x", "x[0]", "x[1]"]
+    assert problems_of(rule, ()) == [("x", "<0 texts>", "a list of 1 to 2 texts")]
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\udfff" * 3])
 def test_a_text_that_cannot_be_written_is_refused(value: str) -> None:
     """A lone surrogate has no UTF-8."""
-    assert [words for _, _, words in told(text, value)] == ["a text without lone surrogates"]
+    assert [words for _, _, words in problems_of(text, value)] == ["a text without lone surrogates"]
 
 
 @pytest.mark.parametrize("name", [".", ".."])
@@ -146,7 +146,7 @@ BASE64 = URI.partition(",")[2].replace("=", "")
 @pytest.mark.parametrize("value", [URI, BASE64, PNG, [BASE64], {BASE64: 1}, {"a": [URI]}, "https://a.b/c?sig=SECRET"])
 def test_no_rule_shows_what_is_private(name: str, value: object) -> None:
     """Whatever stands where something else was expected: an image that has lost its head, too."""
-    for _, shown, words in told(ALL[name][0], value):
+    for _, shown, words in problems_of(ALL[name][0], value):
         assert not [secret for secret in ("iVBOR", "PNG", "SECRET") if secret in shown + words]
 
 
@@ -154,7 +154,7 @@ def test_no_rule_shows_what_is_private(name: str, value: object) -> None:
 def test_any_value_is_right_or_wrong(value: object) -> None:
     """Nothing is raised."""
     for rule in (image, *(rule for rule, *_ in ALL.values())):
-        for _, shown, _ in told(rule, value):
+        for _, shown, _ in problems_of(rule, value):
             assert len(shown) < 600
 
 
@@ -162,7 +162,7 @@ def test_any_value_is_right_or_wrong(value: object) -> None:
 
 
 def test_further_fields_have_names_and_values_that_can_be_written() -> None:
-    """Each that is wrong is told."""
+    """Each that is wrong is reported."""
     wrong: dict[Any, Any] = {5: 1, "": 1, "taken": 1, "bytes": b"a", "nan": float("nan"), "fine": [None, {"a": 1.5}]}
     found = [(problem.field, problem.value) for problem in check_extra("extra", wrong, taken=["taken"])]
     assert found == [

@@ -78,7 +78,7 @@ def test_any_bytes_become_their_data_uri(data: bytes, mime: str) -> None:
     ],
 )
 def test_an_image_may_lie_in_memory_in_chunks(sizes: list[int]) -> None:
-    """On the wire nobody sees the seams."""
+    """On the wire the seams do not show."""
     data = noise(sum(sizes))
     starts = [sum(sizes[:place]) for place in range(len(sizes))]
     content = BytesContent([data[start : start + size] for start, size in zip(starts, sizes, strict=True)])

@@ -127,7 +127,7 @@ def test_a_charge_above_the_budget_leaves_nothing() -> None:
         ([evolve(ROW, credits_charged=8, credits_refunded=-5)], 8),
         ([evolve(ROW, credits_charged=8, credits_refunded=5), TaskStatus.FAILED], 3),
         ([evolve(ROW, status=TaskStatus.PROGRESS, credits_charged=8, credits_refunded=0)], 8),
-        # A status alone may have been a mistake; the row is believed.
+        # A status alone may have been a mistake; the row counts.
         ([TaskStatus.FAILED, evolve(ROW, status=TaskStatus.COMPLETED)], 10),
         ([TaskStatus.FAILED, evolve(ROW, status=TaskStatus.COMPLETED, credits_charged=12, credits_refunded=0)], 12),
         ([evolve(ROW, status=TaskStatus.COMPLETED, credits_charged=12, credits_refunded=2)], 10),

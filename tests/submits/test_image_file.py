@@ -33,7 +33,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has them els
 
 
 class WithoutSeekable:
-    """A file of the caller's own making, which does not say that it can be moved."""
+    """A file of the caller's own making, without a method that tells whether it can be moved."""
 
     def __init__(self, data: bytes) -> None:
         self.file = io.BytesIO(data)
@@ -174,7 +174,7 @@ class Failing(io.BytesIO):
 
 
 class Odd(io.BytesIO):
-    """A file that says that it can be moved."""
+    """A file that claims to be seekable."""
 
     def __init__(self, position: object) -> None:
         super().__init__(PNG)

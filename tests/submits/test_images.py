@@ -44,7 +44,7 @@ async def load(spec: VideoSpec | OtherModel, max_bytes: int = MAX_IMAGE_BYTES) -
 @pytest.mark.parametrize("kind", MIMES)
 @pytest.mark.parametrize("form", FORMS)
 async def test_every_form_of_an_image_is_read(form: str, kind: str, tmp_path: Path) -> None:
-    """Its bytes as they are, with the type that its content has, whatever its name or its data URI says."""
+    """Its bytes as they are, with the type that its content has, whatever its name or its data URI claims."""
     path = tmp_path / "wrong-name.txt"
     path.write_bytes(PICTURES[kind])
     image = FORMS[form](PICTURES[kind], path)
@@ -179,7 +179,7 @@ async def test_one_open_file_may_stand_in_several_places(form: str, tmp_path: Pa
 
 
 async def test_a_pipe_in_two_places_is_empty_in_the_second() -> None:
-    """What was read of it is gone, and the message tells which."""
+    """What was read of it is gone, and the message names the second place."""
     pipe: Any = io.BufferedReader(Unseekable(PNG))
     with pytest.raises(InvalidSpec) as caught:
         await load(MiniMaxH3(prompt="A", reference_images=[pipe, pipe]))
@@ -212,7 +212,7 @@ async def test_a_file_that_was_closed_meanwhile_is_told_by_its_place() -> None:
 
 
 class Watched(io.BytesIO):
-    """A file that tells when it is read, and can be held up there."""
+    """A file that reports when it is read."""
 
     def __init__(self, data: bytes, reading: Callable[[], None]) -> None:
         super().__init__(data)
@@ -344,7 +344,7 @@ LIMITED: dict[str, Callable[[bytes, Path], Any]] = {
 @pytest.mark.parametrize("size", [len(PNG), 65_535, 65_536, 65_537, CHUNK_BYTES, CHUNK_BYTES + 1])
 @pytest.mark.parametrize("form", LIMITED)
 async def test_an_image_may_be_as_large_as_the_limit_and_no_larger(form: str, size: int, tmp_path: Path) -> None:
-    """To the byte, in whatever way it comes; the message says how large it is, as far as that is known."""
+    """To the byte, in every form; the message has its size, as far as that is known."""
     data = PNG + bytes(size - len(PNG))
     path = tmp_path / "a.png"
     path.write_bytes(data)
@@ -353,8 +353,8 @@ async def test_an_image_may_be_as_large_as_the_limit_and_no_larger(form: str, si
     if form in {"unseekable", "minimal"}:
         image = LIMITED[form](data, path)
     error = await refused(image, max_bytes=size - 1)
-    told = f"more than {size - 1:,}" if form in {"spooled", "packed", "unseekable", "minimal"} else f"{size:,}"
-    assert error.value.endswith(f"(it has {told} bytes)")
+    shown = f"more than {size - 1:,}" if form in {"spooled", "packed", "unseekable", "minimal"} else f"{size:,}"
+    assert error.value.endswith(f"(it has {shown} bytes)")
     assert error.allowed == f"an image of at most {size - 1:,} bytes (AIVideoMaker(max_image_size=...) changes that)"
     if isinstance(image, tempfile.SpooledTemporaryFile):
         image.close()
@@ -362,7 +362,7 @@ async def test_an_image_may_be_as_large_as_the_limit_and_no_larger(form: str, si
 
 @pytest.mark.parametrize("size", [1_000, 100_000])
 async def test_a_data_uri_in_other_fields_is_limited_too(size: int) -> None:
-    """Wherever it stands in them: the message names the field, and all of them are told."""
+    """Wherever it stands in them; the error has all such fields."""
     uri = data_uri(bytes(size))
     deep = {"images": ["https://example.com", {"more": [uri]}], "text": "A" * size * 2, "last": uri}
     specs: dict[str, VideoSpec | OtherModel] = {

@@ -57,7 +57,7 @@ def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
         # What the service adds.
         (TEXT, TEXT | {"resolution": "720p", "filterMode": None, "seed": 7, "promptExtend": False}, SAME),
         (TEXT, TEXT | {"negative": "", "images": []}, SAME),
-        # Settings that it does not show; the words tell.
+        # Settings that it does not show: the words are enough.
         (TEXT, {"prompt": TEXT["prompt"]}, SAME),
         # Other words are another order.
         (TEXT, TEXT | {"prompt": "a blue whale"}, OTHER),
@@ -109,7 +109,7 @@ def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
         ({"prompt": "x", "image": ["data:image/png;base64,AAAA", URL]}, {"prompt": "x", "image": [URL, URL]}, SAME),
         ({"duration": "5", "image": PICTURE}, {"duration": "5", "image": URL}, SAME),
         ({"prompt": "x", "audio": LongText("a" * 9)}, {"prompt": "x", "audio": URL}, SAME),
-        # An image that is not shown at all: somebody may have ordered the same without one.
+        # An image that is not shown at all: another may have ordered the same without one.
         ({"prompt": "x", "image": PICTURE}, {"prompt": "x"}, MAYBE),
         ({"prompt": "x", "image": PICTURE}, {"prompt": "x", "image": None}, MAYBE),
         ({"prompt": "x", "images": [PICTURE, URL]}, {"prompt": "x", "images": []}, MAYBE),
@@ -287,7 +287,7 @@ EPOCH = 1_772_000_000.0
 
 
 def listed(created: float | None, *, took: float | None = None, first_seen: float = 5.0) -> ListedTask:
-    """A task that was stamped at `created` and took so many seconds, and listed first at `first_seen`."""
+    """A task that was stamped at `created` took `took` seconds, and was listed first at `first_seen`."""
 
     def stamp(at: float) -> datetime:
         return datetime.fromtimestamp(EPOCH + at, UTC)

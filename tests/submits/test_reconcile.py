@@ -644,7 +644,7 @@ def test_a_submit_of_another_process_is_searched_for_within_its_time() -> None:
 
 
 def test_a_snapshot_has_the_newest_tasks_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A limited number, since it travels in a pickled error."""
+    """A limited number, since it is part of a pickled error."""
     monkeypatch.setattr(rules, "MAX_SNAPSHOT_TASKS", 2)
     reconciler = Reconciler()
     for number in range(4):

@@ -55,7 +55,7 @@ def test_a_registry_in_use_is_not_forgotten_however_many_there_are() -> None:
     gc.collect()
     assert registry_of(URL, Secret("ak_used")) is used
     with registry_of(URL, Secret("ak_first")).locked() as reconciler:
-        assert reconciler.open_with("key-1") is None, "nobody used it"
+        assert reconciler.open_with("key-1") is None, "it was not in use"
 
 
 def test_a_registry_that_holds_credits_is_remembered_longer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ async def test_a_submit_is_not_settled_by_the_task_of_another() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("is_sent", [True, False])
 async def test_a_submit_whose_loop_was_closed_under_it_is_not_lost(is_sent: bool) -> None:
-    """Nothing was cancelled, nobody got an error: old programs end so, and leave their sockets open as well."""
+    """Nothing was cancelled and nothing raised: old programs end so, and leave their sockets open as well."""
     shop = Shop(*([Lost(acted=True, action=Hang())] if is_sent else []))
     async with scripted(shop) as service:
         limiter = RateLimiter()

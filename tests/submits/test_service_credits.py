@@ -119,7 +119,7 @@ QUOTE, TABLE = "by the service's quote", "by the price table"
 async def test_a_submit_keeps_to_its_limits(
     quotes: bool, max_credits: int | None, of_client: int | None, own: int | None, expected: str | None
 ) -> None:
-    """The service is told the limit, or under a budget the price; what costs too much is not sent."""
+    """The request carries the limit, or under a budget the price; what costs too much is not sent."""
     market = Market(quotes=quotes)
     market.price = 5
     budgets = [None if limit is None else Budget(limit) for limit in (of_client, own)]
