@@ -200,7 +200,9 @@ class SubmitService:
         body = write_body(fields)
         request = generate(spec.model, body, idempotency_key=key.text, webhook_url=webhook_url, max_credits=max_credits)
         await self._models.warn_if_missing(spec.model, deadline.timeout * MODEL_CHECK_SHARE)
-        reservation, limit = await self._guard.reserve(spec, body, key.text, budgets, max_credits, deadline)
+        reservation, limit = None, max_credits
+        if budgets or max_credits is not None or key.is_callers:
+            reservation, limit = await self._guard.reserve(spec, body, key.text, budgets, max_credits, deadline)
         try:
             if deadline.is_too_close_to_submit(asyncio.get_running_loop().time()):
                 raise deadline_exceeded(request)

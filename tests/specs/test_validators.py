@@ -74,8 +74,8 @@ ALL: dict[str, tuple[Rule, list[Any], list[Any], str]] = {
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_rule_says_what_is_wrong_and_what_is_right(name: str) -> None:
-    """In the words in which it describes itself; and nothing about what is right."""
+def test_a_rule_reports_wrong_values_with_what_is_allowed(name: str) -> None:
+    """In its own words; and nothing about allowed values."""
     rule, right, wrong, allowed = ALL[name]
     assert rule.allowed == allowed
     for value in right:
@@ -87,8 +87,8 @@ def test_a_rule_says_what_is_wrong_and_what_is_right(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_what_is_optional_may_be_none(name: str) -> None:
-    """And nothing else that it may not be."""
+def test_an_optional_value_may_be_none(name: str) -> None:
+    """And nothing else that the rule refuses."""
     rule, right, wrong, allowed = ALL[name]
     loose = optional(rule)
     assert loose.allowed == f"{allowed}, or None"
@@ -99,14 +99,14 @@ def test_what_is_optional_may_be_none(name: str) -> None:
             assert [words for _, _, words in problems_of(loose, value)] == [f"{allowed}, or None"]
 
 
-def test_none_in_an_optional_list_is_none_of_it() -> None:
+def test_an_item_of_an_optional_list_cannot_be_none() -> None:
     """The list may be None, and its values may not."""
     rule = optional(list_of(text, at_most=3, of="texts"))
     assert problems_of(rule, None) == []
     assert problems_of(rule, ("a", None)) == [("x[1]", "None", "a text that is not blank")]
 
 
-def test_one_or_more_is_one_or_a_list_of_some() -> None:
+def test_one_or_more_allows_a_value_or_a_list() -> None:
     """The message for a wrong single value mentions the list as well."""
     rule = one_or_more(text)
     assert problems_of(rule, "a") == problems_of(rule, ("a", "b")) == []
@@ -118,8 +118,8 @@ def test_one_or_more_is_one_or_a_list_of_some() -> None:
     assert problems_of(rule, ["a"]) == [("x", "['a']", allowed)]
 
 
-def test_a_list_that_is_too_long_is_told_by_its_length() -> None:
-    """Its values no further than it may be long."""
+def test_a_list_that_is_too_long_is_reported_by_its_length() -> None:
+    """Its values are checked up to the greatest length."""
     rule = list_of(text, at_most=2, of="texts")
     assert problems_of(rule, ("a",) * 1000) == [("x", "<1000 texts>", "a list of 1 to 2 texts")]
     assert [of for of, _, _ in problems_of(rule, (5,) * 1000)] == ["x", "x[0]", "x[1]"]
@@ -133,7 +133,7 @@ def test_a_text_that_cannot_be_written_is_refused(value: str) -> None:
 
 
 @pytest.mark.parametrize("name", [".", ".."])
-def test_a_step_in_a_path_is_no_model(name: str) -> None:
+def test_a_step_in_a_path_is_not_a_model(name: str) -> None:
     """Quoted or not."""
     assert list(check_model_name("model", name)) == [FieldProblem("model", repr(name), "the name of a model")]
     assert list(check_model_name("model", "t2v")) == []
@@ -145,7 +145,7 @@ BASE64 = URI.partition(",")[2].replace("=", "")
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("value", [URI, BASE64, PNG, [BASE64], {BASE64: 1}, {"a": [URI]}, "https://a.b/c?sig=SECRET"])
 def test_no_rule_shows_what_is_private(name: str, value: object) -> None:
-    """Whatever stands where something else was expected: an image that has lost its head, too."""
+    """Of any value, also of an image that has lost its head."""
     for _, shown, words in problems_of(ALL[name][0], value):
         assert not [secret for secret in ("iVBOR", "PNG", "SECRET") if secret in shown + words]
 
@@ -161,7 +161,7 @@ def test_any_value_is_right_or_wrong(value: object) -> None:
 # --- further fields, and JSON ------------------------------------------------------------------------
 
 
-def test_further_fields_have_names_and_values_that_can_be_written() -> None:
+def test_extra_fields_have_names_and_values_that_can_be_written() -> None:
     """Each that is wrong is reported."""
     wrong: dict[Any, Any] = {5: 1, "": 1, "taken": 1, "bytes": b"a", "nan": float("nan"), "fine": [None, {"a": 1.5}]}
     found = [(problem.field, problem.value) for problem in check_extra("extra", wrong, taken=["taken"])]
@@ -228,7 +228,7 @@ class Thing:
 
 
 def test_all_rules_of_a_class_are_applied() -> None:
-    """In the order of its fields; what is wrong with them together comes last."""
+    """In the order of its fields; problems of their combination come last."""
     more = FieldProblem("other", "None", "something")
     check_fields(Thing("a", ("b",)), iter(()))
     with pytest.raises(InvalidSpec) as caught:
@@ -237,8 +237,8 @@ def test_all_rules_of_a_class_are_applied() -> None:
     assert caught.value.spec == "Thing"
 
 
-def test_no_more_is_told_than_somebody_reads() -> None:
-    """A list of a million wrong values is not looked through to its end."""
+def test_a_limited_number_of_problems_is_reported() -> None:
+    """A list of a million wrong values is not checked to its end."""
     looked = 0
 
     def endless() -> Iterator[FieldProblem]:

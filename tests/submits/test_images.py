@@ -65,7 +65,7 @@ async def test_a_large_image_is_read_like_a_small_one(form: str, tmp_path: Path)
         image.close()
 
 
-async def test_a_url_travels_as_it_is() -> None:
+async def test_a_url_is_sent_as_it_is() -> None:
     """The service fetches it."""
     assert await loaded("https://example.com/a.png?token=1") == "https://example.com/a.png?token=1"
 
@@ -165,8 +165,8 @@ async def test_both_frames_are_sent() -> None:
 
 
 @pytest.mark.parametrize("form", ["in memory", "unbuffered"])
-async def test_one_open_file_may_stand_in_several_places(form: str, tmp_path: Path) -> None:
-    """It is read from where it stands each time, and stands there again in the end."""
+async def test_one_open_file_may_be_given_several_times(form: str, tmp_path: Path) -> None:
+    """It is read from its position each time, and put back in the end."""
     path = tmp_path / "a.png"
     path.write_bytes(b"before" + LARGE)
     file = FORMS[form](b"before" + LARGE, path)
@@ -186,7 +186,7 @@ async def test_a_pipe_in_two_places_is_empty_in_the_second() -> None:
     assert (caught.value.field, caught.value.allowed) == ("reference_images[1]", "a readable image (it is empty)")
 
 
-async def test_files_stand_where_they_stood_when_another_image_is_refused(tmp_path: Path) -> None:
+async def test_files_are_at_their_positions_when_another_image_is_refused(tmp_path: Path) -> None:
     """Those before it were read, and those after it were not."""
     files = [io.BytesIO(b"xx" + LARGE) for _ in range(3)]
     for file in files:
@@ -200,7 +200,7 @@ async def test_files_stand_where_they_stood_when_another_image_is_refused(tmp_pa
         assert [file.tell() for file in files] == [2, 2, 2]
 
 
-async def test_a_file_that_was_closed_meanwhile_is_told_by_its_place() -> None:
+async def test_a_file_that_was_closed_since_is_reported_by_its_index() -> None:
     """It was open when the spec was made."""
     file = io.BytesIO(PNG)
     spec = MiniMaxH3(prompt="A", reference_images=[URL, file])
@@ -224,8 +224,8 @@ class Watched(io.BytesIO):
 
 
 @pytest.mark.parametrize("cancelled_in", range(4))
-async def test_a_cancelled_call_leaves_every_file_where_it_stood(cancelled_in: int) -> None:
-    """Whichever of several images is being read; and none after it is read at all."""
+async def test_a_cancelled_call_leaves_every_file_at_its_position(cancelled_in: int) -> None:
+    """Whichever of several images is being read; later ones are not read at all."""
     loop = asyncio.get_running_loop()
     reads: list[int] = []
 
@@ -250,8 +250,8 @@ async def test_a_cancelled_call_leaves_every_file_where_it_stood(cancelled_in: i
 
 
 @pytest.mark.parametrize("field", OF_SEVERAL)
-async def test_an_image_of_several_that_is_too_large_is_told_by_its_place(field: str) -> None:
-    """Each may be as large as one alone."""
+async def test_an_image_of_several_that_is_too_large_is_reported_by_its_index(field: str) -> None:
+    """Each may have the full size."""
     name = "reference_images" if "minimax" in field else "image"
     good = OF_SEVERAL[field]([PNG, URL, data_uri(PNG), io.BytesIO(PNG)])
     assert len(await load(good, max_bytes=len(PNG))) > 4 * len(PNG)
@@ -294,7 +294,7 @@ async def test_another_image_has_another_digest() -> None:
 @pytest.mark.parametrize("name", NO_PICTURES)
 @pytest.mark.parametrize("form", ["path", "in memory", "unseekable", "minimal"])
 async def test_a_file_without_an_image_in_it_is_refused(form: str, name: str, tmp_path: Path) -> None:
-    """Whatever it is called: its content decides."""
+    """Its content decides, not its name."""
     path = tmp_path / "cat.png"
     path.write_bytes(NO_PICTURES[name])
     error = await refused(FORMS[form](NO_PICTURES[name], path))
@@ -323,12 +323,12 @@ async def test_a_data_uri_that_was_damaged_on_its_way_is_refused(text: str) -> N
 
 
 async def test_a_large_data_uri_that_was_cut_off_is_refused() -> None:
-    """In a thread, like the good ones."""
+    """In a thread, like good ones."""
     assert "base64" in (await refused(data_uri(LARGE)[:-1])).allowed
 
 
 async def test_no_message_shows_an_image() -> None:
-    """Nor what stood in a file in its place."""
+    """Nor other contents of a file."""
     error = await refused(io.BytesIO(b"SECRET" * 1000))
     assert "SECRET" not in str(error) + repr(error)
 

@@ -404,6 +404,17 @@ def test_a_submit_of_another_process_has_less_time(created: float, expected: Rec
     assert age(listed(created), submit) is expected
 
 
+@pytest.mark.parametrize(("created", "took"), [(-90_000.0, 80_000.0), (-9000.0, 8000.0), (0.5, None)])
+def test_a_submit_that_was_sent_at_an_unknown_time_rules_no_task_out(created: float, took: float | None) -> None:
+    """Its process had not learned the time of the service: the submit may be older than it seems."""
+    submit = lost_submit()
+    submit.is_time_known = False
+    references = [reference(-100.0, -100.5)]
+    for task in (listed(created, took=took), listed(created, took=took, first_seen=-1.0)):
+        assert age(task, submit) is not OLD
+        assert age(task, submit, references=references) is not OLD
+
+
 def test_a_submit_in_flight_has_no_end() -> None:
     """A task that it may own is never too late."""
     submit = lost_submit()

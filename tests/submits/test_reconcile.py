@@ -456,6 +456,17 @@ def test_a_list_that_begins_after_the_submit_may_be_cut_off(
     assert verdict(reconciler, submit, 60.2) == expected
 
 
+@pytest.mark.parametrize(("begins", "expected"), [(-80_000.0, "Undecided"), (-90_000.0, "NotCreated")])
+def test_a_submit_that_was_sent_at_an_unknown_time_needs_a_longer_list(begins: float, expected: str) -> None:
+    """The clock of its machine may have been wrong."""
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    submit.is_time_known = False
+    for at in (20.0, 60.0):
+        take(reconciler, at, rows_read=10, oldest_at=EPOCH + begins)
+    assert verdict(reconciler, submit, 60.2) == expected
+
+
 def test_a_service_that_shows_no_order_as_it_was_sent_proves_nothing() -> None:
     """How it shows an assigned task decides what a row that looks different proves."""
     reconciler = Reconciler()
