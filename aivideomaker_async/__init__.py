@@ -27,7 +27,7 @@ if _TYPE_CHECKING:
         RateLimiter,
         RedisRateLimiter,
     )
-    from ._submits.budget import Budget
+    from ._submits import Budget
     from ._watch.board import StatusBoard
     from .client import AIVideoMaker, ClientStatistics, GenerateMany, Outcome, StatusWatch, VideoTask
     from .errors import (
@@ -172,7 +172,7 @@ _ROOMS = {
     "_files": "Downloaded Video VideoStream download_all",
     "_http": "RetryPolicy",
     "_limits": "HostRateLimiter Limiter LimiterStatistics Permit Priority RateLimiter RedisRateLimiter",
-    "_submits.budget": "Budget",
+    "_submits": "Budget",
     "_watch.board": "StatusBoard",
     "client": "AIVideoMaker ClientStatistics GenerateMany Outcome StatusWatch VideoTask",
     "pricing": "PRICES_2026_03 PRICES_2026_09 Price PriceTable",

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from weakref import WeakValueDictionary
 
 import pytest
 from blockbuster import BlockBuster
 from hypothesis import HealthCheck, settings
 
 from aivideomaker_async import AIVideoMaker, RateLimiter
-from aivideomaker_async._submits import registry as accounts
+from aivideomaker_async._submits import registry
 from aivideomaker_async.simulator import Simulator
 from tests.support.redis import redis_server, redis_url  # noqa: F401  (fixtures)
 from tests.support.virtual_clock import VirtualClockLoop
@@ -53,10 +51,9 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def accounts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget earlier submits: they are recorded by address, and ports of loopback are used again."""
-    monkeypatch.setattr(accounts, "_lasting", OrderedDict())
-    monkeypatch.setattr(accounts, "_in_use", WeakValueDictionary())
+def submits_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process knows of submits belongs to an address, and ports of loopback are used again."""
+    monkeypatch.setattr(registry, "_registries", registry._Registries())
 
 
 @pytest.fixture(autouse=True, scope="session")

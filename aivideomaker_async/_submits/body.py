@@ -1,84 +1,82 @@
 """Request bodies with images in them, written in pieces.
 
-A body is a sequence of parts: bytes that go out as they are, images that go out as base64 text, and long texts. Nothing
-is ever joined: an image of 20 MB would otherwise stand in memory four times (image, base64, JSON, bytes). No call works
-on more than a piece, since most of them let no other thread run meanwhile.
-
-What holds a part of an image in a local variable holds it as a memoryview, which no traceback shows.
+A body is a sequence of parts: bytes that are sent as they are, images that are sent as base64 text, and long texts.
+They are never joined: an image of 20 MB would otherwise be in memory four times (image, base64, JSON, bytes). No step
+works on more than one piece, since encoding and decoding let no other thread run.
 """
 
 from __future__ import annotations
 
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final, Protocol, Self, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from attrs import field, frozen
 
-__all__ = ["DIGEST_SIZE", "PIECE", "Base64Text", "Body", "Content", "Image", "Part", "Text", "Views"]
+__all__ = ["PIECE_BYTES", "Base64Content", "Body", "BytesContent", "Content", "Image", "LongText", "write_body"]
 
-PIECE: Final = 48 * 1024
+PIECE_BYTES: Final = 48 * 1024
 """Bytes of an image that are encoded at once. A multiple of 3, so that only the last piece is padded."""
 
-CHARACTERS: Final = PIECE // 3 * 4
-"""Characters of base64 text that are looked at at once."""
+PIECE_CHARACTERS: Final = PIECE_BYTES // 3 * 4
+"""Characters of base64 text that are decoded at once."""
 
-DIGEST_SIZE: Final = 16
-"""Bytes of a digest."""
+DIGEST_BYTES: Final = 16
 
 _PADDING: Final = ord("=")
 
 
 class Content(Protocol):
-    """What an image is made of, in one form or another. It can be gone through any number of times."""
+    """The bytes of an image in one form or another. They can be iterated over any number of times."""
 
-    def excess(self, largest: int) -> int | None:
-        """The bytes of the image if these are more than `largest`, else None. It is not gone through for that."""
+    def size_over(self, limit: int) -> int | None:
+        """Return the size of the image in bytes if it is more than `limit`, else None, without decoding it."""
         ...
 
-    def decoded(self) -> Iterator[memoryview]:
-        """The bytes of the image, in pieces of at most `PIECE`.
+    def decoded(self) -> Iterator[bytes | memoryview]:
+        """Yield the bytes of the image in pieces of at most `PIECE_BYTES`.
 
         Raises:
-            ValueError: they cannot be had.
+            ValueError: they cannot be decoded.
         """
         ...
 
     def encoded(self) -> Iterator[bytes]:
-        """The same as base64 text, in pieces of at most `CHARACTERS`."""
+        """Yield the same as base64 text, in pieces of at most `PIECE_CHARACTERS`."""
         ...
 
 
-class Views:
-    """The bytes of an image, as they lie in memory.
+class BytesContent:
+    """The bytes of an image in memory.
 
     Args:
-        views: in order; each but the last has a multiple of `PIECE` bytes.
+        chunks: in order; each but the last has a multiple of `PIECE_BYTES` bytes.
     """
 
-    def __init__(self, views: Sequence[memoryview]) -> None:
-        self._views = tuple(views)
+    def __init__(self, chunks: Sequence[bytes]) -> None:
+        self._chunks = chunks
 
-    def excess(self, largest: int) -> int | None:
-        """The bytes of the image if these are more than `largest`, else None."""
-        size = sum(map(len, self._views))
-        return size if size > largest else None
+    def size_over(self, limit: int) -> int | None:
+        """Return the size in bytes if it is more than `limit`, else None."""
+        size = sum(map(len, self._chunks))
+        return size if size > limit else None
 
     def decoded(self) -> Iterator[memoryview]:
-        """The bytes of the image, in pieces."""
-        for view in self._views:
-            for start in range(0, len(view), PIECE):
-                yield view[start : start + PIECE]
+        """Yield the bytes in pieces, without copying them."""
+        for chunk in self._chunks:
+            view = memoryview(chunk)
+            for start in range(0, len(view), PIECE_BYTES):
+                yield view[start : start + PIECE_BYTES]
 
     def encoded(self) -> Iterator[bytes]:
-        """The same as base64 text, in pieces."""
+        """Yield the base64 text in pieces."""
         for piece in self.decoded():
             yield binascii.b2a_base64(piece, newline=False)
 
 
-class Base64Text:
+class Base64Content:
     """The base64 text of a data URI, which may have line breaks.
 
     Args:
@@ -89,26 +87,26 @@ class Base64Text:
         self._text = uri
         self._start = uri.find(",") + 1
 
-    def excess(self, largest: int) -> int | None:
-        """The bytes of the image, by the length of the text, if these are more than `largest`, else None."""
-        if (len(self._text) - self._start) * 3 // 4 <= largest:
+    def size_over(self, limit: int) -> int | None:
+        """Return the size in bytes if it is more than `limit`, else None."""
+        if (len(self._text) - self._start) * 3 // 4 <= limit:
             return None
         # With its line breaks and its padding the text is too long; without them it may not be.
         size = sum(map(len, self.encoded())) * 3 // 4 - self._text[-4:].rstrip().count("=")
-        return size if size > largest else None
+        return size if size > limit else None
 
-    def decoded(self) -> Iterator[memoryview]:
-        """The bytes of the image, in pieces.
+    def decoded(self) -> Iterator[bytes]:
+        """Yield the bytes in pieces.
 
         Raises:
-            ValueError: it is no base64 text.
+            ValueError: the text is not base64.
         """
-        rest = memoryview(b"")
+        rest = b""
         padded = False
-        for piece in _as_views(self.encoded()):
+        for piece in self.encoded():
             if padded:
                 raise ValueError("not base64: more text after its end")
-            text = memoryview(b"".join((rest, piece)))
+            text = rest + piece
             # Four characters hold three bytes.
             end = len(text) // 4 * 4
             rest = text[end:]
@@ -119,30 +117,24 @@ class Base64Text:
             yield _decode(rest)
 
     def encoded(self) -> Iterator[bytes]:
-        """The text without line breaks, in pieces."""
-        starts = range(self._start, len(self._text), CHARACTERS)
-        return filter(None, (_compact(self._text[start : start + CHARACTERS]) for start in starts))
+        """Yield the text without line breaks, in pieces."""
+        for start in range(self._start, len(self._text), PIECE_CHARACTERS):
+            # Neither what is not ASCII nor a question mark is base64.
+            text = "".join(self._text[start : start + PIECE_CHARACTERS].split()).encode("ascii", "replace")
+            if text:
+                yield text
 
 
-def _as_views(pieces: Iterator[bytes]) -> Iterator[memoryview]:
-    return (memoryview(piece) for piece in pieces)
-
-
-def _compact(text: str) -> bytes:
-    # What is not ASCII cannot be base64, and neither can a question mark.
-    return "".join(text.split()).encode("ascii", "replace")
-
-
-def _decode(text: memoryview) -> memoryview:
+def _decode(text: bytes) -> bytes:
     try:
-        return memoryview(binascii.a2b_base64(text, strict_mode=True))
+        return binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error as error:
-        raise ValueError(f"not base64: {error}") from None
+        raise ValueError(f"not base64: {error}") from error
 
 
 @frozen
 class Image:
-    """An image on its way into a body."""
+    """An image that is sent as data."""
 
     mime: str
     size: int
@@ -151,85 +143,105 @@ class Image:
     """Of content and type: the same for the same image, whether it came as bytes, as a file or as a data URI."""
     content: Content = field(repr=False, eq=False)
 
-    @property
-    def head(self) -> bytes:
-        """What stands before the base64 text."""
-        return f"data:{self.mime};base64,".encode("ascii")
-
     def __len__(self) -> int:
-        """Bytes on the wire."""
-        return len(self.head) + (self.size + 2) // 3 * 4
+        """Return the bytes on the wire."""
+        return len(self._head) + (self.size + 2) // 3 * 4
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes on the wire, in order."""
-        yield self.head
+        """Yield the bytes on the wire, in order."""
+        yield self._head
         yield from self.content.encoded()
 
-
-@frozen
-class Text:
-    """A long text inside of a body, for example a data URI that nobody but the service looks into."""
-
-    size: int
-    """Bytes on the wire, without the quotes."""
-    digest: bytes = field(repr=bytes.hex)
-    _text: str = field(repr=False, eq=False)
-
-    @classmethod
-    def of(cls, text: str) -> Self:
-        """`text`, measured.
-
-        Raises:
-            UnicodeEncodeError: it has lone surrogates.
-        """
-        size = 0
-        seen = blake2b(digest_size=DIGEST_SIZE)
-        for piece in _as_views(_escaped(text)):
-            size += len(piece)
-            seen.update(piece)
-        return cls(size, seen.digest(), text)
-
-    def __len__(self) -> int:
-        return self.size
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes on the wire, in order."""
-        return _escaped(self._text)
-
-
-def _escaped(text: str) -> Iterator[bytes]:
-    for start in range(0, len(text), PIECE):
-        yield json.dumps(text[start : start + PIECE], ensure_ascii=False)[1:-1].encode()
-
-
-Part: TypeAlias = bytes | Image | Text
-
-
-@frozen
-class Body:
-    """A JSON request body. It can be written any number of times, and is the same each time."""
-
-    parts: tuple[Part, ...] = field(repr=False)
-
-    def __len__(self) -> int:
-        """Bytes on the wire, known before the first is written."""
-        return sum(map(len, self.parts))
-
     @property
-    def digest(self) -> bytes:
-        """Equal for bodies that ask for the same, whichever way their images came in. Costs next to nothing."""
-        seen = blake2b(digest_size=DIGEST_SIZE)
-        for part in self.parts:
-            # Each with its length: so nothing is mistaken for something else that follows it.
-            seen.update(b"%d:" % len(part))
-            seen.update(part if isinstance(part, bytes) else part.digest)
-        return seen.digest()
+    def _head(self) -> bytes:
+        return f"data:{self.mime};base64,".encode("ascii")
+
+
+class LongText:
+    """A long text in a body, for example a data URI in a field that only the service understands.
+
+    Args:
+        text: the text.
+
+    Raises:
+        UnicodeEncodeError: it has lone surrogates.
+    """
+
+    __slots__ = ("_size", "_text", "digest")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._size = 0
+        digest = blake2b(digest_size=DIGEST_BYTES)
+        for piece in self.pieces():
+            self._size += len(piece)
+            digest.update(piece)
+        self.digest: bytes = digest.digest()
+
+    def __len__(self) -> int:
+        """Return the bytes on the wire, without the quotes."""
+        return self._size
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes on the wire, in pieces of about 64 KiB."""
+        """Yield the bytes on the wire, in order."""
+        for start in range(0, len(self._text), PIECE_BYTES):
+            yield json.dumps(self._text[start : start + PIECE_BYTES], ensure_ascii=False)[1:-1].encode()
+
+
+Part: TypeAlias = bytes | Image | LongText
+
+
+class Body:
+    """A JSON request body. It can be written any number of times, and is the same each time.
+
+    Args:
+        parts: in order.
+    """
+
+    __slots__ = ("_size", "parts")
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts: tuple[Part, ...] = tuple(parts)
+        self._size = sum(map(len, self.parts))
+
+    def __len__(self) -> int:
+        """Return the bytes on the wire."""
+        return self._size
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the bytes on the wire in pieces of at most 64 KiB."""
         for part in self.parts:
             if isinstance(part, bytes):
-                for start in range(0, len(part), PIECE):
-                    yield part[start : start + PIECE]
+                for start in range(0, len(part), PIECE_BYTES):
+                    yield part[start : start + PIECE_BYTES]
             else:
                 yield from part.pieces()
+
+
+def write_body(fields: Mapping[str, object]) -> Body:
+    """Return the request body of these fields.
+
+    Args:
+        fields: by wire name, with an `Image` or a `LongText` in place of all that is long.
+
+    Raises:
+        TypeError, ValueError: JSON has no such value.
+    """
+    found: list[Image | LongText] = []
+
+    def placeholder(value: object) -> str:
+        if not isinstance(value, Image | LongText):
+            raise TypeError(f"JSON has no {type(value).__name__}")
+        found.append(value)
+        return _PLACEHOLDER
+
+    written = json.dumps(fields, default=placeholder, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    first, *others = (text.encode() for text in written.split(_PLACEHOLDER))
+    parts: list[Part] = [first]
+    for part, after in zip(found, others, strict=True):
+        parts += [part, after]
+    return Body(parts)
+
+
+_PLACEHOLDER: Final = "\ud800"
+"""Stands for an image or a long text until the rest is written: a lone surrogate, which no checked text has."""

@@ -1,40 +1,58 @@
-"""Budgets: how many credits a client, or one run of many specs, may spend."""
+"""Budgets: how many credits a client, or one run of many specs, may spend.
+
+The price of each submit is reserved before it is sent. A `Reservation` holds the same amount of each of its budgets,
+from then until its credits can no longer come back. Its amount counts as reserved until the service reports a task, and
+as spent from then on; what is unknown stays reserved or spent. So the sums of a budget never exceed its credits, unless
+the service charges more than it quoted.
+
+`Reservations` finds a reservation by the idempotency key while it is unknown whether there is a task, and by the id of
+the task from then on, whichever client, event loop or thread asks. One lock guards all budgets of the process, since a
+reservation spans several.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from threading import Lock
 from typing import Final, NoReturn, final
-from weakref import WeakSet
 
-from .._util import validation as _checks
+from .._util import validation
+from .._util.fork import after_fork_in_child
 from ..tasks import TaskDetails, TaskStatus
-from .spending import Hold, Spending
 
-__all__ = ["Budget", "Reservation"]
+__all__ = ["Budget", "Reservation", "Reservations"]
 
+MAX_REMEMBERED: Final = 100_000
+"""Reservations that are remembered of each kind. The credits of a forgotten one stay reserved or spent."""
 
-_budgets: Final[WeakSet[Budget]] = WeakSet()
-
-
-def _forget_locks() -> None:
-    """In a fork: whoever held a lock is not here."""
-    for budget in list(_budgets):
-        budget._lock = Lock()
+_REFUNDED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCEL})
+"""Statuses with which the credits come back in full."""
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_locks)
+class _SharedLock:
+    """Guards the sums of all budgets. It is held for moments, and never while anything is awaited."""
+
+    __slots__ = ("__weakref__", "lock")
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Make a new lock: in a forked process, one that another thread held is never released."""
+        self.lock = Lock()
+
+
+_shared: Final = _SharedLock()
+after_fork_in_child(_shared, _SharedLock.renew)
 
 
 @final
 class Budget:
-    """So many credits, and no more.
+    """A number of credits that submits may spend together.
 
-    The price of each submit is reserved before it is sent, and settled by what the service says it has charged. Credits
-    of tasks that fail or are cancelled come back as soon as their handles, or those who wait for them, hear of it. What
-    is not known counts as spent: a submit whose outcome is unknown keeps its reservation until it is reconciled.
+    The price of each submit is reserved before it is sent, and settled by the charge that the service reports. Credits
+    of tasks that fail or are cancelled come back as soon as any client of the process observes that. What is unknown
+    counts as spent: a submit whose outcome is unknown keeps its reservation until it is reconciled.
 
     One budget may be shared by any number of clients, event loops and threads of a process.
 
@@ -42,13 +60,13 @@ class Budget:
         credits: how many may be spent; 1 credit is 0.01 USD.
 
     Raises:
-        ConfigurationError: `credits` is no whole number of 0 or more.
+        ConfigurationError: `credits` is not a whole number of 0 or more.
     """
 
     def __init__(self, credits: int) -> None:  # noqa: A002  (the API's word)
-        self._spending = Spending(_checks.amount("credits", credits))
-        self._lock = Lock()
-        _budgets.add(self)
+        self._credits = validation.amount("credits", credits)
+        self._spent = 0
+        self._reserved = 0
 
     def __repr__(self) -> str:
         return f"Budget(credits={self.credits}, spent={self.spent}, reserved={self.reserved})"
@@ -59,133 +77,213 @@ class Budget:
     @property
     def credits(self) -> int:
         """How many may be spent in all."""
-        return self._spending.limit
+        return self._credits
 
     @property
     def spent(self) -> int:
         """Credits that were charged, less those that were refunded."""
-        with self._lock:
-            return self._spending.spent
+        with _shared.lock:
+            return self._spent
 
     @property
     def reserved(self) -> int:
         """Credits for submits that are under way, or whose outcome is unknown."""
-        with self._lock:
-            return self._spending.reserved
+        with _shared.lock:
+            return self._reserved
 
     @property
     def remaining(self) -> int:
         """Credits that can still be spent."""
-        with self._lock:
-            return self._spending.remaining
+        with _shared.lock:
+            return self._remaining
 
-    def _reserve(self, credits_: int) -> Hold | None:
-        with self._lock:
-            return self._spending.reserve(credits_)
-
-    def _lower_to(self, hold: Hold, credits_: int) -> None:
-        with self._lock:
-            self._spending.lower_to(hold, credits_)
-
-    def _raise_to(self, hold: Hold, credits_: int) -> bool:
-        with self._lock:
-            return self._spending.raise_to(hold, credits_)
-
-    def _settle(self, hold: Hold, charged: int | None) -> None:
-        with self._lock:
-            self._spending.settle(hold, charged)
-
-    def _release(self, hold: Hold) -> None:
-        with self._lock:
-            self._spending.release(hold)
-
-    def _refund(self, hold: Hold, refunded: int | None) -> None:
-        with self._lock:
-            self._spending.refund(hold, refunded)
+    @property
+    def _remaining(self) -> int:
+        return max(0, self._credits - self._spent - self._reserved)
 
 
-@final
 class Reservation:
-    """What one submit holds of each budget that it has to keep to."""
+    """What one submit holds of its budgets: the same amount of each. The shared lock is held around all methods."""
 
-    __slots__ = ("_holds", "over")
+    __slots__ = ("_amount", "_budgets", "_charged", "_is_refund_reported", "_refunded", "calls")
 
     def __init__(self) -> None:
-        self._holds: list[tuple[Budget, Hold]] = []
-        self.over: Callable[[], object] = _nothing
-        """Is called when there is nothing more to be told of the task."""
+        self._budgets: list[Budget] = []
+        self._amount = 0
+        """Credits that the submit is expected to cost."""
+        self._charged: int | None = None
+        """Credits that its task has cost; None while it is unknown whether there is a task."""
+        self._refunded = 0
+        self._is_refund_reported = False
+        """Whether the service itself has reported the refund, which no guess replaces."""
+        self.calls: int = 0
+        """Calls that are at work on the submit."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no budget to keep to."""
-        return not self._holds
+        """Whether it has no budgets."""
+        return not self._budgets
 
-    def raise_to(self, budgets: Iterable[Budget], credits_: int) -> Budget | None:
-        """Reserve so many credits of each budget, and of those that it holds something of already.
+    def reserve(self, budgets: Iterable[Budget], amount: int) -> Budget | None:
+        """Reserve `amount` of the given budgets and of those that it holds already; it is never lowered.
 
         Returns:
-            None; or a budget that has too few, and then no more is reserved than before.
+            None; or a budget that has too little left, and then nothing has changed.
         """
-        before = [(budget, hold, hold.reserved) for budget, hold in self._holds]
-        short = self._raise_held(credits_) or self._hold_of_others(budgets, credits_)
-        if short is not None:
-            for budget, hold in self._holds[len(before) :]:
-                budget._release(hold)
-            del self._holds[len(before) :]
-            for budget, hold, reserved in before:
-                budget._lower_to(hold, reserved)
-        return short
-
-    def _raise_held(self, credits_: int) -> Budget | None:
-        return next((budget for budget, hold in self._holds if not budget._raise_to(hold, credits_)), None)
-
-    def _hold_of_others(self, budgets: Iterable[Budget], credits_: int) -> Budget | None:
-        for budget in budgets:
-            if all(budget is not other for other, _ in self._holds):
-                hold = budget._reserve(credits_)
-                if hold is None:
-                    return budget
-                self._holds.append((budget, hold))
+        more = max(0, amount - self._amount)
+        added = [budget for budget in budgets if budget not in self._budgets]
+        for budget in self._budgets:
+            if more > budget._remaining:
+                return budget
+        for budget in added:
+            if self._amount + more > budget._remaining:
+                return budget
+        self._amount += more
+        for budget in self._budgets:
+            budget._reserved += more
+        for budget in added:
+            budget._reserved += self._amount
+        self._budgets += added
         return None
 
-    def settle(self, charged: int | None) -> None:
-        """There is a task, for so many credits; None when the service does not tell."""
-        for budget, hold in self._holds:
-            budget._settle(hold, charged)
-
     def release(self) -> None:
-        """Nothing was charged."""
-        for budget, hold in self._holds:
-            budget._release(hold)
+        """Give everything back: nothing was charged. It must not be used any more."""
+        for budget in self._budgets:
+            budget._reserved -= self._amount
+        self._budgets.clear()
 
-    def told(self, answer: TaskDetails | TaskStatus) -> None:
-        """The service tells of the task: what it has cost, and whether its credits have come back.
+    def settle(self, charged: int | None) -> None:
+        """Take what the task has cost.
 
-        A status that comes alone may be an error of the service; what the whole row says is believed.
+        Args:
+            charged: credits; None when the service does not report them, and then the reserved amount counts.
         """
-        status = answer.status if isinstance(answer, TaskDetails) else answer
-        refunded = None
-        if isinstance(answer, TaskDetails):
-            refunded = answer.credits_refunded
-            if answer.credits_charged is not None:
-                self.settle(answer.credits_charged)
-            if status == TaskStatus.COMPLETED and refunded is None:
-                refunded = 0
-        if status in _REFUNDED or (status == TaskStatus.COMPLETED and refunded is not None):
-            for budget, hold in self._holds:
-                budget._refund(hold, refunded)
-        if (
-            isinstance(answer, TaskDetails)
-            and status.is_terminal
-            and (status == TaskStatus.COMPLETED or all(not hold.taken for _, hold in self._holds))
-        ):
-            # Of one that has failed, the row may tell the refund later.
-            self.over()
+        if charged is None:
+            charged = self._amount if self._charged is None else self._charged
+        self._change(charged, min(self._refunded, charged))
+
+    def observe(self, answer: TaskDetails | TaskStatus) -> bool:
+        """Take an answer about the task: what it has cost, and whether its credits have come back.
+
+        Returns:
+            Whether nothing more can change.
+        """
+        if isinstance(answer, TaskStatus):
+            # It may be a mistake of the service, which the row of the task would correct.
+            if answer in _REFUNDED:
+                self._refund(None)
+            return False
+        if answer.credits_charged is not None:
+            self.settle(answer.credits_charged)
+        if answer.status in _REFUNDED:
+            self._refund(answer.credits_refunded)
+        elif answer.status == TaskStatus.COMPLETED:
+            self._refund(answer.credits_refunded or 0)
+        # The row of a failed task may report the refund later.
+        return answer.status == TaskStatus.COMPLETED or (answer.status.is_terminal and self._charged == self._refunded)
+
+    def _refund(self, refunded: int | None) -> None:
+        """Take what the service has given back, in all; None for everything, where it does not report that."""
+        charged = self._charged or 0
+        if refunded is None and self._is_refund_reported:
+            return
+        self._is_refund_reported = refunded is not None
+        self._change(charged, charged if refunded is None else max(0, min(refunded, charged)))
+
+    def _change(self, charged: int, refunded: int) -> None:
+        for budget in self._budgets:
+            if self._charged is None:
+                budget._reserved -= self._amount
+            else:
+                budget._spent -= self._charged - self._refunded
+            budget._spent += charged - refunded
+        self._charged, self._refunded = charged, refunded
 
 
-def _nothing() -> None:
-    pass
+class Reservations:
+    """The reservations of one API key. Any thread may use them."""
 
+    def __init__(self) -> None:
+        self._by_key: dict[str, Reservation] = {}
+        """Those of submits of which it is unknown whether they have a task."""
+        self._by_task: dict[str, Reservation] = {}
 
-_REFUNDED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCEL})
-"""Statuses with which the credits come back."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held that may come back."""
+        return not self._by_key and not self._by_task
+
+    def is_pending(self, key: str) -> bool:
+        """Return whether credits are reserved for this key, and it is unknown whether it has a task."""
+        return key in self._by_key
+
+    def take(self, key: str, budgets: Iterable[Budget], amount: int) -> Reservation | Budget:
+        """Reserve `amount` for the submit with this key, or join what is reserved for it.
+
+        Each `take` that returned a reservation must be followed by exactly one `bought` or `leave`.
+
+        Returns:
+            The reservation, which is empty without any budget; or a budget that has too little left, and then nothing
+            has changed.
+        """
+        with _shared.lock:
+            reservation = self._by_key.get(key) or Reservation()
+            if (short := reservation.reserve(budgets, amount)) is not None:
+                return short
+            reservation.calls += 1
+            if not reservation.is_empty:
+                self._by_key[key] = reservation
+                self._forget_one_pending()
+            return reservation
+
+    def leave(self, key: str, taken: Reservation | None, *, is_open: bool) -> None:
+        """End a call that got no task of its own.
+
+        Args:
+            key: of its submit.
+            taken: what it has taken.
+            is_open: whether the outcome of the submit is unknown, so that its credits stay reserved.
+        """
+        with _shared.lock:
+            if taken is not None:
+                taken.calls -= 1
+            if not is_open:
+                self._release_if_left(key)
+
+    def bought(self, key: str, task_id: str, charged: int | None) -> None:
+        """Settle the reservation of this key: it has this task, for `charged` credits (None when not reported)."""
+        with _shared.lock:
+            reservation = self._by_key.pop(key, None)
+            if reservation is None:
+                return
+            reservation.settle(charged)
+            self._by_task[task_id] = reservation
+            if len(self._by_task) > MAX_REMEMBERED:
+                del self._by_task[next(iter(self._by_task))]
+
+    def not_bought(self, key: str) -> None:
+        """Give the credits of this key back, unless another call is about to send it again: it was not created."""
+        with _shared.lock:
+            self._release_if_left(key)
+
+    def observe(self, task_id: str, answer: TaskDetails | TaskStatus) -> None:
+        """Take an answer of the service about a task."""
+        if task_id not in self._by_task:
+            return
+        with _shared.lock:
+            reservation = self._by_task.get(task_id)
+            if reservation is not None and reservation.observe(answer):
+                del self._by_task[task_id]
+
+    def _release_if_left(self, key: str) -> None:
+        reservation = self._by_key.get(key)
+        if reservation is not None and not reservation.calls:
+            del self._by_key[key]
+            reservation.release()
+
+    def _forget_one_pending(self) -> None:
+        if len(self._by_key) > MAX_REMEMBERED:
+            # Not one that a call is at work on.
+            oldest = next((key for key, held in self._by_key.items() if not held.calls), None)
+            if oldest is not None:
+                del self._by_key[oldest]

@@ -1,7 +1,7 @@
-"""The content of an image file, read in pieces by a thread.
+"""The content of an image file, read in chunks by a thread.
 
-A file that the caller has open is read from where it stands to its end. It stays open, and stands there again
-afterwards, whatever happens. What is read is held as memoryviews, which no traceback with local variables shows.
+A file that the caller has open is read from its position to its end. It stays open, and is put back to that position
+afterwards, whatever happens. One that cannot be put back, such as a pipe, is read to its end.
 """
 
 from __future__ import annotations
@@ -9,25 +9,24 @@ from __future__ import annotations
 import inspect
 import io
 import os
-import select
 import stat
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import IO, Final
 
 from .._redaction import hide_data_uris, shorten
-from .body import PIECE
+from .body import PIECE_BYTES
 
-__all__ = ["ImageFile", "borrow", "open_path"]
+__all__ = ["ImageTooLarge", "ReadJob", "read_open_file", "read_path"]
 
-CHUNK: Final = 4 * PIECE
-"""Bytes that are read at once."""
+CHUNK_BYTES: Final = 4 * PIECE_BYTES
+"""Bytes that are read at once. A chunk is encoded in whole pieces."""
 
-TICK: Final = 0.1
-"""Seconds after which a thread that waits for a pipe, or for its turn, looks whether it is still wanted."""
+TURN_CHECK_S: Final = 0.1
+"""How often a thread that waits for a shared file checks whether its result is still wanted."""
 
 _KINDS: Final = {
     stat.S_IFDIR: "a directory",
@@ -35,190 +34,98 @@ _KINDS: Final = {
     stat.S_IFSOCK: "a socket",
 }
 
-# Two submits may share one open file; each must read it whole.
 _file_locks: Final[weakref.WeakKeyDictionary[object, Lock]] = weakref.WeakKeyDictionary()
-_locks_lock: Final = Lock()
+"""Held by the thread that reads a file. Calls that share an open file would otherwise each get a part of it."""
+_file_locks_lock: Final = Lock()
 
 
-class ImageFile:
-    """A file that is open for reading.
+class ImageTooLarge(ValueError):
+    """An image has more bytes than it may have; the message has their number."""
 
-    Args:
-        file: the file.
-        size: the bytes from where it stands to its end, as far as known; there may be more or less.
-        check: raises when nobody waits for the content any longer.
-    """
 
-    def __init__(self, file: IO[bytes], *, size: int | None, check: Callable[[], None]) -> None:
-        self._size = size
-        self._file = file
-        self._check = check
+class JobCancelled(Exception):
+    """The call that wanted the image was cancelled."""
 
-    def excess(self, largest: int) -> int | None:
-        """The bytes of the content if these are more than `largest`, as far as is known before reading; else None."""
-        return self._size if self._size is not None and self._size > largest else None
 
-    def chunks(self) -> Iterator[memoryview]:
-        """The content. Each chunk but the last has `CHUNK` bytes.
+class ReadJob:
+    """The thread that reads one image, seen from the call that waits for it and may be cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled: bool = False
+        self.moved: Lock = Lock()
+        """Held while a file of the caller's is not at its position."""
+
+    def check(self) -> None:
+        """Stop the thread if the call was cancelled.
 
         Raises:
-            OSError, ValueError: it cannot be read.
+            JobCancelled: it was.
         """
-        if type(self._file) is io.BytesIO:
-            # It gives away what it has without a copy, if asked for the whole.
-            yield self._take(self._file.read, -1)
-        elif not _takes_size(self._file.read):
-            yield self._take(self._file.read)
-        else:
-            yield from self._in_chunks()
+        if self.cancelled:
+            raise JobCancelled
 
-    def _in_chunks(self) -> Iterator[memoryview]:
-        # A pipe is read as far as it has something, so that there is a moment to stop.
-        is_pipe = self._size is None and _is_plain(self._file)
-        read = getattr(self._file, "read1", self._file.read) if is_pipe else self._file.read
-        while True:
-            chunk = self._chunk(read, is_pipe=is_pipe)
-            yield chunk
-            if len(chunk) < CHUNK:
-                return
-
-    def _chunk(self, read: Callable[[int], object], *, is_pipe: bool) -> memoryview:
-        parts: list[memoryview] = []
-        missing = CHUNK
-        while missing:
-            if is_pipe:
-                self._wait()
-            parts.append(self._take(read, missing))
-            if len(parts[-1]) > missing:
-                raise ValueError(f"the file gave {len(parts[-1])} bytes when it was asked for {missing}")
-            if not parts[-1]:
-                break
-            missing -= len(parts[-1])
-        return parts[0] if len(parts) == 1 else memoryview(b"".join(parts))
-
-    def _take(self, read: Callable[..., object], *size: int) -> memoryview:
-        self._check()
-        with _understood("reading it"):
-            view, problem = _view(read(*size))
-        if problem:
-            raise ValueError(problem)
-        return view
-
-    def _wait(self) -> None:
-        """Wait until a pipe has something, or has ended."""
-        # Windows cannot tell: there, who waits in vain can be cancelled, and the thread waits on.
-        if not hasattr(select, "poll"):
-            return
-        poll = select.poll()
-        poll.register(self._file.fileno(), select.POLLIN)
-        while not poll.poll(TICK * 1000):
-            self._check()
+    def wait_until_restored(self, timeout: float) -> None:
+        """Block until the file is back at its position, at most `timeout` seconds."""
+        if self.moved.acquire(timeout=timeout):
+            self.moved.release()
 
 
-@contextmanager
-def _understood(what: str) -> Iterator[None]:
-    """Makes what a file of others raises, which is what it likes, an error of a file."""
-    try:
-        yield
-    except (OSError, ValueError):
-        raise
-    except Exception as error:
-        reason = shorten(hide_data_uris(f"{type(error).__name__}: {error}"))
-        raise ValueError(f"{what} failed with {reason}") from error
-
-
-def _view(data: object) -> tuple[memoryview, str]:
-    """What a file gave, and what is wrong with it. Here it has a name, so here nothing may be raised."""
-    nothing = memoryview(b"")
-    if isinstance(data, bytes):
-        return memoryview(data), ""
-    if inspect.iscoroutine(data):
-        data.close()
-        return nothing, "the file is async: read it first, and pass its bytes"
-    if data is None:
-        return nothing, "the file has nothing to read yet: it must not be in non-blocking mode"
-    return nothing, f"the file gives {type(data).__name__}, and no bytes: open it in mode 'rb'"
-
-
-def _takes_size(read: Callable[..., object]) -> bool:
-    """Whether `read(size)` can be called; a file of the caller's own making may only know `read()`."""
-    try:
-        inspect.signature(read).bind(CHUNK)
-    except TypeError:
-        return False
-    except ValueError:  # built in
-        return True
-    return True
-
-
-def _is_plain(file: IO[bytes]) -> bool:
-    """Whether it is a file or pipe of the system, as `open` makes them: not unpacked, decoded or fetched."""
-    return type(file) in {io.BufferedReader, io.BufferedRandom, io.FileIO} and isinstance(
-        getattr(file, "raw", file), io.FileIO
-    )
-
-
-@contextmanager
-def open_path(path: os.PathLike[str], check: Callable[[], None]) -> Iterator[ImageFile]:
-    """The file at `path`.
-
-    Args:
-        path: where it is.
-        check: raises when nobody waits for the content any longer.
+def read_path(path: os.PathLike[str], max_bytes: int, job: ReadJob) -> list[bytes]:
+    """Return the content of a file in chunks. Each chunk but the last has `CHUNK_BYTES`.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: it is no regular file. To open a named pipe would wait for whoever writes to it, perhaps for ever.
+        OSError: it cannot be read.
+        ValueError: it is not a regular file: to open a named pipe would wait for a writer, and some devices never end.
+        ImageTooLarge: it has more than `max_bytes`.
     """
     _check_regular(Path(path).stat())
     with Path(path).open("rb", buffering=0) as file:
         status = os.fstat(file.fileno())
-        # It may have been replaced meanwhile.
+        # It may have been replaced since the check.
         _check_regular(status)
-        yield ImageFile(file, size=status.st_size, check=check)
+        if status.st_size > max_bytes:
+            raise ImageTooLarge(f"it has {status.st_size:,} bytes")
+        return _read_chunks(file, max_bytes, job)
 
 
 def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, and no regular file")
+        raise ValueError(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, and not a regular file")
 
 
-@contextmanager
-def borrow(file: IO[bytes], check: Callable[[], None], moving: Lock) -> Iterator[ImageFile]:
-    """A file of the caller's, which others may borrow at the same time: they take turns.
-
-    Args:
-        file: the file.
-        check: raises when nobody waits for the content any longer.
-        moving: is held while the file does not stand where it stood.
+def read_open_file(file: IO[bytes], max_bytes: int, job: ReadJob) -> list[bytes]:
+    """Return the rest of a caller's file in chunks. Each chunk but the last has `CHUNK_BYTES`.
 
     Raises:
-        OSError, ValueError: it is closed, or cannot be moved back.
+        OSError, ValueError: it cannot be read, or not be put back.
+        ImageTooLarge: it has more than `max_bytes`.
     """
-    with _turn(file, check):
-        with moving:
-            # Who has stopped this meanwhile has not waited.
-            check()
+    with _only_reader(file, job):
+        with job.moved:
+            # A call that was cancelled before this moment has not waited for the file.
+            job.check()
             position = _position(file)
             if position is not None:
                 try:
-                    yield ImageFile(file, size=_size(file, position), check=check)
+                    if (size := _size_from(file, position)) is not None and size > max_bytes:
+                        raise ImageTooLarge(f"it has {size:,} bytes")
+                    return _read_chunks(file, max_bytes, job)
                 finally:
-                    with _understood("moving it back"):
+                    with _file_errors("moving it back"):
                         file.seek(position)
-                return
-        yield ImageFile(file, size=None, check=check)
+        return _read_chunks(file, max_bytes, job)
 
 
 @contextmanager
-def _turn(file: IO[bytes], check: Callable[[], None]) -> Iterator[None]:
-    with _locks_lock:
+def _only_reader(file: IO[bytes], job: ReadJob) -> Iterator[None]:
+    with _file_locks_lock:
         try:
             lock = _file_locks.setdefault(file, Lock())
-        except TypeError:  # a file object of a kind that cannot be remembered
+        except TypeError:
+            # A file object that cannot be weakly referenced: nothing can be remembered about it.
             lock = Lock()
-    while not lock.acquire(timeout=TICK):
-        check()
+    while not lock.acquire(timeout=TURN_CHECK_S):
+        job.check()
     try:
         yield
     finally:
@@ -226,27 +133,76 @@ def _turn(file: IO[bytes], check: Callable[[], None]) -> Iterator[None]:
 
 
 def _position(file: IO[bytes]) -> int | None:
-    """Where it stands; None when it cannot be moved back there."""
-    seekable = getattr(file, "seekable", None)
-    if seekable is None:
-        # Such as `mmap`, before Python 3.13: whether it can be moved is seen by doing so.
-        with suppress(Exception):
-            file.seek(position := file.tell())
-            return position
-        return None
-    with _understood("asking where it stands"):
-        if not seekable():
+    """Return the position of a file; None when it cannot be put back there."""
+    # Some have no `seekable` and can be moved all the same, such as `mmap` before Python 3.13.
+    seekable: Callable[[], bool] | None = getattr(file, "seekable", None)
+    tell: Callable[[], object] | None = getattr(file, "tell", None)
+    with _file_errors("asking for its position"):
+        if tell is None or (seekable is not None and not seekable()):
             return None
-        position = file.tell()
+        position = tell()
     if not isinstance(position, int):
-        raise ValueError(f"it gives {type(position).__name__} for where it stands, and no int")  # noqa: TRY004  (like all that is wrong with a file)
+        raise ValueError(f"it gives {type(position).__name__} for its position, and not int")  # noqa: TRY004  (as for all that is wrong with a file)
     return position
 
 
-def _size(file: IO[bytes], position: int) -> int | None:
-    # Others may have to unpack or fetch all of it to know where it ends.
-    if type(file) is not io.BytesIO and not _is_plain(file):
+def _size_from(file: IO[bytes], position: int) -> int | None:
+    """Return the bytes from `position` to the end, where that costs nothing: others unpack or fetch all for it."""
+    is_plain = type(file) in {io.BufferedReader, io.BufferedRandom, io.FileIO}
+    if type(file) is not io.BytesIO and not (is_plain and isinstance(getattr(file, "raw", file), io.FileIO)):
         return None
     size = file.seek(0, os.SEEK_END) - position
     file.seek(position)
     return size
+
+
+def _read_chunks(file: IO[bytes], max_bytes: int, job: ReadJob) -> list[bytes]:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        chunk = _read_chunk(file, job)
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            raise ImageTooLarge(f"it has more than {max_bytes:,} bytes")
+        if len(chunk) < CHUNK_BYTES:
+            return chunks
+
+
+def _read_chunk(file: IO[bytes], job: ReadJob) -> bytes:
+    parts: list[bytes] = []
+    missing = CHUNK_BYTES
+    # A socket or an unbuffered file may give less than it is asked for; only nothing at all is the end.
+    while missing:
+        job.check()
+        with _file_errors("reading it"):
+            part: object = file.read(missing)
+        if inspect.iscoroutine(part):
+            part.close()
+            raise ValueError("the file is async: read it first, and pass its bytes")
+        if part is None:
+            raise ValueError("the file has nothing to read yet: it must not be in non-blocking mode")
+        if not isinstance(part, bytes):
+            raise ValueError(f"the file gives {type(part).__name__}, and not bytes: open it in mode 'rb'")  # noqa: TRY004  (see above)
+        if len(part) > missing:
+            raise ValueError(f"the file gave {len(part)} bytes when it was asked for {missing}")
+        if not part:
+            break
+        parts.append(part)
+        missing -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+@contextmanager
+def _file_errors(doing: str) -> Iterator[None]:
+    """Turn whatever a file object of others raises into an error of a file."""
+    try:
+        yield
+    except io.UnsupportedOperation as error:
+        # Its own text is the name of the method.
+        raise ValueError(f"{doing} is not supported: open it in mode 'rb'") from error
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        reason = shorten(hide_data_uris(f"{type(error).__name__}: {error}"))
+        raise ValueError(f"{doing} failed with {reason}") from error

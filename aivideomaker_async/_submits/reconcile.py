@@ -1,71 +1,105 @@
-"""What became of submits whose answers were lost. The rules by which no credit is spent twice.
+"""What became of submits whose answers were lost: the rules by which no credit is spent twice.
 
-A submit is *under way* from the moment when any of it may have arrived. When it is answered, its task is *claimed*: no
-other submit of this process can be it. When its answer is lost, the task list tells what became of it:
+A submit is in flight from the moment when any of it may have arrived. When it is answered, its task is assigned to it,
+and no other submit of this process can own that task. When its answer is lost, the task list decides:
 
-- a task with its idempotency key is its own, whatever else is true; one with a key of somebody else is not;
-- else the candidates are the tasks of the same order that nobody has claimed and that were created since it was sent.
-  One candidate that no other submit could own is adopted. Submits of equal orders are interchangeable: when all of them
-  are lost, and there are no more candidates than submits, each takes one;
-- no candidate in any list that was asked for until the grace time was over: it was not created, and may be sent again;
-- anything else cannot be known, and is left to people, with the candidates.
+1. A task with its idempotency key is its own, whatever else is true; one with another key is not.
+2. Else the candidates are the unassigned tasks that are what was ordered and were created since it was sent. A single
+   one that no other submit could own is adopted. Submits with equal fingerprints are interchangeable: when all of them
+   are lost, and there are no more candidates than submits, each takes one.
+3. No candidate in any list that was requested until the grace time was over: it was not created, and may be sent again.
+   A list proves that only if it shows the tasks that were assigned to this process in that time and shortly before.
+4. Everything else is undecided, and left to people, with the candidates.
 
-Whether a task is as ordered (`likeness`) and was created since the submit was sent (`ages`) has three answers: yes, no,
-or unsure. What is unsure is neither adopted nor ruled out.
+What a task is, and when it was created, can be unsure (`matching`). A task that is unsure is neither adopted nor ruled
+out.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
-from typing import Final, TypeAlias
-
-from attrs import frozen
+from typing import Final, NamedTuple, TypeAlias
 
 from ..tasks import TaskDetails, TaskStatus
-from .assignments import Claim, Claims
-from .matching import Likeness, Order, likeness, loose
-from .recency import SURELY, Age, Row, Since, Stamps
-from .state import CREDIBLE, Clock, Moment, State, Submit, Trace
+from .matching import (
+    ClockReference,
+    ListedTask,
+    Match,
+    Recency,
+    StampedTimes,
+    compare,
+    fold,
+    recency,
+    stamped_times,
+)
+from .state import Fingerprint, Instant, ServiceClock, Submit, SubmitState, take_snapshot
 
-__all__ = ["MOST_UNSETTLED", "Adopted", "Ledger", "LookAgain", "NotCreated", "Undecided", "Verdict", "Wanted"]
+__all__ = [
+    "MAX_UNSETTLED",
+    "Adopted",
+    "LookAgain",
+    "NotCreated",
+    "Reconciler",
+    "RowFilter",
+    "Undecided",
+    "Verdict",
+]
 
-KEYS_KNOWN: Final = 10_000
-"""Idempotency keys that may come again, which are remembered with their tasks."""
+MAX_KEYS: Final = 10_000
+"""Idempotency keys that may be used again, remembered with their tasks."""
 
-MOST_UNSETTLED: Final = 10_000
-"""Submits that were given up and are remembered, so that a service that loses every answer does not fill the memory."""
+MAX_UNSETTLED: Final = 10_000
+"""Remembered submits that were given up: a service that loses every answer must not fill the memory."""
+
+MAX_ASSIGNMENTS: Final = 20_000
+"""Remembered assignments: a submit that is never settled must not fill the memory."""
+
+MAX_SNAPSHOT_TASKS: Final = 200
+"""Assigned tasks in the snapshot of a submit."""
+
+RETENTION_S: Final = 900.0
+"""How long assignments are remembered, and how long before a submit it may count on them in a list."""
+
+WITNESSES: Final = 5
+"""How many of the tasks assigned shortly before a submit a list must show, the newest of them, to prove an absence."""
 
 FEWEST_SHOWN: Final = 10
-"""No service shows fewer tasks than this, if there are more: a list that has as many of others' may hide older ones."""
+"""No service lists fewer tasks than this if there are more: a list that has as many of others may hide older ones."""
 
-_LOOKS: Final = (0.0, 1.0, 3.0, 7.0)
-_LOOKS_AFTER: Final = 2.0
+MAX_CLOCK_ERROR_S: Final = 86_400.0
+"""How wrong the clock of a machine may be that sent a submit without knowing the time of the service."""
+
+POLL_AFTER_S: Final = (0.0, 1.0, 3.0, 7.0)
+"""When the list is requested after the loss of an answer, and once more at the end of the grace time."""
+
+POLL_EVERY_S: Final = 2.0
+"""The interval after that."""
+
+UNPROVABLE_GRACE: Final = 3
+"""How many times the grace time a list that proves nothing is requested again, before the search is given up."""
 
 
-@frozen
-class Adopted:
-    """This task is the submit's own, and claimed now."""
+class Adopted(NamedTuple):
+    """This task is the submit's own, and is assigned to it now."""
 
     details: TaskDetails
 
 
-@frozen
-class NotCreated:
-    """No task has come of it: it can be sent again."""
+class NotCreated(NamedTuple):
+    """The submit has no task: it can be sent again."""
 
 
-@frozen
-class LookAgain:
-    """The list must be asked for again, not before this moment of the loop's clock."""
+class LookAgain(NamedTuple):
+    """The list must be requested again, not before this moment on the clock of the event loop."""
 
     at: float
 
 
-@frozen
-class Undecided:
-    """It cannot be known; these tasks may be it."""
+class Undecided(NamedTuple):
+    """It cannot be known; these tasks may belong to the submit."""
 
     candidates: tuple[TaskDetails, ...]
 
@@ -73,78 +107,139 @@ class Undecided:
 Verdict: TypeAlias = Adopted | NotCreated | LookAgain | Undecided
 
 
-@frozen
-class Wanted:
-    """Which rows of the list can tell anything of lost submits."""
+class RowFilter:
+    """Which rows of the list concern lost submits, so that no others are decoded.
 
-    models: frozenset[str]
-    """As `loose` has them."""
-    keys: frozenset[str]
-    task_ids: frozenset[str]
+    Args:
+        models: the folded names of their models.
+        keys: their idempotency keys.
+        task_ids: the tasks that are assigned.
+    """
 
-    def concerns(self, row: Mapping[str, object]) -> bool:
-        """Whether this row can, before it is deciphered."""
+    __slots__ = ("_keys", "_models", "_task_ids")
+
+    def __init__(self, *, models: Iterable[str], keys: Iterable[str], task_ids: Iterable[str]) -> None:
+        self._models, self._keys, self._task_ids = frozenset(models), frozenset(keys), frozenset(task_ids)
+
+    def matches(self, row: Mapping[str, object]) -> bool:
+        """Return whether a row that is not decoded yet is needed."""
         model, task_id, key = row.get("model"), row.get("id"), row.get("idempotencyKey")
-        if not isinstance(model, str) or loose(model) in self.models:
+        if not isinstance(model, str) or fold(model) in self._models:
             return True
-        return (isinstance(task_id, str) and task_id in self.task_ids) or (isinstance(key, str) and key in self.keys)
+        return (isinstance(task_id, str) and task_id in self._task_ids) or (isinstance(key, str) and key in self._keys)
 
 
-class Ledger:
-    """All submits of one account in this process: which tasks are claimed, and what became of lost ones."""
+class _Assignment:
+    """A task that belongs to a submit of this process."""
+
+    __slots__ = ("answered_at", "created_at", "fingerprint", "key", "listed_at", "model", "sent_at")
+
+    def __init__(self, submit: Submit, answered_at: Instant) -> None:
+        self.sent_at = answered_at.loop if submit.sent_at is None else submit.sent_at.loop
+        self.answered_at = answered_at
+        self.key = submit.key
+        self.model = submit.fingerprint.model
+        self.fingerprint: Fingerprint | None = submit.fingerprint
+        """What was ordered, until a list has shown the task."""
+        self.created_at: float | None = None
+        """By the clock that stamps tasks, once a list has shown it."""
+        self.listed_at = -inf
+        """When the last list was requested that showed it."""
+
+
+class _LastList:
+    """What is remembered of the lists that were read for lost submits; blank before the first one."""
+
+    __slots__ = (
+        "in_order",
+        "known_tasks",
+        "oldest_at",
+        "references",
+        "requested_at",
+        "rows",
+        "strangers",
+        "unreadable",
+    )
 
     def __init__(self) -> None:
-        self._open: set[Submit] = set()
-        self._claims = Claims()
-        self._by_key: OrderedDict[str, tuple[str, Order]] = OrderedDict()
-        self._handled: frozenset[str] = frozenset()
-        self._rows: dict[str, Row] = {}
-        self._in_order: list[Row] = []
-        self._stamps = Stamps()
-        self._keeping: set[str] = set()
-        self._unfaithful: set[str] = set()
-        self._asked_at = -inf
-        self._unreadable = 0
-        self._reaches_back: float | None = None
-        self._strangers = 0
+        self.requested_at = -inf
+        """When the last one was requested, on the clock of the event loop."""
+        self.rows: dict[str, ListedTask] = {}
+        """Tasks that were listed and are not assigned, by id."""
+        self.in_order: list[ListedTask] = []
+        """The same, the oldest first."""
+        self.references: list[ClockReference] = []
+        """The stamps of listed tasks that are assigned, in the order of their assignment."""
+        self.known_tasks: frozenset[str] = frozenset()
+        self.unreadable = 0
+        self.oldest_at: float | None = None
+        self.strangers = 0
+        """Rows of the last one that are not assigned."""
+
+
+class Reconciler:
+    """The submits of one key in this process: which tasks are assigned, and what became of lost submits.
+
+    Methods change it at once and wait for nothing; its owner holds a lock around them.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, Submit] = {}
+        self._assignments: OrderedDict[str, _Assignment] = OrderedDict()
+        """By task id, in the order in which they were assigned."""
+        self._by_key: OrderedDict[str, tuple[str, Fingerprint]] = OrderedDict()
+        self._models_with_keys: set[str] = set()
+        """Models of which a task was listed with its idempotency key."""
+        self._unrecognised_models: set[str] = set()
+        """Models of which the last assigned task that was listed did not look as it was ordered."""
+        self._list = _LastList()
 
     # --- the life of a submit ------------------------------------------------------------------------
 
     def open(self, submit: Submit) -> None:
-        """A submit begins, or is taken up again."""
-        self._open.add(submit)
+        """Register a submit that begins."""
+        self._open[submit.key] = submit
 
-    def sent(self, submit: Submit, now: Moment) -> None:
-        """Any of it may arrive from now on."""
-        submit.state = State.UNDER_WAY
+    def resume(self, submit: Submit) -> None:
+        """Search anew for a lost submit. Tasks that appeared since the last search need not be its own."""
+        self.open(submit)
+        submit.search_anew()
+
+    def sent(self, submit: Submit, now: Instant) -> None:
+        """Mark the submit as sent; the service may have received it."""
+        submit.state = SubmitState.IN_FLIGHT
         if not submit.was_lost:
-            submit.sent = now
+            submit.sent_at = now
 
-    def answered(self, submit: Submit, task_id: str, now: Moment) -> None:
-        """The service has told its task."""
-        self._claim(submit, task_id, now)
+    def answered(self, submit: Submit, task_id: str, now: Instant) -> None:
+        """Assign the task of a good answer."""
+        self._assign(submit, task_id, now)
 
     def refused(self, submit: Submit) -> None:
-        """The last attempt has created nothing, and is over."""
-        submit.state = State.IDLE
+        """Mark the last attempt as over: it has created nothing."""
+        submit.state = SubmitState.IDLE
 
     def lost(self, submit: Submit, now: float) -> None:
-        """An attempt may have arrived, and its answer will not come."""
+        """Mark the last attempt as lost: it may have arrived, and its answer will not come."""
         submit.lost_at, submit.was_lost = now, True
         submit.search_anew()
 
-    def give_up(self, submit: Submit) -> None:
-        """Nobody looks for it any more; it may own a task all the same."""
-        submit.state = State.GIVEN_UP
-        given_up = [item for item in self._open if item.state is State.GIVEN_UP]
-        if len(given_up) > MOST_UNSETTLED:
-            self._open.discard(min(given_up, key=lambda item: item.lost_at))
-        self._forget_rows()
+    def correct_times(self, submit: Submit, restored: Submit) -> None:
+        """Take the moments of a submit of another process again: the service has reported its time since."""
+        submit.sent_at, submit.lost_at = restored.sent_at, restored.lost_at
 
-    def give_up_all(self, now: Moment) -> None:
-        """Nobody looks for any that is open; this process was forked, and the other one sees them through."""
-        for submit in tuple(self._open):
-            if submit.state is State.UNDER_WAY:
+    def give_up(self, submit: Submit) -> None:
+        """Stop the search. The submit may own a task all the same, and can be taken up again."""
+        submit.state = SubmitState.GIVEN_UP
+        given_up = [item for item in self._open.values() if item.state is SubmitState.GIVEN_UP]
+        if len(given_up) > MAX_UNSETTLED:
+            del self._open[min(given_up, key=lambda item: item.lost_at).key]
+        self._forget_list_unless_searching()
+
+    def give_up_all(self, now: Instant) -> None:
+        """Give up every submit in a forked process: the parent process sees them through."""
+        for submit in tuple(self._open.values()):
+            if submit.state is SubmitState.IN_FLIGHT:
                 self.lost(submit, now.loop)
             if submit.was_lost:
                 submit.sent_elsewhere = True
@@ -152,267 +247,284 @@ class Ledger:
             else:
                 self.close(submit)
 
-    def resume(self, submit: Submit) -> None:
-        """It is looked for again. What appeared meanwhile need not be its own."""
-        submit.search_anew()
-
     def close(self, submit: Submit) -> None:
-        """It is settled: it owns its task, or none."""
-        submit.state = State.DONE
-        self._open.discard(submit)
-        self._forget_rows()
+        """Mark the submit as settled: it owns its task, or none."""
+        submit.state = SubmitState.DONE
+        if self._open.get(submit.key) is submit:
+            del self._open[submit.key]
+        self._forget_list_unless_searching()
 
-    def _forget_rows(self) -> None:
-        if not any(item.was_lost and item.state is not State.GIVEN_UP for item in self._open):
-            self._rows.clear()
-            self._in_order.clear()
-            self._stamps = Stamps()
-            # What is forgotten proves no absence.
-            self._asked_at = -inf
+    def settle(self, submit: Submit, task_id: str | None, now: Instant) -> bool:
+        """Take what a person found out: the id of the task, or None when there is none.
 
-    def _claim(self, submit: Submit, task_id: str, now: Moment) -> None:
+        Returns:
+            False when the task belongs to another submit; then nothing has changed.
+        """
+        assignment = None if task_id is None else self._assignments.get(task_id)
+        if assignment is not None and assignment.key != submit.key:
+            return False
+        if task_id is None:
+            self.close(submit)
+        else:
+            self._assign(submit, task_id, now)
+        return True
+
+    def _assign(self, submit: Submit, task_id: str, now: Instant) -> None:
         submit.task_id = task_id
-        self._rows.pop(task_id, None)
+        self._list.rows.pop(task_id, None)
         self.close(submit)
-        self._claims.add(task_id, submit, now, self._open)
-        if submit.recurs or submit.was_lost:
-            self._by_key[submit.key] = task_id, submit.order
-            if len(self._by_key) > KEYS_KNOWN:
+        self._assignments.pop(task_id, None)
+        self._assignments[task_id] = _Assignment(submit, now)
+        self._forget_assignments(now.loop)
+        if submit.has_callers_key or submit.was_lost:
+            self._by_key[submit.key] = task_id, submit.fingerprint
+            if len(self._by_key) > MAX_KEYS:
                 self._by_key.popitem(last=False)
+
+    def _forget_assignments(self, now: float) -> None:
+        """Forget the oldest assignments, except those that an open submit needs, while there are not too many."""
+        needed_since = -inf
+        while True:
+            oldest = next(iter(self._assignments.values())).answered_at.loop
+            if needed_since == -inf and oldest < now - RETENTION_S:
+                sent_at = (item.sent_at.loop for item in self._open.values() if item.sent_at is not None)
+                needed_since = min([now, *sent_at]) - RETENTION_S
+            if oldest >= needed_since and len(self._assignments) <= MAX_ASSIGNMENTS:
+                return
+            self._assignments.popitem(last=False)
+
+    # --- what is known of a submit -------------------------------------------------------------------
+
+    def bought_with(self, key: str) -> tuple[str, Fingerprint] | None:
+        """Return the id of the task that this key bought, and what was ordered; None when unknown or forgotten."""
+        return self._by_key.get(key)
+
+    def open_with(self, key: str) -> Submit | None:
+        """Return the submit with this key that is not settled."""
+        return self._open.get(key)
+
+    def snapshot(self, submit: Submit, clock: ServiceClock) -> dict[str, object]:
+        """Return a submit that was sent as plain data, for reconciling in another process."""
+        assert submit.sent_at is not None  # noqa: S101
+        assigned = set(submit.assigned_elsewhere)
+        model, count = submit.fingerprint.model, 0
+        for task_id, assignment in reversed(self._assignments.items()):
+            if assignment.answered_at.loop < submit.sent_at.loop - RETENTION_S or count == MAX_SNAPSHOT_TASKS:
+                break
+            if assignment.model == model:
+                assigned.add(task_id)
+                count += 1
+        return take_snapshot(submit, clock, assigned)
+
+    def candidates(self, submit: Submit, clock: ServiceClock) -> tuple[TaskDetails, ...]:
+        """Return the tasks that may belong to a lost submit, as far as the lists show, the oldest first."""
+        possible, unsure = self._candidates(submit, clock)
+        return tuple(row.details for row in (*possible, *unsure))
 
     # --- the list ------------------------------------------------------------------------------------
 
     @property
     def is_blank(self) -> bool:
         """Whether no list is remembered."""
-        return self._asked_at == -inf
+        return self._list.requested_at == -inf
 
-    def wanted(self) -> Wanted:
-        """Which rows of the list can tell anything now."""
-        lost = [item for item in self._open if item.was_lost]
-        return Wanted(
-            models=frozenset(loose(item.order.model) for item in lost),
-            keys=frozenset(item.key for item in lost),
-            task_ids=self._claims.ids(),
+    def row_filter(self) -> RowFilter:
+        """Return which rows of the list are needed now."""
+        lost = [item for item in self._open.values() if item.was_lost]
+        return RowFilter(
+            models=(fold(item.fingerprint.model) for item in lost),
+            keys=(item.key for item in lost),
+            task_ids=self._assignments,
         )
 
-    def take(
+    def take_list(
         self,
         rows: Iterable[TaskDetails],
         *,
-        asked_at: float,
+        requested_at: float,
         now: float,
-        handled: Iterable[str] = (),
+        known_tasks: Iterable[str] = (),
         unreadable: int = 0,
         rows_read: int = 0,
-        reaches_back: float | None = None,
+        oldest_at: float | None = None,
     ) -> None:
-        """A list has come.
+        """Take a list.
 
         Args:
-            rows: those that concern somebody.
-            asked_at: when it was asked for, on the loop's clock.
-            now: when it came.
-            handled: ids of tasks for which there are handles that no submit has made.
-            unreadable: how many rows could not be read.
-            rows_read: how many rows the list has in all.
-            reaches_back: when its oldest task was created, by the clock that stamps tasks; None if that is not known.
+            rows: those that the filter lets through.
+            requested_at: when it was requested, on the clock of the event loop.
+            now: when it arrived.
+            known_tasks: ids of tasks that have handles which no submit has made.
+            unreadable: rows that could not be decoded, and may be any task.
+            rows_read: rows of the list in all.
+            oldest_at: when its oldest task was created, by the clock that stamps tasks; None if unknown.
         """
-        self._handled = frozenset(handled)
-        self._asked_at, self._unreadable = asked_at, unreadable
-        self._reaches_back, self._strangers = reaches_back, rows_read
-        before = set(self._rows)
+        last = self._list
+        last.requested_at, last.oldest_at, last.unreadable = requested_at, oldest_at, unreadable
+        last.known_tasks, last.strangers = frozenset(known_tasks), rows_read
+        before = set(last.rows)
         listed: set[str] = set()
         for details in rows:
             listed.add(details.id)
-            if (claim := self._claims.get(details.id)) is not None:
-                self._take_claimed(claim, details)
-                self._strangers -= 1
-            elif (row := self._rows.get(details.id)) is not None:
+            if (assignment := self._assignments.get(details.id)) is not None:
+                self._take_assigned(assignment, details)
+                last.strangers -= 1
+            elif (row := last.rows.get(details.id)) is not None:
                 row.update(details)
             else:
-                self._rows[details.id] = Row(details, now)
-        self._in_order = sorted(self._rows.values(), key=_first)
-        self._stamps = self._claims.stamps()
-        for submit in self._open:
-            # What was there at the first look since the loss may be old; what comes later is new.
-            if submit.was_lost and asked_at >= submit.lost_at:
-                if not submit.looks:
-                    submit.met |= listed | before
-                submit.looks += 1
+                last.rows[details.id] = ListedTask(details, now)
+        last.in_order = sorted(last.rows.values(), key=_age_order)
+        stamped = [item for item in self._assignments.values() if item.created_at is not None]
+        last.references = sorted(ClockReference(item.answered_at, item.created_at or 0.0) for item in stamped)
+        for submit in self._open.values():
+            # What the first list since the loss shows may be old; what appears in a later one is new.
+            if submit.was_lost and requested_at >= submit.lost_at:
+                if not submit.polls:
+                    submit.seen_at_first_poll |= listed | before
+                submit.polls += 1
 
-    def _take_claimed(self, claim: Claim, details: TaskDetails) -> None:
-        claim.listed_at = self._asked_at
-        order, claim.order = claim.order, None
-        if order is None:
-            # Thousands are listed again and again.
+    def _take_assigned(self, assignment: _Assignment, details: TaskDetails) -> None:
+        assignment.listed_at = self._list.requested_at
+        fingerprint, assignment.fingerprint = assignment.fingerprint, None
+        if fingerprint is None:
+            # Thousands are listed again and again: once is enough.
             return
-        claim.created = None if details.created_at is None else details.created_at.timestamp()
-        if details.idempotency_key == claim.key:
-            self._keeping.add(order.model)
-        if likeness(order, details) is Likeness.SAME:
-            self._unfaithful.discard(order.model)
+        assignment.created_at = None if details.created_at is None else details.created_at.timestamp()
+        if details.idempotency_key == assignment.key:
+            self._models_with_keys.add(fingerprint.model)
+        if compare(fingerprint, details) is Match.SAME:
+            self._unrecognised_models.discard(fingerprint.model)
         else:
-            # What this service shows of an order is not what was ordered: that a row looks different proves nothing.
-            self._unfaithful.add(order.model)
+            # The service does not show orders as they were sent: that a row looks different proves nothing.
+            self._unrecognised_models.add(fingerprint.model)
+
+    def _forget_list_unless_searching(self) -> None:
+        # A list that is forgotten proves no absence.
+        if not self.is_blank and not any(
+            item.was_lost and item.state is not SubmitState.GIVEN_UP for item in self._open.values()
+        ):
+            self._list = _LastList()
 
     # --- what became of it ---------------------------------------------------------------------------
 
-    def decide(self, submit: Submit, clock: Clock) -> Verdict:
-        """What the lists that have come tell of a lost submit. One that is adopted is claimed, and closed."""
+    def decide(self, submit: Submit, clock: ServiceClock) -> Verdict:
+        """Return what the lists so far prove about a lost submit. It is closed when a task is adopted for it."""
         if submit.task_id is not None:
-            # Another client of this process was at it, too.
-            return Adopted(submit.found or TaskDetails(id=submit.task_id, status=TaskStatus.SUBMITTED))
-        if (own := self._with_key(submit)) is not None:
+            # Another client of this process has settled it.
+            return Adopted(submit.details or TaskDetails(id=submit.task_id, status=TaskStatus.SUBMITTED))
+
+        own = next((row for row in self._list.in_order if row.details.idempotency_key == submit.key), None)
+        if own is not None:
+            self._models_with_keys.add(submit.fingerprint.model)
             return self._adopt(submit, own, clock.now)
-        possible, doubtful = self._candidates(submit, clock)
-        rivals = self._rivals(submit, possible, clock) if possible else []
-        # One of which it is only unsure how old it is may be its own, and what is new that of a rival.
-        is_unsure = any(self._like(row, submit) is Likeness.SAME for row in doubtful)
-        if possible and _is_clear(submit, possible, rivals) and not (rivals and is_unsure):
-            return self._adopt(submit, possible[0], clock.now)
-        asked_after = self._asked_at - submit.lost_at
-        if asked_after < 0:
+
+        possible, unsure = self._candidates(submit, clock)
+        contenders = self._contenders(submit, possible, clock) if possible else []
+        # A task of which only the age is unsure may be this submit's, and the new one another's.
+        is_contested = any(self._compare(row, submit) is Match.SAME for row in unsure)
+        if possible and not is_contested and len(possible) <= len(contenders) + 1:
+            # The answer of one in flight may name the candidate; what one of another process took is unknown.
+            is_open = any(item.state is SubmitState.IN_FLIGHT or item.sent_elsewhere for item in contenders)
+            if not is_open and all(item.fingerprint == submit.fingerprint for item in contenders):
+                return self._adopt(submit, possible[0], clock.now)
+
+        waited = self._list.requested_at - submit.lost_at
+        if waited < 0:
             return LookAgain(clock.now.loop)
-        if not possible and not doubtful:
-            return self._nothing_found(submit, asked_after, clock)
-        if asked_after >= submit.grace and not any(item.state is State.UNDER_WAY for item in rivals):
-            return Undecided(tuple(row.details for row in (*possible, *doubtful)))
-        return LookAgain(self._next_look(submit, clock.now.loop))
-
-    def bought_with(self, key: str) -> tuple[str, Order] | None:
-        """The task of a submit with this key, and what was ordered, if its key may come again and is remembered."""
-        return self._by_key.get(key)
-
-    def open_with(self, key: str) -> Submit | None:
-        """The submit with this key that is not settled."""
-        return next((item for item in self._open if item.key == key), None)
-
-    def settle(self, submit: Submit, task_id: str | None, now: Moment) -> None:
-        """Somebody who knows has told: it is this task, or none.
-
-        Raises:
-            ValueError: this task belongs to another submit.
-        """
-        claim = None if task_id is None else self._claims.get(task_id)
-        if claim is not None and claim.key != submit.key:
-            raise ValueError
-        if task_id is None:
-            self.close(submit)
-        else:
-            self._claim(submit, task_id, now)
-
-    def trace(self, submit: Submit, clock: Clock) -> Trace:
-        """What to tell to whom may look for a submit that was sent, in another process."""
-        assert submit.sent is not None  # noqa: S101  (it was sent)
-        lost_at = clock.now.loop if submit.lost_at == -inf else submit.lost_at
-        return Trace(
-            submit.order,
-            clock.at_service(submit.sent),
-            clock.service_now - (clock.now.loop - lost_at),
-            submit.taken | self._claims.since(submit.sent.loop - SURELY, submit.order.model),
-        )
-
-    def candidates(self, submit: Submit, clock: Clock) -> tuple[TaskDetails, ...]:
-        """The tasks that may be it, as far as the lists have told."""
-        possible, doubtful = self._candidates(submit, clock)
-        return tuple(row.details for row in (*possible, *doubtful))
-
-    def _nothing_found(self, submit: Submit, asked_after: float, clock: Clock) -> Verdict:
-        if self._can_prove_absence(submit, clock):
-            # Also where the service is known to keep keys: a task may be created late, and a repeat may be refused.
-            if asked_after >= submit.grace:
+        if possible or unsure:
+            if waited >= submit.grace_s and not any(item.state is SubmitState.IN_FLIGHT for item in contenders):
+                return Undecided(tuple(row.details for row in (*possible, *unsure)))
+        elif self._can_prove_absence(submit, clock):
+            # Also where the service keeps keys: a task may be created late, and a repeat may be refused.
+            if waited >= submit.grace_s:
                 return NotCreated()
-        elif asked_after >= CREDIBLE * submit.grace:
+        elif waited >= UNPROVABLE_GRACE * submit.grace_s:
             return Undecided(())
-        return LookAgain(self._next_look(submit, clock.now.loop))
+        later = [after for after in (*POLL_AFTER_S, submit.grace_s) if waited < after <= submit.grace_s]
+        next_at = submit.lost_at + later[0] if later else self._list.requested_at + POLL_EVERY_S
+        return LookAgain(max(clock.now.loop, next_at))
 
-    def _can_prove_absence(self, submit: Submit, clock: Clock) -> bool:
-        """Whether the last list shows what it must: the tasks that were given to us while this one was lost."""
-        since = self._stamps.since(submit, clock)
-        # It may end after so many rows, and begin after this submit.
-        is_cut = self._reaches_back is not None and self._reaches_back > since.at_latest
-        if self._unreadable or (is_cut and self._strangers >= FEWEST_SHOWN):
-            return False
-        return self._claims.are_shown(self._asked_at, since.sent, submit.lost_at)
-
-    def _next_look(self, submit: Submit, now: float) -> float:
-        looked = self._asked_at - submit.lost_at
-        later = [after for after in (*_LOOKS, submit.grace) if looked < after <= submit.grace]
-        return max(now, submit.lost_at + later[0] if later else self._asked_at + _LOOKS_AFTER)
-
-    def _with_key(self, submit: Submit) -> Row | None:
-        return next((row for row in self._in_order if row.details.idempotency_key == submit.key), None)
-
-    def _adopt(self, submit: Submit, row: Row, now: Moment) -> Adopted:
-        if row.details.idempotency_key == submit.key:
-            self._keeping.add(submit.order.model)
-        for rival in self._open:
-            if rival.order == submit.order and rival.state in {State.LOST, State.GIVEN_UP}:
-                # It may have been the rival's: what this one has ordered may still be created, for the other to take.
-                rival.lost_at = max(rival.lost_at, submit.lost_at)
-        self._in_order = [known for known in self._in_order if known is not row]
-        submit.found = row.details
-        self._claim(submit, row.details.id, now)
+    def _adopt(self, submit: Submit, row: ListedTask, now: Instant) -> Adopted:
+        for item in self._open.values():
+            if item.fingerprint == submit.fingerprint and item.state in {SubmitState.LOST, SubmitState.GIVEN_UP}:
+                # The adopted task may be the other's; then this one's may still appear, for the other to take.
+                item.lost_at = max(item.lost_at, submit.lost_at)
+        self._list.in_order = [item for item in self._list.in_order if item is not row]
+        submit.details = row.details
+        self._assign(submit, row.details.id, now)
         return Adopted(row.details)
 
-    def _candidates(self, submit: Submit, clock: Clock) -> tuple[list[Row], list[Row]]:
-        """The tasks that are as ordered and new, and those of which that is not sure; the oldest first."""
-        possible: list[Row] = []
-        doubtful: list[Row] = []
-        since = self._stamps.since(submit, clock)
-        for row in self._in_order:
-            if row.details.id in self._claims or row.details.id in submit.taken or (age := since.age(row)) is Age.OLD:
+    def _candidates(self, submit: Submit, clock: ServiceClock) -> tuple[list[ListedTask], list[ListedTask]]:
+        """Return the tasks that are what was ordered and new, and those of which that is unsure; the oldest first."""
+        possible: list[ListedTask] = []
+        unsure: list[ListedTask] = []
+        times = self._times(submit, clock)
+        for row in self._list.in_order:
+            task_id = row.details.id
+            if task_id in self._assignments or task_id in submit.assigned_elsewhere:
                 continue
-            like = self._like(row, submit)
-            if like is Likeness.OTHER:
+            age = recency(row, submit, times)
+            if age is Recency.OLD or (match := self._compare(row, submit)) is Match.OTHER:
                 continue
-            sure = like is Likeness.SAME and age is Age.NEW and row.details.id not in self._handled
-            (possible if sure else doubtful).append(row)
-        return possible, doubtful
+            is_sure = match is Match.SAME and age is Recency.NEW and task_id not in self._list.known_tasks
+            (possible if is_sure else unsure).append(row)
+        return possible, unsure
 
-    def _rivals(self, submit: Submit, rows: Sequence[Row], clock: Clock) -> list[Submit]:
-        """The other submits that could own any of these tasks."""
-        rivals: list[Submit] = []
-        for item in self._open:
-            if item is submit or item.sent is None or item.state is State.IDLE:
+    def _contenders(self, submit: Submit, rows: Sequence[ListedTask], clock: ServiceClock) -> list[Submit]:
+        """Return the other submits that could own any of these tasks."""
+        contenders: list[Submit] = []
+        for item in self._open.values():
+            if item is submit or item.sent_at is None or item.state is SubmitState.IDLE:
                 continue
-            # Whose order is shown to the letter goes before one that it may be in another form.
-            alike = [row for row in rows if self._like(row, item) is Likeness.SAME]
-            if alike and self._can_own_any(self._stamps.since(item, clock), alike):
-                rivals.append(item)
-        return rivals
+            # A submit whose order is shown exactly goes before one that it may be in another form.
+            same = [row for row in rows if self._compare(row, item) is Match.SAME]
+            if same:
+                times = self._times(item, clock)
+                if any(recency(row, item, times) is not Recency.OLD for row in same):
+                    contenders.append(item)
+        return contenders
 
-    @staticmethod
-    def _can_own_any(since: Since, rows: Sequence[Row]) -> bool:
-        is_over = since.submit.state is State.GIVEN_UP
-        return any(since.age(row) is not Age.OLD and not (is_over and since.is_too_late(row)) for row in rows)
+    def _times(self, submit: Submit, clock: ServiceClock) -> StampedTimes:
+        assert submit.sent_at is not None  # noqa: S101
+        references = self._list.references
+        after = bisect_left(references, submit.sent_at.loop, key=lambda item: item.assigned_at.loop)
+        return stamped_times(submit, clock, references[max(0, after - 1) : after + 1])
 
-    def _like(self, row: Row, submit: Submit) -> Likeness:
-        key = row.details.idempotency_key
-        if key and not _may_be(key, submit.key):
-            return Likeness.OTHER
-        like = row.like(submit)
-        model = submit.order.model
-        if like is Likeness.OTHER:
-            is_same_model = row.details.model is None or loose(row.details.model) == loose(model)
-            return Likeness.MAYBE if model in self._unfaithful and is_same_model else Likeness.OTHER
-        # The service would show the key, or shows it in another form.
-        return Likeness.MAYBE if key or model in self._keeping else like
+    def _compare(self, row: ListedTask, submit: Submit) -> Match:
+        key, model = row.details.idempotency_key, submit.fingerprint.model
+        if key:
+            shown, own = key.casefold(), submit.key.casefold()
+            if shown not in own and own not in shown:
+                return Match.OTHER
+        match = row.compare(submit)
+        if match is Match.OTHER:
+            is_same_model = row.details.model is None or fold(row.details.model) == fold(model)
+            return Match.MAYBE if model in self._unrecognised_models and is_same_model else Match.OTHER
+        # The service would show the key; or it shows it in another form: cut off, prefixed, in other letters.
+        return Match.MAYBE if key or model in self._models_with_keys else match
+
+    def _can_prove_absence(self, submit: Submit, clock: ServiceClock) -> bool:
+        """Return whether a task that the last list does not show does not exist."""
+        sent_at = submit.sent_at
+        assert sent_at is not None  # noqa: S101
+        # It may be cut after a number of rows, and begin after this submit.
+        begin = self._times(submit, clock).earliest - (0.0 if submit.is_time_known else MAX_CLOCK_ERROR_S)
+        is_cut = self._list.oldest_at is not None and self._list.oldest_at > begin
+        if self._list.unreadable or (is_cut and self._list.strangers >= FEWEST_SHOWN):
+            return False
+        # Its witnesses: what was sent and assigned between the submit and its loss, and the last ones before.
+        earlier = 0
+        for item in reversed(self._assignments.values()):
+            if item.answered_at.loop < sent_at.loop:
+                earlier += 1
+                if earlier > WITNESSES or item.answered_at.loop < sent_at.loop - RETENTION_S:
+                    break
+            elif item.sent_at < sent_at.loop or item.answered_at.loop > submit.lost_at:
+                continue
+            if item.listed_at != self._list.requested_at:
+                return False
+        return True
 
 
-def _may_be(shown: str, key: str) -> bool:
-    """Whether a key that is shown may be ours in another form: cut off, prefixed, in other letters."""
-    one, other = shown.casefold(), key.casefold()
-    return one in other or other in one
-
-
-def _is_clear(submit: Submit, possible: Sequence[Row], rivals: Sequence[Submit]) -> bool:
-    """Whether the first of the candidates can be given to this submit without taking it from another."""
-    if any(rival.state is State.UNDER_WAY or rival.sent_elsewhere for rival in rivals):
-        return False
-    return len(possible) <= len(rivals) + 1 and all(rival.order == submit.order for rival in rivals)
-
-
-def _first(row: Row) -> tuple[float, float]:
-    return (inf if row.created is None else row.created, row.first_seen)
+def _age_order(row: ListedTask) -> tuple[float, float]:
+    return (inf if row.created_at is None else row.created_at, row.first_seen)

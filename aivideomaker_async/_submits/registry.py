@@ -1,79 +1,97 @@
-"""What a process knows of the submits of each account, whichever of its clients has made them."""
+"""The submits of each API key in this process, whichever clients make them.
+
+Clients, event loops and threads come and go, and a key may be used again later. So what is known of submits belongs to
+the service and the key, and outlives them all.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from threading import Lock
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from attrs import define, field
-
 from .._redaction import Secret
-from .matching import Order
-from .reconcile import Ledger
-from .reservations import Reservations
-from .state import Moment, State, Submit
+from .._util.fork import after_fork_in_child
+from ..tasks import TaskDetails, TaskStatus
+from .budget import Reservations
+from .reconcile import Reconciler
+from .state import Fingerprint, Instant, Submit, SubmitState
 
-__all__ = ["Account", "OtherOrder", "account_of", "moment"]
+__all__ = ["OtherOrder", "SubmitRegistry", "now_here", "registry_of"]
 
-ACCOUNTS_KNOWN: Final = 64
-"""Accounts of which a process remembers what it has bought, though no client is open."""
+MAX_IDLE_REGISTRIES: Final = 64
+"""Keys of which a process remembers the submits though no client is open."""
 
-
-ACCOUNTS_RESERVED: Final = 1024
-"""The same, where budgets hold something for each of them."""
+MAX_RESERVING_REGISTRIES: Final = 1024
+"""The same, where budgets hold credits that may come back."""
 
 
 class OtherOrder(Exception):
-    """A key has come again, with another order."""
+    """An idempotency key was used again for another order."""
 
 
-@define(eq=False)
-class Account:
-    """What all clients of this process with one key at one service share.
+class SubmitRegistry:
+    """The submits of one API key at one service, shared by all its clients in this process."""
 
-    Attributes:
-        ledger: what became of its submits.
-        reservations: what budgets hold for them.
-        lock: clients may live in several threads. It is held for moments, and never while anything is awaited.
-    """
+    def __init__(self) -> None:
+        self.reservations: Reservations = Reservations()
+        """What budgets hold for them."""
+        self._reconciler = Reconciler()
+        self._lock = Lock()
+        self._loops: WeakKeyDictionary[Submit, asyncio.AbstractEventLoop] = WeakKeyDictionary()
+        """The event loop that each submit was last begun in."""
+        after_fork_in_child(self, SubmitRegistry._leave_to_parent)
 
-    ledger: Ledger = field(factory=Ledger)
-    reservations: Reservations = field(factory=Reservations)
-    lock: Lock = field(factory=Lock)
-    _loops: WeakKeyDictionary[Submit, asyncio.AbstractEventLoop] = field(init=False, factory=WeakKeyDictionary)
+    @contextmanager
+    def locked(self) -> Iterator[Reconciler]:
+        """Hold the lock around the reconciler. Nothing may be awaited within: clients may live in several threads."""
+        with self._lock:
+            yield self._reconciler
+
+    def observe(self, task_id: str, answer: TaskDetails | TaskStatus) -> None:
+        """Take an answer of the service about any task, for the budgets."""
+        self.reservations.observe(task_id, answer)
+
+    @property
+    def holds_credits(self) -> bool:
+        """Whether any observed answer could give credits back."""
+        return not self.reservations.is_empty
 
     def begin(self, submit: Submit) -> None:
-        """A submit begins, with a key that nobody else has."""
-        with self.lock:
-            self._begin(submit)
+        """Register a submit with a fresh key."""
+        with self._lock:
+            self._loops[submit] = asyncio.get_running_loop()
+            self._reconciler.open(submit)
 
-    def take_up(self, key: str, order: Order | None, make: Callable[[], Submit], now: Moment) -> Submit | str | None:
-        """Begin a submit whose key may have come before, or go on with it. Nobody else does from now on.
+    def take_up(
+        self, key: str, fingerprint: Fingerprint | None, make: Callable[[], Submit], now: Instant
+    ) -> Submit | str | None:
+        """Begin a submit whose key may have been used before, or go on with the earlier one.
 
         Args:
             key: its idempotency key.
-            order: what is asked for; None for whatever it was.
-            make: makes the submit, if none with this key is open.
-            now: the moment.
+            fingerprint: what is ordered; None for whatever it was.
+            make: makes the submit, when none with this key is open.
+            now: the time.
 
         Returns:
-            The submit; or the id of its task, which is known; or None while another client is at work on it.
+            The submit, which no other call takes up until it is settled or given up; the id of its task, where that is
+            known; None while another call is at work on it.
 
         Raises:
-            OtherOrder: something else was ordered with this key.
+            OtherOrder: the key was used for something else.
         """
-        with self.lock:
-            bought, submit = self.ledger.bought_with(key), self.ledger.open_with(key)
-            known = bought[1] if bought is not None else submit and submit.order
-            if order is not None and known is not None and known != order:
+        with self._lock:
+            bought, submit = self._reconciler.bought_with(key), self._reconciler.open_with(key)
+            known = bought[1] if bought is not None else submit and submit.fingerprint
+            if fingerprint is not None and known is not None and known != fingerprint:
                 raise OtherOrder
             if bought is not None:
                 return bought[0]
@@ -81,95 +99,91 @@ class Account:
                 submit = make()
             elif not self._is_free(submit):
                 return None
-            if submit.state is State.UNDER_WAY:
-                self.ledger.lost(submit, now.loop)
-            self._begin(submit)
+            if submit.state is SubmitState.IN_FLIGHT:
+                self._reconciler.lost(submit, now.loop)
+            self._loops[submit] = asyncio.get_running_loop()
+            if submit.was_lost:
+                self._reconciler.resume(submit)
+            else:
+                self._reconciler.open(submit)
             return submit
 
     def has_bought(self, key: str) -> bool:
-        """Whether the task of the submit with this key is known."""
-        with self.lock:
-            return self.ledger.bought_with(key) is not None
+        """Return whether it is known which task this key has bought."""
+        with self._lock:
+            return self._reconciler.bought_with(key) is not None
 
     def is_at_work(self, submit: Submit) -> bool:
-        """Whether a client is sending this submit, or looking for its task. The lock is held."""
+        """Return whether a call sends this submit, or searches for its task. To be called within `locked`."""
         return not self._is_free(submit)
 
     def is_abandoned(self, submit: Submit) -> bool:
-        """Whether a submit was left under way: the event loop that it was made in is closed."""
+        """Return whether the event loop that the submit was made in was closed under it."""
         loop = self._loops.get(submit)
         return loop is not None and loop.is_closed()
 
-    def is_seen_through_in(self, loop: asyncio.AbstractEventLoop | None, submit: Submit) -> bool:
-        """Whether nobody in another event loop has taken it up since."""
+    def belongs_to(self, submit: Submit, loop: asyncio.AbstractEventLoop | None) -> bool:
+        """Return whether no call in another event loop has taken the submit up since."""
         return self._loops.get(submit) is loop
 
     def _is_free(self, submit: Submit) -> bool:
-        return submit.state is State.GIVEN_UP or self.is_abandoned(submit)
+        return submit.state is SubmitState.GIVEN_UP or self.is_abandoned(submit)
 
-    def _begin(self, submit: Submit) -> None:
-        self._loops[submit] = asyncio.get_running_loop()
-        self.ledger.open(submit)
-        if submit.was_lost:
-            self.ledger.resume(submit)
-
-    def leave_to_parent(self, now: Moment) -> None:
-        """In a fork: what is under way is seen through by the parent, and what becomes of it is not known here."""
-        # Somebody may have held them.
-        self.lock = Lock()
-        self.reservations.forget_locks()
-        self.ledger.give_up_all(now)
+    def _leave_to_parent(self) -> None:
+        # Another thread may have held it at the moment of the fork.
+        self._lock = Lock()
+        self._reconciler.give_up_all(now_here())
 
 
 _Name: TypeAlias = tuple[str, bytes]
 
-# They outlive their clients: a program may open one for each job.
-_lasting: Final[OrderedDict[_Name, Account]] = OrderedDict()
-_in_use: Final[WeakValueDictionary[_Name, Account]] = WeakValueDictionary()
-_lock = Lock()
+
+class _Registries:
+    """All registries of the process. They outlive their clients: a program may open one for each job."""
+
+    def __init__(self) -> None:
+        self._lasting: OrderedDict[_Name, SubmitRegistry] = OrderedDict()
+        """The last used ones, the oldest first."""
+        self._in_use: WeakValueDictionary[_Name, SubmitRegistry] = WeakValueDictionary()
+        self._lock = Lock()
+        after_fork_in_child(self, _Registries._renew_lock)
+
+    def get(self, name: _Name) -> SubmitRegistry:
+        with self._lock:
+            registry = self._in_use.get(name)
+            if registry is None:
+                registry = self._in_use[name] = SubmitRegistry()
+            self._lasting[name] = registry
+            self._lasting.move_to_end(name)
+            if len(self._lasting) > MAX_IDLE_REGISTRIES:
+                # Budgets wait for what becomes of their credits.
+                others = ((other, one) for other, one in self._lasting.items() if one is not registry)
+                idle = next((other for other, one in others if not one.holds_credits), None)
+                if idle is not None:
+                    del self._lasting[idle]
+                elif len(self._lasting) > MAX_RESERVING_REGISTRIES:
+                    self._lasting.popitem(last=False)
+            return registry
+
+    def _renew_lock(self) -> None:
+        self._lock = Lock()
 
 
-def account_of(base_url: str, key: Secret) -> Account:
-    """The account of this key at this service, the same for all who ask."""
+_registries = _Registries()
+
+
+def registry_of(base_url: str, key: Secret) -> SubmitRegistry:
+    """Return the registry of this key at this service, which is the same for all clients of the process."""
     service = urlsplit(base_url)
     url = service._replace(scheme=service.scheme.lower(), netloc=service.netloc.lower()).geturl()
-    name = url, hashlib.sha256(key.reveal().encode()).digest()
-    with _lock:
-        account = _in_use.get(name)
-        if account is None:
-            account = _in_use[name] = Account()
-        _lasting[name] = account
-        _lasting.move_to_end(name)
-        if len(_lasting) > ACCOUNTS_KNOWN:
-            _forget_one()
-        return account
+    return _registries.get((url, hashlib.sha256(key.reveal().encode()).digest()))
 
 
-def _forget_one() -> None:
-    """The one that was not asked for longest. Of others, budgets wait to hear what becomes of their credits."""
-    idle = next((name for name, account in _lasting.items() if account.reservations.is_empty), None)
-    if idle is not None:
-        del _lasting[idle]
-    elif len(_lasting) > ACCOUNTS_RESERVED:
-        _lasting.popitem(last=False)
-
-
-def moment() -> Moment:
-    """Now, on both clocks."""
+def now_here() -> Instant:
+    """Return the time on both clocks of this machine."""
     try:
         now = asyncio.get_running_loop().time()
     except RuntimeError:
-        # The loop has gone, and with it a submit under way, which is not to be forgotten.
+        # The loop is closed, and a submit that it left in flight must not be forgotten.
         now = time.monotonic()
-    return Moment(now, time.time())
-
-
-def _leave_to_parent() -> None:
-    global _lock
-    _lock = Lock()
-    for account in list(_in_use.values()):
-        account.leave_to_parent(moment())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    return Instant(now, time.time())

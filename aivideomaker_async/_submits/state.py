@@ -1,140 +1,224 @@
-"""A submit, how far it has got, and the clocks by which its moments are told."""
+"""A submit, how far it got, and the clocks that its moments are measured by.
+
+Two clocks measure each moment, since neither can be trusted alone: that of the event loop never jumps, and may stand
+still while the machine sleeps; that of the day goes on, and may be set at any time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from math import inf
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from ..tasks import TaskDetails
-from .matching import Order
 
-__all__ = ["CREDIBLE", "GRACE", "KEPT", "RECENT", "Clock", "Moment", "State", "Submit", "Trace"]
+__all__ = [
+    "DEFAULT_GRACE_S",
+    "Fingerprint",
+    "Instant",
+    "ServiceClock",
+    "Submit",
+    "SubmitState",
+    "restore_submit",
+    "take_snapshot",
+]
 
-GRACE: Final = 15.0
-"""Seconds after the loss of an answer in which the task may still appear in the list, where nothing else is said."""
-
-CREDIBLE: Final = 3
-"""How many times the grace time a list that hides known tasks is asked for again, before it is given up."""
-
-RECENT: Final = 300.0
-"""Seconds before a submit in which tasks were given to us that a list must show, if it is to prove anything."""
-
-KEPT: Final = 900.0
-"""Seconds for which it is remembered which tasks were given to us, though no open submit needs it."""
+DEFAULT_GRACE_S: Final = 15.0
+"""How long after the loss of an answer the task may still appear in the list."""
 
 
-@frozen
-class Moment:
-    """A moment on two clocks: one that never jumps and may stand still while the machine sleeps, and one of the day."""
+class Instant(NamedTuple):
+    """A moment on both clocks of this machine, in seconds."""
 
     loop: float
+    """On the clock of the event loop."""
     wall: float
+    """Since the epoch."""
+
+
+class ServiceClock:
+    """The time here and at the service, to convert moments of this machine to the service's clock.
+
+    Args:
+        now: the time on both clocks of this machine.
+        service_now: the time of the service in seconds since the epoch, by the header of its answers.
+        is_known: whether the service has reported its time; else `service_now` is this machine's.
+    """
+
+    __slots__ = ("is_known", "now", "service_now")
+
+    def __init__(self, now: Instant, service_now: float, *, is_known: bool = True) -> None:
+        self.now = now
+        self.service_now = service_now
+        self.is_known = is_known
+
+    def by_loop(self, instant: Instant) -> float:
+        """Return `instant` by the service's clock, or a later time if the machine has slept since."""
+        return self.service_now - (self.now.loop - instant.loop)
+
+    def by_wall(self, instant: Instant) -> float:
+        """Return `instant` by the service's clock, unless the wall clock was set since."""
+        return self.service_now - (self.now.wall - instant.wall)
+
+    def earliest(self, instant: Instant) -> float:
+        """Return the earlier of the two."""
+        return min(self.by_loop(instant), self.by_wall(instant))
 
 
 @frozen
-class Clock:
-    """What time it is, here and at the service."""
+class Fingerprint:
+    """What a submit orders, as far as the task list shows it. Submits with equal fingerprints are interchangeable.
 
-    now: Moment
-    service_now: float
-    """Seconds since the epoch, as the service tells it in the header of its answers."""
+    An uploaded image is no part of `fields`: the service shows an address of its own in its place.
+    """
 
-    def by_loop(self, moment: Moment) -> float:
-        """When `moment` was, by the clock of the service, if the machine has not slept since."""
-        return self.service_now - (self.now.loop - moment.loop)
-
-    def by_wall(self, moment: Moment) -> float:
-        """The same, if nobody has set the clock of this machine since."""
-        return self.service_now - (self.now.wall - moment.wall)
-
-    def at_service(self, moment: Moment) -> float:
-        """The same; where the clocks of this machine disagree, the earlier."""
-        return min(self.by_loop(moment), self.by_wall(moment))
+    model: str
+    fields: Mapping[str, object] = field(repr=False)
+    """By wire name, normalized so that values of the same meaning are equal."""
+    uploads: Mapping[str, bytes] = field(factory=dict[str, bytes], repr=False)
+    """Digests of the uploaded images, by the wire name of their field."""
 
 
-class State(Enum):
-    """How far a submit has got."""
+class SubmitState(Enum):
+    """How far a submit got."""
 
     IDLE = auto()
-    """Nothing of it can have arrived."""
-    UNDER_WAY = auto()
+    """No attempt can have arrived."""
+    IN_FLIGHT = auto()
+    """An attempt may have arrived, and its answer may still come."""
     LOST = auto()
-    """It may have arrived, and what became of it is being looked up."""
+    """An attempt may have arrived, its answer will not come, and its task is searched for."""
     GIVEN_UP = auto()
-    """What became of it is not known, and nobody is looking."""
+    """As `LOST`, without a search."""
     DONE = auto()
 
 
-@define(eq=False)
 class Submit:
-    """One submit, with all its attempts."""
+    """One submit with all its attempts. Only the `Reconciler` changes it.
 
-    key: str
-    """The idempotency key that goes out with it."""
-    order: Order
-    grace: float = GRACE
-    """Seconds after the loss of an answer in which the task may still appear in the list."""
-    recurs: bool = False
-    """Whether its key may come again, because the caller has chosen it."""
-    state: State = State.IDLE
-    sent: Moment | None = None
-    """When the first attempt that may have arrived went out."""
-    lost_at: float = -inf
-    task_id: str | None = None
-    found: TaskDetails | None = None
-    """What the list told of it, where it was adopted."""
-    was_lost: bool = False
-    """Whether an earlier attempt was lost, so that `sent` stays that of the first."""
-    met: set[str] = field(factory=set[str])
-    """The tasks that were there at the first look since the loss."""
-    looks: int = 0
-    """Lists that were asked for since the loss."""
-    taken: frozenset[str] = frozenset()
-    """Tasks that were given to others, in another process."""
-    sent_elsewhere: bool = False
-    """Whether another process has sent it: which tasks were given to others there since is not known here."""
+    Args:
+        key: the idempotency key that is sent with it.
+        fingerprint: what it orders.
+        grace_s: seconds after the loss of an answer in which its task may still appear in the list.
+        has_callers_key: whether the caller chose the key, so that it may be used again.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "assigned_elsewhere",
+        "details",
+        "fingerprint",
+        "grace_s",
+        "has_callers_key",
+        "is_time_known",
+        "key",
+        "lost_at",
+        "polls",
+        "seen_at_first_poll",
+        "sent_at",
+        "sent_elsewhere",
+        "state",
+        "task_id",
+        "was_lost",
+    )
+
+    def __init__(
+        self,
+        key: str,
+        fingerprint: Fingerprint,
+        grace_s: float = DEFAULT_GRACE_S,
+        *,
+        has_callers_key: bool = False,
+    ) -> None:
+        self.key = key
+        self.fingerprint = fingerprint
+        self.grace_s = grace_s
+        self.has_callers_key = has_callers_key
+        self.state = SubmitState.IDLE
+        self.sent_at: Instant | None = None
+        """When the first attempt that may have arrived was sent."""
+        self.was_lost = False
+        """Whether an attempt was lost: from then on `sent_at` stays that of the first."""
+        self.lost_at = -inf
+        """When the last answer was lost, on the clock of the event loop."""
+        self.polls = 0
+        """Lists that were requested since the loss."""
+        self.seen_at_first_poll: set[str] = set()
+        """Ids of the tasks that the first of these lists showed, or that were known before."""
+        self.task_id: str | None = None
+        self.details: TaskDetails | None = None
+        """The row of its task, where that was adopted from the list."""
+        self.sent_elsewhere = False
+        """Whether another process sent it. Which tasks were assigned to others there since then is unknown here."""
+        self.assigned_elsewhere: frozenset[str] = frozenset()
+        """Tasks that were assigned to other submits in that process."""
+        self.is_time_known = True
+        """Whether `sent_at` can be trusted: another process may not have known the time of the service."""
 
     def search_anew(self) -> None:
-        """What was seen so far counts no more."""
-        self.state, self.met, self.looks = State.LOST, set(), 0
-
-    @property
-    def era(self) -> tuple[float, float] | None:
-        """From when until when, on the loop's clock, it must be known which tasks were given to others."""
-        if self.sent is None:
-            return None
-        return self.sent.loop - RECENT, self.lost_at + KEPT if self.state is State.GIVEN_UP else inf
+        """Begin a search: what earlier lists showed proves nothing about tasks that appeared since."""
+        self.state, self.polls, self.seen_at_first_poll = SubmitState.LOST, 0, set()
 
 
-@frozen
-class Trace:
-    """What is told of a submit to whom may look for it in another process. Moments by the clock of the service."""
+def take_snapshot(submit: Submit, clock: ServiceClock, assigned: Iterable[str]) -> dict[str, object]:
+    """Return a submit that was sent as plain data, to be pickled and reconciled in another process.
 
-    order: Order
-    sent: float
-    lost_at: float
-    taken: frozenset[str]
-    """Tasks of the same model that were given to others by now."""
+    Args:
+        submit: the submit.
+        clock: the time.
+        assigned: ids of the tasks of the same model that were assigned to other submits.
+    """
+    assert submit.sent_at is not None  # noqa: S101
+    lost_at = clock.now.loop if submit.lost_at == -inf else submit.lost_at
+    return {
+        "model": submit.fingerprint.model,
+        "fields": dict(submit.fingerprint.fields),
+        "uploads": {name: digest.hex() for name, digest in submit.fingerprint.uploads.items()},
+        "sent_at": clock.earliest(submit.sent_at),
+        "lost_at": clock.service_now - (clock.now.loop - lost_at),
+        "is_time_known": clock.is_known,
+        "assigned": sorted(assigned),
+    }
 
-    def restore(self, key: str, clock: Clock, grace: float) -> Submit:
-        """The submit, as far as it can be had again."""
 
-        def ago(at: float) -> Moment:
-            age = max(0.0, clock.service_now - at)
-            return Moment(clock.now.loop - age, clock.now.wall - age)
+def restore_submit(
+    snapshot: Mapping[str, Any] | None, *, key: str, model: str, began_at: float, clock: ServiceClock, grace_s: float
+) -> Submit:
+    """Return the submit of a snapshot, given up.
 
-        return Submit(
-            key,
-            self.order,
-            grace,
-            recurs=True,
-            state=State.GIVEN_UP,
-            sent=ago(self.sent),
-            lost_at=ago(self.lost_at).loop,
-            was_lost=True,
-            taken=self.taken,
-            sent_elsewhere=True,
-        )
+    Args:
+        snapshot: as `take_snapshot` made it; None when a user made the error by hand.
+        key: the idempotency key.
+        model: the model's wire name, used without a snapshot.
+        began_at: when it was sent by the service's clock, used without a snapshot.
+        clock: the time.
+        grace_s: as for `Submit`.
+    """
+    if snapshot is None:
+        snapshot = {
+            "model": model,
+            "fields": {},
+            "uploads": {},
+            "sent_at": began_at,
+            "lost_at": began_at,
+            "is_time_known": False,
+            "assigned": [],
+        }
+    uploads = {name: bytes.fromhex(digest) for name, digest in snapshot["uploads"].items()}
+    fingerprint = Fingerprint(snapshot["model"], snapshot["fields"], uploads)
+
+    def here(moment: float) -> Instant:
+        age = max(0.0, clock.service_now - moment)
+        return Instant(clock.now.loop - age, clock.now.wall - age)
+
+    submit = Submit(key, fingerprint, grace_s, has_callers_key=True)
+    submit.state = SubmitState.GIVEN_UP
+    submit.sent_at = here(snapshot["sent_at"])
+    submit.lost_at = here(snapshot["lost_at"]).loop
+    submit.was_lost = submit.sent_elsewhere = True
+    submit.is_time_known = snapshot["is_time_known"]
+    submit.assigned_elsewhere = frozenset(snapshot["assigned"])
+    return submit

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from .._http import generate_path
 from .._redaction import single_line
-from .._submits.catalogue import LOOK_TIMEOUT, PERHAPS_RETIRED
+from .._submits import MODEL_CHECK_TIMEOUT_S, PERHAPS_RETIRED
 from ..client import AIVideoMaker
 from ..errors import AIVideoMakerError, BudgetExceeded, UnknownPrice
 from ..pricing import Price
@@ -116,7 +116,7 @@ def _shown_price(price: Price | None) -> str:
 async def _note_missing_model(context: Context, client: AIVideoMaker, model: str) -> None:
     """Note that the account does not list the model. It is submitted all the same."""
     try:
-        account = await client.account(timeout=LOOK_TIMEOUT)
+        account = await client.account(timeout=MODEL_CHECK_TIMEOUT_S)
     except AIVideoMakerError as error:
         logger.debug("the models of the account are not known: %s", error)
         return

@@ -12,9 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import attrs
 from cyclopts import Parameter
 
-from ..specs import VideoSpec
-from ..specs.image_input import IMAGE_FORMS, show_image
-from ..specs.validators import Rule
+from ..specs import IMAGE_FORMS, Rule, VideoSpec, show_image
 from .exit_codes import UsageError
 from .options import whole_number
 

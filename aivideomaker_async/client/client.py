@@ -30,11 +30,7 @@ from .._http import (
 )
 from .._limits import Limiter, LimiterStatistics, SharedRateLimiter, default_limiter
 from .._redaction import Secret, single_line
-from .._submits.budget import Budget
-from .._submits.buying import Buyer
-from .._submits.images import LARGEST_IMAGE, load_body
-from .._submits.registry import account_of
-from .._submits.submitting import Bought, IdempotencyKey
+from .._submits import MAX_IMAGE_BYTES, Budget, IdempotencyKey, SubmitResult, SubmitService, registry_of
 from .._util import validation
 from .._util.base_url import service_url
 from .._watch import TaskTracker
@@ -115,7 +111,7 @@ class AIVideoMaker:
         retries: RetryPolicy | None = None,
         status_board: StatusBoard | None = None,
         on_unsettled: Callable[[SubmitOutcomeUnknown], object] | None = None,
-        max_image_size: int = LARGEST_IMAGE,
+        max_image_size: int = MAX_IMAGE_BYTES,
         allow_http: bool = False,
         budget: Budget | None = None,
         prices: PriceTable | None = None,
@@ -135,7 +131,7 @@ class AIVideoMaker:
             policy=RetryPolicy() if retries is None else retries,
         )
         self._wait_timeout = validation.seconds_or_inf("wait_timeout", wait_timeout)
-        self._max_image_size = validation.count("max_image_size", max_image_size)
+        max_image_bytes = validation.count("max_image_size", max_image_size)
         self._http = http
         self._is_private = is_private_host(urlsplit(url).hostname or "")
         origin = urlsplit(url).netloc.lower()
@@ -144,15 +140,16 @@ class AIVideoMaker:
         elif isinstance(limiter, SharedRateLimiter):
             limiter = limiter.for_origin(origin)
         self._api = ApiClient(settings, limiter=limiter, http=http)
-        self._reservations = account_of(url, settings.key).reservations
+        self._registry = registry_of(url, settings.key)
         self._tracker = TaskTracker(
-            self._api, observed=self._reservations.told, status_board=status_board, origin=origin
+            self._api, observed=self._registry.observe, status_board=status_board, origin=origin
         )
         self._receivers: list[Callable[[Secret], bool]] = []
-        self._buyer = Buyer(
+        self._submits = SubmitService(
             self._api,
-            handled=self._tracker.ids,
-            largest_image=self._max_image_size,
+            self._registry,
+            known_tasks=self._tracker.ids,
+            max_image_bytes=max_image_bytes,
             budget=budget,
             prices=prices,
             on_unsettled=on_unsettled,
@@ -255,7 +252,7 @@ class AIVideoMaker:
         They are those that ended in `SubmitOutcomeUnknown`, and those that were cancelled after any of them was sent.
         `reconcile` settles one. The list can also be had after the client was closed.
         """
-        return self._buyer.submitter.unsettled()
+        return self._submits.unsettled()
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None = None) -> VideoTask | None:
         """Look again what became of a submit whose answer was lost.
@@ -271,7 +268,7 @@ class AIVideoMaker:
             SubmitOutcomeUnknown: it still cannot be known.
             ConfigurationError: the client cannot be used.
         """
-        return self._settled(error, await self._buyer.reconcile(error, deadline=self._api.deadline(timeout)))
+        return self._settled(error, await self._submits.reconcile(error, timeout))
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
         """Tell what became of a submit, when you have found out by other means. No request is made.
@@ -287,7 +284,9 @@ class AIVideoMaker:
             ConfigurationError: the client cannot be used, or `task_id` can be no id; or the submit is under way again.
         """
         self._api.lifecycle.check_usable()
-        return self._settled(error, self._buyer.settle(error, None if task_id is None else validation.task_id(task_id)))
+        return self._settled(
+            error, self._submits.settle(error, None if task_id is None else validation.task_id(task_id))
+        )
 
     async def generate(
         self,
@@ -357,7 +356,7 @@ class AIVideoMaker:
                 id before the long wait.
         """
         check_on_cancel(on_cancel)
-        self._buyer.cashier.budgets(budget)
+        self._submits.check_budget(budget)
         limit = None if max_credits is None else validation.amount("max_credits", max_credits)
 
         async def submit(spec: SpecLike) -> VideoTask:
@@ -397,7 +396,7 @@ class AIVideoMaker:
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
         details = await self._api.call(get_task(task_id), self._api.deadline(timeout))
-        self._reservations.told(task_id, details)
+        self._registry.observe(task_id, details)
         self._tracker.observe(task_id, details)
         return details
 
@@ -413,7 +412,7 @@ class AIVideoMaker:
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
         status = await self._api.call(get_status(task_id), self._api.deadline(timeout))
-        self._reservations.told(task_id, status)
+        self._registry.observe(task_id, status)
         self._tracker.observe(task_id, status)
         return status
 
@@ -427,10 +426,10 @@ class AIVideoMaker:
             AIVideoMakerError: an `APIError`, `TransportError` or `ConfigurationError`.
         """
         tasks = (await self._api.read_list(AllTasks, self._api.deadline(timeout))).tasks
-        if not self._reservations.is_empty:
+        if self._registry.holds_credits:
             # Statuses are not taken from here: a list may be behind what is known.
             for details in tasks:
-                self._reservations.told(details.id, details)
+                self._registry.observe(details.id, details)
         return tasks
 
     async def cancel(self, task_id: str, *, timeout: float | None = None) -> CancelResult:
@@ -463,7 +462,7 @@ class AIVideoMaker:
             status = await self._status_in_spite_of(error, task_id, timeout)
         else:
             if status == TaskStatus.CANCEL:
-                self._reservations.told(task_id, status)
+                self._registry.observe(task_id, status)
                 self._tracker.observe(task_id, status)
             else:
                 status = await self.get_status(task_id, timeout=timeout)
@@ -543,7 +542,7 @@ class AIVideoMaker:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return await self._buyer.catalogue.account(deadline=self._api.deadline(timeout))
+        return await self._submits.account(timeout)
 
     async def quote(self, spec: SpecLike, *, timeout: float | None = None) -> Quote:
         """The price of a spec, as the service computes it; costs nothing (2026-09).
@@ -557,9 +556,7 @@ class AIVideoMaker:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        order = as_spec(spec)
-        body = await load_body(order, largest=self._max_image_size)
-        return await self._buyer.pricer.quote(order.model, body, deadline=self._api.deadline(timeout))
+        return await self._submits.quote(as_spec(spec), timeout)
 
     async def price(self, spec: SpecLike, *, timeout: float | None = None) -> Price:
         """What a spec costs: the service's quote, or a table's estimate where the service has no quotes.
@@ -573,9 +570,7 @@ class AIVideoMaker:
             UnknownPrice: the service has no quotes, and the table no price.
             AIVideoMakerError: the service refuses to tell, or cannot be asked.
         """
-        order = as_spec(spec)
-        body = await load_body(order, largest=self._max_image_size)
-        return await self._buyer.pricer.price(order, body, deadline=self._api.deadline(timeout))
+        return await self._submits.price(as_spec(spec), timeout)
 
     def statistics(self) -> ClientStatistics:
         """What the client is doing at this moment."""
@@ -608,27 +603,28 @@ class AIVideoMaker:
         budget: Budget | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
-        limit = self._api.settings.call_timeout if timeout is None else validation.seconds("timeout", timeout)
-        bought = await self._buyer.buy(spec, key, hook=hook, max_credits=max_credits, budget=budget, timeout=limit)
+        result = await self._submits.submit(
+            spec, key, webhook_url=hook, max_credits=max_credits, budget=budget, timeout=timeout
+        )
         length = spec.seconds if isinstance(spec, VideoSpec) else video_seconds(spec.body)
         # The client may have been closed meanwhile: the task has its handle all the same.
         now = asyncio.get_running_loop().time()
         state = self._tracker.submitted(
-            bought.answer,
+            result.answer,
             spec.model,
             now=now,
-            details=bought.details,
+            details=result.details,
             length=length,
             webhook_url=hook,
             has_webhook=hook is not None and any(is_url_of(hook) for is_url_of in self._receivers),
         )
         return VideoTask(self._handles, state)
 
-    def _settled(self, error: SubmitOutcomeUnknown, bought: Bought | None) -> VideoTask | None:
-        if bought is None:
+    def _settled(self, error: SubmitOutcomeUnknown, result: SubmitResult | None) -> VideoTask | None:
+        if result is None:
             return None
         now = self._api.lifecycle.check_usable().time()
-        state = self._tracker.submitted(bought.answer, error.model, now=now, details=bought.details)
+        state = self._tracker.submitted(result.answer, error.model, now=now, details=result.details)
         return VideoTask(self._handles, state)
 
     async def _unless_cancelled(
@@ -638,8 +634,8 @@ class AIVideoMaker:
             return await submit
         return await submit_or_cancel(
             submit,
-            lambda: self._buyer.submitter.is_under_way(key.text),
-            on_unknown=self._buyer.submitter.tell,
+            lambda: self._submits.is_in_flight(key.text),
+            on_unknown=self._submits.report_unsettled,
         )
 
     @property

@@ -1,10 +1,14 @@
-"""What to generate: one frozen, keyword-only class a model.
+"""What to generate: one frozen, keyword-only class for each model.
 
 A spec is checked when it is made, all its fields at once, and a wrong one raises `InvalidSpec` before anything is sent.
-The names and types are Python's and the same for all models (`prompt`, `aspect_ratio`, `duration` in seconds, an int,
-`resolution` as "720p"); what travels is what each model of the API wants (`content`, `ratio`, `"8"`, `"720P"`, 720).
+The names and types are Python's and the same for all models (`prompt`, `aspect_ratio`, `duration` in seconds as an int,
+`resolution` as "720p"); what is sent is what each model of the API wants (`content`, `ratio`, `"8"`, `"720P"`, 720).
 Fields that the API requires are required here too: the duration decides the price, so it has no default unless the API
-documents one. Defaults travel: what a request asks for is in the request, whatever the service's own defaults become.
+documents one. Defaults are sent: what a request asks for does not change when the service changes its own defaults.
+
+The classes of each revision are in `models_2026_03` and `models_2026_09`; `base` has what they share, `validators` the
+rules for their fields, and `image_input` what an image may be. The functions that are exported beside the classes serve
+the other rooms of the package.
 """
 
 from __future__ import annotations
@@ -13,17 +17,29 @@ from collections.abc import Collection, Mapping
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
-from attrs import field, fields_dict, frozen
+from attrs import field, fields, fields_dict, frozen
 
+from .._redaction import repr_redacted
 from ..errors import FieldProblem, InvalidSpec, UnknownPrice
 from ..pricing import PriceTable, usual_prices
-from . import validators as _rules
-from .base import VideoSpec, as_dict, shown, wire_fields, wire_names
-from .image_input import ImageInput
+from .base import VideoSpec, copy_mapping, is_omitted, wire_fields, wire_names
+from .image_input import IMAGE_FORMS, SNIFFED_BYTES, ImageInput, image_type, show_image
 from .models_2026_03 import AspectRatio, ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3
 from .models_2026_09 import HappyHorse, MiniMaxH3, Seedance20, Wan27
+from .validators import (
+    LONG_TEXT_CHARACTERS,
+    Rule,
+    check_extra,
+    check_fields,
+    check_model_name,
+    replace_long_texts,
+    texts_in,
+)
 
 __all__ = [
+    "IMAGE_FORMS",
+    "LONG_TEXT_CHARACTERS",
+    "SNIFFED_BYTES",
     "SPECS",
     "AspectRatio",
     "HappyHorse",
@@ -33,6 +49,7 @@ __all__ = [
     "LongVideo",
     "MiniMaxH3",
     "OtherModel",
+    "Rule",
     "Seedance20",
     "SpecLike",
     "TextToVideo",
@@ -41,6 +58,12 @@ __all__ = [
     "Wan27",
     "as_spec",
     "extra_names",
+    "image_fields",
+    "image_type",
+    "replace_long_texts",
+    "show_image",
+    "texts_in",
+    "to_wire",
     "wire_fields",
     "wire_names",
 ]
@@ -48,67 +71,41 @@ __all__ = [
 
 @frozen
 class OtherModel:
-    """A request for a model that this version has no class for: its name and its fields, as they travel.
+    """A request for a model that this version has no class for: its name, and its fields as they are sent.
 
     Args:
-        model: the model's name on the wire.
+        model: the model's wire name.
         body: the fields of the request under their wire names, in values that JSON has.
     """
 
-    model: str = field(repr=shown)
-    body: Mapping[str, object] = field(converter=as_dict, repr=shown, hash=False)
+    model: str = field(repr=repr_redacted)
+    body: Mapping[str, object] = field(converter=copy_mapping, repr=repr_redacted, hash=False)
 
     def __attrs_post_init__(self) -> None:
-        of_model = _rules.model_name("model", self.model)
-        _rules.check(self, chain(of_model, _rules.extra_fields("body", self.body, taken=())))
+        check_fields(self, chain(check_model_name("model", self.model), check_extra("body", self.body, taken=())))
 
     def credits(self, prices: PriceTable | None = None) -> int:
-        """The estimated price in credits, as `VideoSpec.credits` has it, where the fields are those of a known model.
+        """Estimate the price in credits as `VideoSpec.credits` does, where the fields are those of a known model.
 
         Args:
             prices: the table to look the price up in; by default as for the model's own class.
 
         Raises:
-            UnknownPrice: the model has no class here, its price depends on fields that are not what it asks for or are
-                left out, or the table does not tell it.
+            UnknownPrice: the model has no class here, its price depends on fields that are left out or have other
+                values than the class allows, or the table does not have the price.
         """
         table = usual_prices(self.model) if prices is None else prices
         kind = SPECS.get(self.model)
         if kind is None:
             raise UnknownPrice(self.model, table.revision)
-        known = _as_known(kind, self.body)
+        known = _from_wire(kind, self.body)
         if known is None:
             raise UnknownPrice(self.model, table.revision, with_fields=True)
         return table.credits(known)
 
 
-def _as_known(kind: type[VideoSpec], body: Mapping[str, object]) -> VideoSpec | None:
-    """The spec that has the same fields on the wire, if there is one."""
-    given: dict[str, Any] = {}
-    extra = dict(body)
-    about = fields_dict(kind)
-    for name, wire_name in wire_fields(kind).items():
-        if wire_name in extra:
-            read = about[name].metadata["read"]
-            given[name] = read(extra.pop(wire_name)) if read else extra.pop(wire_name)
-        elif about[name].metadata["needed_for_price"]:
-            return None
-    try:
-        return kind(**given, extra=extra)
-    except (TypeError, InvalidSpec):
-        # What is left out that the model asks for is a TypeError.
-        return None
-
-
-def extra_names(spec: VideoSpec | OtherModel) -> Collection[str]:
-    """The wire names of the fields of `spec` that the class of its model does not have."""
-    if isinstance(spec, VideoSpec):
-        return spec.extra.keys()
-    return spec.body.keys() - (wire_names(SPECS[spec.model]) if spec.model in SPECS else ())
-
-
 SpecLike: TypeAlias = VideoSpec | OtherModel | tuple[str, Mapping[str, object]]
-"""Whatever can be submitted: a spec, or a pair of a model's name and its fields as they travel."""
+"""Whatever can be submitted: a spec, or a pair of a model's name and its fields as they are sent."""
 
 SPECS: Final[Mapping[str, type[VideoSpec]]] = {
     spec.model: spec
@@ -124,11 +121,11 @@ SPECS: Final[Mapping[str, type[VideoSpec]]] = {
         HappyHorse,
     )
 }
-"""The spec of each model, by the model's wire name."""
+"""The spec class of each model, by the model's wire name."""
 
 
 def as_spec(value: object) -> VideoSpec | OtherModel:
-    """`value` as a spec.
+    """Return `value` as a spec.
 
     Raises:
         InvalidSpec: it is neither a spec nor a pair of a model's name and a mapping.
@@ -139,3 +136,49 @@ def as_spec(value: object) -> VideoSpec | OtherModel:
         return OtherModel(*value)
     given = f"<{type(value).__name__}>"
     raise InvalidSpec("submit", [FieldProblem("spec", given, "a spec, or a pair of a model's name and its fields")])
+
+
+def extra_names(spec: VideoSpec | OtherModel) -> Collection[str]:
+    """Return the wire names of the fields of `spec` that the class of its model does not have."""
+    if isinstance(spec, VideoSpec):
+        return spec.extra.keys()
+    return spec.body.keys() - (wire_names(SPECS[spec.model]) if spec.model in SPECS else ())
+
+
+def to_wire(spec: VideoSpec | OtherModel) -> dict[str, object]:
+    """Return the fields of the request body by wire name. An image is still what the user gave."""
+    if isinstance(spec, OtherModel):
+        return dict(spec.body)
+    sent: dict[str, object] = {}
+    for item in fields(type(spec)):
+        value = getattr(spec, item.name)
+        if item.name != "extra" and not is_omitted(value):
+            convert = item.metadata.get("wire_type")
+            sent[item.metadata.get("wire_name") or item.name] = value if convert is None else convert(value)
+    return sent | dict(spec.extra)
+
+
+def image_fields(spec: VideoSpec | OtherModel) -> dict[str, ImageInput | tuple[ImageInput, ...]]:
+    """Return the images that must be loaded before `spec` can be sent, by the Python names of their fields."""
+    if isinstance(spec, OtherModel):
+        return {}
+    found = {item.name: getattr(spec, item.name) for item in fields(type(spec)) if item.metadata.get("images")}
+    return {name: value for name, value in found.items() if not is_omitted(value)}
+
+
+def _from_wire(kind: type[VideoSpec], body: Mapping[str, object]) -> VideoSpec | None:
+    """Return the spec that is sent as `body`, if there is one."""
+    given: dict[str, Any] = {}
+    extra = dict(body)
+    known = fields_dict(kind)
+    for name, wire_name in wire_fields(kind).items():
+        if wire_name in extra:
+            read = known[name].metadata["read"]
+            given[name] = read(extra.pop(wire_name)) if read else extra.pop(wire_name)
+        elif known[name].metadata["needed_for_price"]:
+            return None
+    try:
+        return kind(**given, extra=extra)
+    except (TypeError, InvalidSpec):
+        # A required field that is left out is a TypeError.
+        return None

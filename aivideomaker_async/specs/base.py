@@ -1,4 +1,4 @@
-"""What all specs have in common: the base class, and the metadata of a field: its rule, wire name and wire type."""
+"""What all specs have in common: the base class, and the metadata of fields with their rules and wire names."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from typing import Any, ClassVar, Final, TypeGuard
 
 from attrs import AttrsInstance, field, fields, frozen
 
-from .._redaction import redact
+from .._redaction import repr_redacted
 from ..errors import FieldProblem
 from ..pricing import PriceTable, usual_prices
-from . import validators as _rules
 from .image_input import ImageInput, freeze_image
+from .validators import Rule, check_extra, check_fields
 
 __all__ = [
-    "Timed",
+    "TimedSpec",
     "VideoSpec",
-    "as_dict",
-    "as_images",
-    "as_one_or_more",
-    "as_texts",
-    "is_left_out",
-    "number",
-    "shown",
+    "copy_mapping",
+    "freeze_images",
+    "freeze_one_or_more_images",
+    "freeze_texts",
+    "is_omitted",
+    "number_from_wire",
     "wire",
     "wire_fields",
     "wire_names",
@@ -35,13 +34,8 @@ __all__ = [
 _NO_LISTS: Final = (str, bytes, Mapping, Set)
 
 
-def shown(value: object) -> str:
-    """The repr of a field, without what is private."""
-    return repr(redact(value))
-
-
 def wire(
-    rule: _rules.Rule,
+    rule: Rule,
     *,
     name: str | None = None,
     kind: Callable[[Any], object] | None = None,
@@ -49,16 +43,15 @@ def wire(
     images: bool = False,
     needed_for_price: bool = False,
 ) -> dict[str, object]:
-    """The metadata of a field.
+    """Return the metadata of a field.
 
     Args:
-        rule: checks it.
-        name: its name on the wire, where that differs.
-        kind: makes what travels of it.
-        read: makes a value of what has travelled, where `kind` makes a value of another type.
-        images: whether it holds images, which have to be read before they can travel.
-        needed_for_price: whether the price depends on it, and what the service takes for a request without it is not
-            documented.
+        rule: checks the value.
+        name: the wire name, where it differs.
+        kind: makes the wire value.
+        read: makes the value of a wire value, where `kind` makes another type.
+        images: whether the field holds images, which must be loaded before they can be sent.
+        needed_for_price: whether the price depends on it, and the service's default is not documented.
     """
     return {
         "rule": rule,
@@ -70,45 +63,59 @@ def wire(
     }
 
 
-def number(value: object) -> object:
-    """The number that has travelled as a text; what is none is left as it is, for the rule to name."""
-    return int(value) if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,5}", value) else value
+def wire_fields(spec: type[AttrsInstance]) -> dict[str, str]:
+    """Return the wire names of the fields of `spec`, by their Python names, without those in `extra`."""
+    return {item.name: item.metadata.get("wire_name") or item.name for item in fields(spec) if item.name != "extra"}
 
 
-def is_left_out(value: object) -> bool:
-    """Whether a field has nothing in it that would travel."""
+def wire_names(spec: type[AttrsInstance]) -> tuple[str, ...]:
+    """Return the wire names of the fields of `spec`, without those in `extra`."""
+    return tuple(wire_fields(spec).values())
+
+
+def is_omitted(value: object) -> bool:
+    """Return whether a field holds nothing that would be sent."""
     return value is None or (isinstance(value, list | tuple) and not value)
 
 
-def as_texts(value: Iterable[str]) -> tuple[str, ...]:
-    """A list of texts, as one that nobody changes."""
-    # What is no list is left as it is, for the rule to name. A lone string is a sequence of strings too, and never what
-    # was meant; a mapping or a set has no order to rely on.
-    return value if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) else tuple(value)  # type: ignore[return-value]  # (see above)
+# --- converters: a value of a wrong type is returned as it is, for the rule to report -----------------
 
 
-def as_images(value: Iterable[ImageInput]) -> tuple[ImageInput, ...]:
-    """A list of images, as one that nobody changes."""
-    # What is no list is left for the rule to name.
+def number_from_wire(value: object) -> object:
+    """Return the number that was sent as a text."""
+    return int(value) if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,5}", value) else value
+
+
+def freeze_texts(value: Iterable[str]) -> tuple[str, ...]:
+    """Return a list of texts as a tuple."""
+    # A lone string is a sequence of strings too, and never what was meant; a mapping or a set has no order.
+    return value if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) else tuple(value)  # type: ignore[return-value]
+
+
+def freeze_images(value: Iterable[ImageInput]) -> tuple[ImageInput, ...]:
+    """Return a list of images as a tuple, with copies of buffers."""
     return tuple(map(freeze_image, value)) if _is_list(value) else value  # type: ignore[return-value]
 
 
-def as_one_or_more(value: ImageInput | Iterable[ImageInput] | None) -> ImageInput | tuple[ImageInput, ...] | None:
-    """One image, or a list of them, as one that nobody changes."""
-    # The narrower type of what is no list cannot be written down.
+def freeze_one_or_more_images(
+    value: ImageInput | Iterable[ImageInput] | None,
+) -> ImageInput | tuple[ImageInput, ...] | None:
+    """Return one image, or a list of images as a tuple, with copies of buffers."""
     return tuple(map(freeze_image, value)) if _is_list(value) else freeze_image(value)  # type: ignore[arg-type]
 
 
 def _is_list(value: object) -> TypeGuard[Iterable[ImageInput]]:
-    # An open file, a buffer and some paths are no lists, though they can be iterated over; nor is a lone text.
+    # An open file, a buffer and some paths can be iterated over, and are single images all the same.
     is_one = isinstance(value, (*_NO_LISTS, bytearray, memoryview, os.PathLike)) or hasattr(value, "read")
     return isinstance(value, Iterable) and not is_one
 
 
-def as_dict(value: Mapping[str, object]) -> Mapping[str, object]:
-    """A copy of a mapping, which nobody else changes."""
-    # Whoever does without types may give something else, which the rule names.
+def copy_mapping(value: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a copy of a mapping, which its owner cannot change."""
     return dict(value) if isinstance(value, Mapping) else value  # type: ignore[redundant-expr]
+
+
+# --- base classes ------------------------------------------------------------------------------------
 
 
 @frozen(kw_only=True)
@@ -116,21 +123,23 @@ class VideoSpec(ABC):
     """The base of all specs.
 
     Args:
-        extra: further fields of the request body under their wire names, for what the API takes and this version does
+        extra: further fields of the request body under their wire names, for what the API accepts and this version does
             not know, for example `extra={"filterMode": "strict"}`.
     """
 
     model: ClassVar[str]
-    """The model's name on the wire."""
+    """The model's wire name."""
 
-    extra: Mapping[str, object] = field(factory=dict[str, object], converter=as_dict, repr=shown, hash=False)
+    extra: Mapping[str, object] = field(
+        factory=dict[str, object], converter=copy_mapping, repr=repr_redacted, hash=False
+    )
 
     def __attrs_post_init__(self) -> None:
         taken = wire_names(type(self))
-        _rules.check(self, chain(_rules.extra_fields("extra", self.extra, taken=taken), self._combined()))
+        check_fields(self, chain(check_extra("extra", self.extra, taken=taken), self._combined_problems()))
 
-    def _combined(self) -> Iterator[FieldProblem]:
-        """What is wrong with the fields together, though each by itself may be right."""
+    def _combined_problems(self) -> Iterator[FieldProblem]:
+        """Yield what is wrong with the fields together, though each by itself may be right."""
         return iter(())
 
     @property
@@ -139,22 +148,22 @@ class VideoSpec(ABC):
         """The length of the video in seconds."""
 
     def credits(self, prices: PriceTable | None = None) -> int:
-        """The estimated price in credits (1 credit = 0.01 USD), charged at submit and refunded on failure.
+        """Estimate the price in credits (1 credit is 0.01 USD), charged at submit and refunded on failure.
 
-        What the service charges now is told by `AIVideoMaker.quote`, where it has quotes.
+        What the service charges now is reported by `AIVideoMaker.quote`, where it has quotes.
 
         Args:
             prices: the table to look the price up in; by default `PRICES_2026_03`, and `PRICES_2026_09` for the models
                 that are younger.
 
         Raises:
-            UnknownPrice: the table does not tell the price.
+            UnknownPrice: the table does not have the price.
         """
         return (usual_prices(self.model) if prices is None else prices).credits(self)
 
 
-class Timed(VideoSpec):
-    """The base of specs that tell how long the video shall be."""
+class TimedSpec(VideoSpec):
+    """The base of specs with a field for the length of the video."""
 
     __slots__ = ()
 
@@ -164,13 +173,3 @@ class Timed(VideoSpec):
     def seconds(self) -> int:
         """The length of the video in seconds."""
         return self.duration
-
-
-def wire_fields(spec: type[AttrsInstance]) -> dict[str, str]:
-    """The names of the fields of `spec`, without `extra`, and their names on the wire."""
-    return {item.name: item.metadata.get("wire_name") or item.name for item in fields(spec) if item.name != "extra"}
-
-
-def wire_names(spec: type[AttrsInstance]) -> tuple[str, ...]:
-    """The names of the fields of `spec` on the wire, without those in `extra`."""
-    return tuple(wire_fields(spec).values())

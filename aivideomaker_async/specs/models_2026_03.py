@@ -1,4 +1,4 @@
-"""The specs of the models of March 2026, which the service still has, but for one."""
+"""The specs of the models of March 2026. The service of September 2026 still has all of them except `lv`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from typing import ClassVar, Final, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from . import validators as _rules
-from .base import Timed, VideoSpec, as_texts, number, shown, wire
+from .._redaction import repr_redacted
+from ..tasks import SEGMENT_S
+from . import validators
+from .base import TimedSpec, VideoSpec, freeze_texts, number_from_wire, wire
 from .image_input import ImageInput, freeze_image, show_image
 
 __all__ = ["AspectRatio", "ImageToVideo", "ImageToVideoV3", "LongVideo", "TextToVideo", "TextToVideoV3"]
 
 AspectRatio: TypeAlias = Literal["16:9", "9:16", "1:1"]
 
-SEGMENT_SECONDS: Final = 5
-"""The length of each segment of a `LongVideo`."""
-
-_PROMPT: Final = wire(_rules.text)
-_OPTIONAL_PROMPT: Final = wire(_rules.optional(_rules.text))
-_ASPECT_RATIO: Final = wire(_rules.one_of("16:9", "9:16", "1:1"), name="aspectRatio")
-_IMAGE: Final = wire(_rules.image, images=True)
-_SHORT: Final = wire(_rules.one_of(5, 8, unit="seconds"), kind=str, read=number)
-_UP_TO_20_S: Final = wire(_rules.one_of(5, 10, 15, 20, unit="seconds"), kind=str, read=number)
-_SEGMENTS: Final = wire(_rules.several(_rules.text, at_most=6, of="texts"), name="prompt", kind=list)
+_PROMPT: Final = wire(validators.text)
+_OPTIONAL_PROMPT: Final = wire(validators.optional(validators.text))
+_ASPECT_RATIO: Final = wire(validators.one_of("16:9", "9:16", "1:1"), name="aspectRatio")
+_IMAGE: Final = wire(validators.image, images=True)
+_SHORT: Final = wire(validators.one_of(5, 8, unit="seconds"), kind=str, read=number_from_wire)
+_UP_TO_20_S: Final = wire(validators.one_of(5, 10, 15, 20, unit="seconds"), kind=str, read=number_from_wire)
+_SEGMENTS: Final = wire(validators.list_of(validators.text, at_most=6, of="texts"), name="prompt", kind=list)
 
 
 @frozen(kw_only=True)
-class TextToVideo(Timed):
+class TextToVideo(TimedSpec):
     """A video from a text (`t2v`).
 
     Args:
@@ -38,13 +37,13 @@ class TextToVideo(Timed):
     """
 
     model: ClassVar[str] = "t2v"
-    prompt: str = field(metadata=_PROMPT, repr=shown)
+    prompt: str = field(metadata=_PROMPT, repr=repr_redacted)
     aspect_ratio: AspectRatio = field(metadata=_ASPECT_RATIO)
     duration: int = field(metadata=_SHORT)
 
 
 @frozen(kw_only=True)
-class ImageToVideo(Timed):
+class ImageToVideo(TimedSpec):
     """A video from an image (`i2v`).
 
     Args:
@@ -56,7 +55,7 @@ class ImageToVideo(Timed):
 
     model: ClassVar[str] = "i2v"
     image: ImageInput = field(metadata=_IMAGE, converter=freeze_image, repr=show_image)
-    prompt: str | None = field(default=None, metadata=_OPTIONAL_PROMPT, repr=shown)
+    prompt: str | None = field(default=None, metadata=_OPTIONAL_PROMPT, repr=repr_redacted)
     duration: int = field(metadata=_SHORT)
 
 
@@ -72,16 +71,16 @@ class LongVideo(VideoSpec):
 
     model: ClassVar[str] = "lv"
     image: ImageInput = field(metadata=_IMAGE, converter=freeze_image, repr=show_image)
-    prompts: tuple[str, ...] = field(metadata=_SEGMENTS, converter=as_texts, repr=shown)
+    prompts: tuple[str, ...] = field(metadata=_SEGMENTS, converter=freeze_texts, repr=repr_redacted)
 
     @property
     def seconds(self) -> int:
         """The length of the video in seconds: 5 for each prompt."""
-        return SEGMENT_SECONDS * len(self.prompts)
+        return SEGMENT_S * len(self.prompts)
 
 
 @frozen(kw_only=True)
-class TextToVideoV3(Timed):
+class TextToVideoV3(TimedSpec):
     """A video from a text, third generation (`t2v_v3`).
 
     Args:
@@ -92,13 +91,13 @@ class TextToVideoV3(Timed):
     """
 
     model: ClassVar[str] = "t2v_v3"
-    prompt: str = field(metadata=_PROMPT, repr=shown)
+    prompt: str = field(metadata=_PROMPT, repr=repr_redacted)
     aspect_ratio: AspectRatio = field(metadata=_ASPECT_RATIO)
     duration: int = field(metadata=_UP_TO_20_S)
 
 
 @frozen(kw_only=True)
-class ImageToVideoV3(Timed):
+class ImageToVideoV3(TimedSpec):
     """A video from an image, third generation (`i2v_v3`).
 
     Args:
@@ -110,5 +109,5 @@ class ImageToVideoV3(Timed):
 
     model: ClassVar[str] = "i2v_v3"
     image: ImageInput = field(metadata=_IMAGE, converter=freeze_image, repr=show_image)
-    prompt: str | None = field(default=None, metadata=_OPTIONAL_PROMPT, repr=shown)
+    prompt: str | None = field(default=None, metadata=_OPTIONAL_PROMPT, repr=repr_redacted)
     duration: int = field(metadata=_UP_TO_20_S)

@@ -297,13 +297,9 @@ async def test_in_another_process_an_idempotency_key_is_the_same_task_where_the_
 
 
 def forget_what_this_process_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    from collections import OrderedDict
-    from weakref import WeakValueDictionary
+    from aivideomaker_async._submits import registry
 
-    from aivideomaker_async._submits import registry as accounts
-
-    monkeypatch.setattr(accounts, "_lasting", OrderedDict())
-    monkeypatch.setattr(accounts, "_in_use", WeakValueDictionary())
+    monkeypatch.setattr(registry, "_registries", registry._Registries())
 
 
 # --- refusals ----------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from tests.support.pictures import MIMES, NO_PICTURES, PICTURES, PNG, data_uri, 
 
 
 @pytest.mark.parametrize("kind", MIMES)
-def test_the_type_is_told_by_the_content(kind: str) -> None:
-    """By its first bytes; a large image tells as much as a small one."""
+def test_the_type_follows_from_the_content(kind: str) -> None:
+    """By its first bytes; the size of the image does not matter."""
     assert image_type(PICTURES[kind]) == MIMES[kind]
     assert image_type(picture(kind, 400)[:4096]) == MIMES[kind]
 
@@ -27,20 +27,20 @@ def test_a_jpeg_is_image_jpeg() -> None:
 
 
 @pytest.mark.parametrize("name", NO_PICTURES)
-def test_what_is_no_image_has_no_type(name: str) -> None:
+def test_other_contents_have_no_image_type(name: str) -> None:
     """Text, documents, archives, films, nothing."""
     assert image_type(NO_PICTURES[name]) is None
 
 
 @given(st.binary(max_size=64) | st.text(max_size=64).map(lambda text: text.encode("utf-8", "replace")))
-def test_any_bytes_have_a_type_or_none(data: bytes) -> None:
-    """Whatever they are, nothing is raised."""
+def test_any_bytes_have_a_type_or_no_type(data: bytes) -> None:
+    """Nothing is raised."""
     mime = image_type(data)
     assert mime is None or mime.startswith("image/")
 
 
 @pytest.mark.parametrize("prose", ["GIF89 was a format", "RIFFs and solos", "II*", "\x89PNG"])
-def test_what_only_begins_like_an_image_is_none(prose: str) -> None:
+def test_a_text_that_begins_like_an_image_is_refused(prose: str) -> None:
     """A prompt in the wrong field, for example."""
     assert image_type(prose.encode("latin-1")) is None
 
@@ -56,8 +56,8 @@ class Readable:
 
 
 @pytest.mark.parametrize("kind", MIMES)
-def test_every_form_of_an_image_is_taken(kind: str) -> None:
-    """For every type that the service takes; nothing is read yet."""
+def test_every_form_of_an_image_is_accepted(kind: str) -> None:
+    """For every type that the service accepts; nothing is read yet."""
     data, mime = PICTURES[kind], MIMES[kind]
     forms = [
         data,
@@ -84,8 +84,8 @@ def test_every_form_of_an_image_is_taken(kind: str) -> None:
         "HTTPS://EXAMPLE.COM/A.PNG",
     ],
 )
-def test_an_http_url_is_taken(url: str) -> None:
-    """Whether there is an image behind it, the service will find out."""
+def test_an_http_url_is_accepted(url: str) -> None:
+    """The service finds out whether there is an image behind it."""
     assert image_problem(url) is None
 
 
@@ -111,8 +111,8 @@ def test_an_http_url_is_taken(url: str) -> None:
         "https://example.com/\ud800",
     ],
 )
-def test_a_text_that_is_no_url_is_never_taken_for_a_file(text: str) -> None:
-    """It may come from a stranger, and the files of this machine are not theirs; the message tells the way."""
+def test_a_text_that_is_not_a_url_is_never_taken_for_a_file(text: str) -> None:
+    """It may come from a stranger, who must not read files of this machine; the message names the way."""
     problem = image_problem(text)
     assert problem is not None
     assert "pathlib.Path" in problem
@@ -137,12 +137,12 @@ def test_a_text_that_is_no_url_is_never_taken_for_a_file(text: str) -> None:
     ],
 )
 def test_a_data_uri_without_an_image_in_it_is_refused(uri: str) -> None:
-    """It must say image, be base64, and hold the beginning of an image."""
+    """It must have an image type, be base64, and hold the beginning of an image."""
     assert image_problem(uri) == "a data:image/...;base64,... URI whose content is an image"
 
 
 @pytest.mark.parametrize("name", NO_PICTURES)
-def test_bytes_that_are_no_image_are_refused(name: str) -> None:
+def test_bytes_without_an_image_are_refused(name: str) -> None:
     """By their content."""
     problem = image_problem(NO_PICTURES[name])
     assert problem is not None
@@ -156,15 +156,15 @@ class BytesPath:
         return b"cat.png"
 
 
-def test_a_file_in_text_mode_is_told_how_to_be_opened() -> None:
-    """It would give no bytes."""
+def test_a_file_in_text_mode_is_refused_with_the_right_mode() -> None:
+    """It gives no bytes."""
     assert image_problem(io.StringIO("x")) == "a file opened in binary mode ('rb')"
     assert image_problem(io.TextIOWrapper(io.BytesIO(PNG))) == "a file opened in binary mode ('rb')"
 
 
 @pytest.mark.parametrize("value", [None, 5, True, [], {}, object(), BytesPath()])
 def test_anything_else_is_refused(value: object) -> None:
-    """With what would be right."""
+    """The message names what is allowed."""
     problem = image_problem(value)
     assert problem is not None
     assert "data:image" in problem
@@ -183,7 +183,7 @@ def test_line_breaks_in_base64_are_common() -> None:
 
 
 @given(st.text(max_size=80), st.sampled_from(["", "data:", "data:image/png;base64,", "https://"]))
-def test_any_text_is_an_image_or_is_told_what_it_should_be(text: str, start: str) -> None:
+def test_any_text_is_an_image_or_has_a_problem(text: str, start: str) -> None:
     """Nothing is raised."""
     problem = image_problem(start + text)
     assert problem is None or problem
@@ -193,7 +193,7 @@ def test_any_text_is_an_image_or_is_told_what_it_should_be(text: str, start: str
 # --- buffers and reprs -------------------------------------------------------------------------------
 
 
-def test_only_what_can_change_is_copied() -> None:
+def test_only_buffers_are_copied() -> None:
     """Bytes, texts, paths and files are kept as they are."""
     buffer = bytearray(PNG)
     assert freeze_image(buffer) == PNG
@@ -247,18 +247,18 @@ def test_an_image_is_named_by_kind_and_size(image: str | bytes | os.PathLike[str
 @pytest.mark.parametrize(
     "prose", [b"BMW builds cars", b"P6 is a road", b"BM\nand a second line", b"GIF89a tells nothing"]
 )
-def test_prose_that_begins_like_an_image_is_none(prose: bytes) -> None:
+def test_prose_that_begins_like_an_image_is_not_one(prose: bytes) -> None:
     """Two letters are no evidence; an image has bytes that no text has."""
     assert image_type(prose) is None
 
 
 def test_a_drawing_in_svg_is_an_image_though_it_is_text() -> None:
-    """Whether the service likes it is the service's business."""
+    """The service may refuse it."""
     assert image_type(b"<svg xmlns='http://www.w3.org/2000/svg'></svg>") == "image/svg+xml"
 
 
 def test_a_file_that_is_read_asynchronously_is_refused() -> None:
-    """An upload of a web framework: the message says to read it first."""
+    """An upload of a web framework: the message names what to do."""
 
     class Upload:
         async def read(self) -> bytes:
@@ -268,13 +268,13 @@ def test_a_file_that_is_read_asynchronously_is_refused() -> None:
 
 
 def test_a_file_that_is_closed_is_refused_at_once() -> None:
-    """Nobody can read it later."""
+    """It cannot be read later."""
     file = io.BytesIO(PNG)
     file.close()
     assert image_problem(file) == "a file that is open for reading, and this one is closed"
 
 
-def test_a_view_whose_memory_was_given_back_is_refused() -> None:
+def test_a_released_view_is_refused() -> None:
     """It has no bytes any more."""
     view = memoryview(bytearray(PNG))
     view.release()
@@ -284,7 +284,7 @@ def test_a_view_whose_memory_was_given_back_is_refused() -> None:
     assert show_image(view) == "<memoryview>"
 
 
-def test_a_text_without_end_is_not_looked_through() -> None:
+def test_a_very_long_text_is_not_parsed() -> None:
     """Base64 text without its head, for example; a URL is never as long, and such a text is not shown."""
     text = data_uri(PNG * 1000).partition(",")[2]
     assert len(text) > 2**16
@@ -295,14 +295,14 @@ def test_a_text_without_end_is_not_looked_through() -> None:
     assert image_problem(f"https://example.com/{text[: 2**16 - 20]}") is None
 
 
-def test_the_head_of_a_data_uri_is_not_longer_than_it_can_be() -> None:
-    """What has no comma soon has none at all, and is not searched for it."""
+def test_the_head_of_a_data_uri_is_limited() -> None:
+    """A text without a comma is not searched to its end."""
     assert image_problem(data_uri(PNG).replace(";", ";" + "x" * 4_000 + ";")) is None
     assert image_problem(data_uri(PNG).replace(";", ";" + "x" * 5_000 + ";")) is not None
 
 
 class Nameless:
-    """A file that cannot even say that it has no name."""
+    """A file whose name raises."""
 
     @property
     def name(self) -> str:
@@ -312,8 +312,8 @@ class Nameless:
         return PNG
 
 
-def test_a_file_is_named_where_it_has_a_name(tmp_path: Path) -> None:
-    """That of the file that could not be read; a number or a secret is none."""
+def test_a_file_is_shown_by_its_name(tmp_path: Path) -> None:
+    """A number or a secret is not a name."""
     path = tmp_path / "a.png"
     path.write_bytes(PNG)
     with path.open("rb") as file, os.fdopen(os.dup(file.fileno()), "rb") as numbered:

@@ -1,4 +1,4 @@
-"""The fields of the models of September 2026: what each may be, and what travels of it."""
+"""The fields of the models of September 2026: their values, and how they are sent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from aivideomaker_async import HappyHorse, InvalidSpec, MiniMaxH3, Seedance20, VideoSpec, Wan27
-from aivideomaker_async._submits.request_body import to_wire
+from aivideomaker_async.specs import to_wire
 from tests.support.pictures import PNG, data_uri
 
 URL = "https://example.com/a.png"
@@ -77,17 +77,17 @@ RIGHT: dict[tuple[type[VideoSpec], str], tuple[str, Mapping[object, object]]] = 
     ),
     (HappyHorse, "aspect_ratio"): ("ratio", {ratio: ratio for ratio in ("16:9", "9:16", "3:4", "4:3", "1:1")}),
 }
-"""What travels of each value that is allowed, and under which name."""
+"""How each allowed value is sent, and under which name."""
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "wire_name", "value", "wire"),
     [(*field, wire_name, *pair) for field, (wire_name, values) in RIGHT.items() for pair in values.items()],
 )
-def test_a_setting_travels_as_documented(
+def test_a_setting_is_sent_as_documented(
     kind: type[VideoSpec], name: str, wire_name: str, value: object, wire: object
 ) -> None:
-    """By name and by type: a number is no text."""
+    """By name and by type: a number is not a text."""
     spec = make(kind, **{name: value})
     found = to_wire(spec)[wire_name]
     assert (type(found), found) == (type(wire), wire)
@@ -160,8 +160,8 @@ WRONG: dict[tuple[type[VideoSpec], str], tuple[list[Any], str]] = {
 
 
 @pytest.mark.parametrize(("kind", "name"), WRONG)
-def test_a_wrong_setting_is_told_as_it_was_given(kind: type[VideoSpec], name: str) -> None:
-    """With all that would be right."""
+def test_a_wrong_setting_is_reported_as_it_was_given(kind: type[VideoSpec], name: str) -> None:
+    """With all allowed values."""
     values, allowed = WRONG[kind, name]
     for value in values:
         error = refused(kind, **{name: value})
@@ -173,8 +173,8 @@ def test_a_wrong_setting_is_told_as_it_was_given(kind: type[VideoSpec], name: st
 
 @kinds
 @pytest.mark.parametrize("value", [None, "", " \n", 5, b"text", ["a"], "a \ud800"])
-def test_words_are_wanted(kind: type[VideoSpec], value: object) -> None:
-    """By three of them in any case."""
+def test_a_prompt_is_required(kind: type[VideoSpec], value: object) -> None:
+    """By three of the models."""
     if kind is Seedance20 and value is None:
         assert "prompt" not in to_wire(make(kind, prompt=None, image=URL))
     else:
@@ -194,7 +194,7 @@ def chosen(fields: dict[str, Any], bits: int) -> dict[str, Any]:
 @pytest.mark.parametrize("frames", range(4))
 @pytest.mark.parametrize("references", range(8))
 def test_frames_and_references_exclude_each_other(frames: int, references: int) -> None:
-    """Any of the one or of the other, and none of both; each that is too much is told."""
+    """Each field that is too much is reported."""
     given, too_much = chosen(FRAMES, frames), chosen(REFERENCES, references)
     if not given or not too_much:
         MiniMaxH3(prompt="A cat", **given, **too_much)
@@ -206,7 +206,7 @@ def test_frames_and_references_exclude_each_other(frames: int, references: int) 
 
 
 def test_empty_references_are_none() -> None:
-    """As somebody writes who gathers them in a list."""
+    """A program may gather them in a list."""
     spec = MiniMaxH3(prompt="A cat", image=URL, reference_images=[], reference_audios=[], reference_video=None)
     assert spec == MiniMaxH3(prompt="A cat", image=URL)
 
@@ -217,7 +217,7 @@ SOURCES: dict[str, Any] = {"prompt": "A cat", "image": URL, "video": FILM}
 @pytest.mark.parametrize("with_audio", [False, True])
 @pytest.mark.parametrize("bits", range(8))
 def test_one_source_at_least_is_needed(bits: int, with_audio: bool) -> None:
-    """A sound is none, and goes beside one."""
+    """A sound is not one, and needs one."""
     sources = {"prompt": None, **chosen(SOURCES, bits)}
     if with_audio:
         sources["audio"] = SOUND
@@ -241,7 +241,7 @@ class Ambiguous:
 @pytest.mark.parametrize(
     "name", ["reference_images", "reference_video", "reference_audios", "last_frame", "tier", "duration"]
 )
-def test_what_cannot_be_compared_is_refused(name: str) -> None:
+def test_a_value_that_cannot_be_compared_is_refused(name: str) -> None:
     """Like anything else that is wrong."""
     error = refused(MiniMaxH3, image=URL, **{name: Ambiguous()})
     assert error.field == name
@@ -266,7 +266,7 @@ ADDRESSES: list[tuple[type[VideoSpec], str]] = [
 
 @pytest.mark.parametrize("image", [URL, URI, PNG, bytearray(PNG), memoryview(PNG), Path("a.png"), io.BytesIO(PNG)])
 @pytest.mark.parametrize(("kind", "name"), IMAGE_FIELDS)
-def test_an_image_is_given_in_any_form(kind: type[VideoSpec], name: str, image: object) -> None:
+def test_an_image_may_have_any_form(kind: type[VideoSpec], name: str, image: object) -> None:
     """A buffer is copied."""
     found = getattr(make(kind, **{name: image}), name)
     assert found == (bytes(image) if isinstance(image, bytearray | memoryview) else image)
@@ -275,12 +275,12 @@ def test_an_image_is_given_in_any_form(kind: type[VideoSpec], name: str, image: 
 
 @pytest.mark.parametrize("image", ["a.png", "", b"text", 5, True, io.StringIO(), {URL}, {URL: 1}, "ftp://a/b.png"])
 @pytest.mark.parametrize(("kind", "name"), IMAGE_FIELDS)
-def test_what_is_no_image_is_refused(kind: type[VideoSpec], name: str, image: object) -> None:
-    """It may be None, where it may be left out; and a list, where there may be several."""
+def test_another_value_than_an_image_is_refused(kind: type[VideoSpec], name: str, image: object) -> None:
+    """The message mentions None where the field is optional, and a list where there may be several."""
     error = refused(kind, **{name: image})
     assert [problem.field for problem in error.problems] == [name]
     assert error.allowed.endswith(", or None")
-    assert ("or a list of such that is not empty" in error.allowed) is (kind is HappyHorse)
+    assert ("or a list of these that is not empty" in error.allowed) is (kind is HappyHorse)
 
 
 MADE: dict[str, Callable[[list[Any]], Any]] = {
@@ -314,7 +314,7 @@ class Folder:
         return "folder"
 
     def __iter__(self) -> Any:
-        raise AssertionError("nobody asked for its files")
+        raise AssertionError("its files are not listed")
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ class Folder:
         5,
     ],
 )
-def test_one_image_is_no_list_of_references(value: object) -> None:
+def test_one_image_is_not_a_list_of_references(value: object) -> None:
     """Nor is a set, which has no order."""
     error = refused(MiniMaxH3, reference_images=value)
     assert (error.field, error.allowed) == ("reference_images", "a list of at most 4 images")
@@ -342,14 +342,14 @@ def test_one_image_is_no_list_of_references(value: object) -> None:
 
 
 def test_a_path_is_one_image_whatever_else_it_can_do() -> None:
-    """It is not gone through."""
+    """It is not iterated over."""
     folder = Folder()
     assert make(HappyHorse, image=folder).image is folder  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("count", range(7))
 def test_the_lists_are_as_long_as_documented(count: int) -> None:
-    """At most four images and two sounds; one model takes any number of images, but for none."""
+    """At most four images and two sounds; one model accepts any number of images from one on."""
     for name, item, most, of in (("reference_images", URL, 4, "images"), ("reference_audios", SOUND, 2, "URLs")):
         if count <= most:
             assert len(getattr(make(MiniMaxH3, **{name: [item] * count}), name)) == count
@@ -364,7 +364,7 @@ def test_the_lists_are_as_long_as_documented(count: int) -> None:
 
 @pytest.mark.parametrize("wrong", [None, "", "a.png", b"text", 5, [URL], "\ud800"])
 @pytest.mark.parametrize(("kind", "name"), LISTS)
-def test_a_wrong_image_of_several_is_told_by_its_place(kind: type[VideoSpec], name: str, wrong: object) -> None:
+def test_a_wrong_image_of_several_is_reported_by_its_index(kind: type[VideoSpec], name: str, wrong: object) -> None:
     """All of them; and it cannot be None there."""
     error = refused(kind, **{name: [URL, wrong, URL, wrong]})
     assert [problem.field for problem in error.problems] == [f"{name}[1]", f"{name}[3]"]
@@ -372,8 +372,8 @@ def test_a_wrong_image_of_several_is_told_by_its_place(kind: type[VideoSpec], na
 
 
 @pytest.mark.parametrize(("kind", "name"), LISTS)
-def test_a_closed_file_is_told_by_its_place(kind: type[VideoSpec], name: str) -> None:
-    """Nobody can read it later."""
+def test_a_closed_file_of_several_is_reported_by_its_index(kind: type[VideoSpec], name: str) -> None:
+    """It cannot be read later."""
     file = io.BytesIO(PNG)
     file.close()
     error = refused(kind, **{name: [io.BytesIO(PNG), file]})
@@ -400,7 +400,7 @@ FETCHED = "a public http(s) URL (the service fetches videos and sounds, and take
 
 @pytest.mark.parametrize("value", NO_ADDRESSES)
 def test_videos_and_sounds_are_addresses(value: object) -> None:
-    """The message says why a file, bytes or a data URI will not do."""
+    """The message explains why a file, bytes or a data URI is refused."""
     for kind, name in ADDRESSES:
         error = refused(kind, **{name: value})
         assert [(problem.field, problem.allowed) for problem in error.problems] == [(name, f"{FETCHED}, or None")]
@@ -409,7 +409,7 @@ def test_videos_and_sounds_are_addresses(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [SOUND, {SOUND}, {SOUND: 1}, None, b"bytes", 5])
-def test_one_sound_is_no_list(value: object) -> None:
+def test_one_sound_is_not_a_list(value: object) -> None:
     """A text least of all: it has letters."""
     error = refused(MiniMaxH3, reference_audios=value)
     assert (error.field, error.allowed) == ("reference_audios", "a list of at most 2 URLs")
@@ -445,7 +445,7 @@ def test_no_repr_shows_what_is_private() -> None:
 
 @kinds
 def test_no_error_shows_what_is_private(kind: type[VideoSpec]) -> None:
-    """Whatever stands in whichever field, and however much of it."""
+    """Of any value in any field, of any length."""
     private: list[Any] = [SIGNED + " ", URI + "!", BASE64, PNG[1:]]
     values = [*private, private, {BASE64: 1}, {"a": BASE64}, {BASE64}, [private], private * 1000, [SIGNED] * 1000]
     errors = 0
@@ -464,8 +464,8 @@ def test_no_error_shows_what_is_private(kind: type[VideoSpec]) -> None:
 
 
 @kinds
-def test_no_further_field_stands_for_one_of_the_spec(kind: type[VideoSpec]) -> None:
-    """Under no name on the wire; the names of Python are free."""
+def test_an_extra_field_may_have_a_python_name_of_the_spec(kind: type[VideoSpec]) -> None:
+    """Only its wire names are taken."""
     assert refused(kind, extra={"duration": 5}).field == "extra['duration']"
     assert to_wire(make(kind, extra={"seed": 1, "extra": {"a": 2}}))["extra"] == {"a": 2}
     assert to_wire(make(MiniMaxH3, extra={"prompt": "x"}))["prompt"] == "x"

@@ -27,8 +27,7 @@ from aivideomaker_async import (
     VideoSpec,
     Wan27,
 )
-from aivideomaker_async._submits.request_body import to_wire
-from aivideomaker_async.specs import SPECS, as_spec, wire_names
+from aivideomaker_async.specs import SPECS, as_spec, to_wire, wire_names
 from tests.support.pictures import PNG, data_uri
 
 URL = "https://example.com/cat.png"
@@ -121,14 +120,14 @@ def test_every_documented_model_has_its_class() -> None:
         (HappyHorse, {"prompt", "image", "duration", "resolution", "ratio"}),
     ],
 )
-def test_the_fields_travel_under_the_documented_names(kind: type[VideoSpec], names: set[str]) -> None:
+def test_the_fields_have_the_documented_wire_names(kind: type[VideoSpec], names: set[str]) -> None:
     """No other name, and none twice."""
     assert sorted(wire_names(kind)) == sorted(names)
 
 
 @pytest.mark.parametrize("count", range(1, 7))
 def test_a_long_video_is_as_long_as_its_segments(count: int) -> None:
-    """One to six prompts, 5 seconds each; a list will do, and is copied."""
+    """One to six prompts, 5 seconds each; a list is accepted, and copied."""
     prompts = [f"Segment {number}" for number in range(count)]
     spec = LongVideo(image=URL, prompts=prompts)
     assert spec.seconds == 5 * count
@@ -137,14 +136,14 @@ def test_a_long_video_is_as_long_as_its_segments(count: int) -> None:
 
 
 @kinds
-def test_the_length_is_told_for_every_model(kind: type[VideoSpec]) -> None:
+def test_every_spec_has_a_length(kind: type[VideoSpec]) -> None:
     """In seconds."""
     assert make(kind).seconds == GOOD[kind].get("duration", 10)
 
 
 @kinds
-def test_what_is_left_out_is_as_documented(kind: type[VideoSpec]) -> None:
-    """And what decides something that is not documented must be given."""
+def test_the_defaults_are_the_documented_ones(kind: type[VideoSpec]) -> None:
+    """A field without a documented default is required."""
     defaults = {item.name: item.default for item in attrs.fields(kind) if item.default is not attrs.NOTHING}
     defaults.pop("extra")
     assert defaults == OPTIONAL.get(kind, {})
@@ -216,19 +215,19 @@ def test_a_wrong_value_is_refused_by_name(kind: type[VideoSpec], name: str, valu
     ("kind", "value"),
     [(kind, value) for kind in DURATIONS for value in (0, -5, 6, 9, 25, 5.0, "5", True, None, [5], float("nan"))],
 )
-def test_a_wrong_duration_is_refused_with_those_that_are_right(kind: type[VideoSpec], value: object) -> None:
+def test_a_wrong_duration_is_refused_with_the_allowed_ones(kind: type[VideoSpec], value: object) -> None:
     """It decides the price: `"5"`, 5.0 and True are not 5."""
     error = problems(kind, duration=value)
     assert (error.field, error.value, error.allowed) == ("duration", repr(value), DURATIONS[kind])
 
 
-def test_a_wrong_prompt_of_several_is_told_by_its_place() -> None:
+def test_a_wrong_prompt_of_several_is_reported_by_its_index() -> None:
     """Which segment is blank."""
     error = problems(LongVideo, prompts=("One", " ", "Three", 4))
     assert [problem.field for problem in error.problems] == ["prompts[1]", "prompts[3]"]
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     """In the order of the fields, with the first in the attributes and all in the text."""
     error = problems(TextToVideo, prompt="", aspect_ratio="4:3", duration=7, extra={"duration": "7"})
     assert [problem.field for problem in error.problems] == [
@@ -248,7 +247,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 @kinds
 def test_a_wrong_value_shows_no_image(kind: type[VideoSpec]) -> None:
-    """Nor does it fill a log, whatever stands where something else was expected."""
+    """And the message is short, whatever the value is."""
     values: list[Any] = [
         URI,
         [URI],
@@ -269,8 +268,8 @@ def test_a_wrong_value_shows_no_image(kind: type[VideoSpec]) -> None:
 
 
 @kinds
-def test_nothing_is_left_to_chance_or_order(kind: type[VideoSpec]) -> None:
-    """Every field that decides something must be given, and by name."""
+def test_fields_are_required_and_given_by_name(kind: type[VideoSpec]) -> None:
+    """Every field without a documented default."""
     with pytest.raises(TypeError):
         kind()
     with pytest.raises(TypeError):
@@ -291,7 +290,7 @@ def test_nothing_is_left_to_chance_or_order(kind: type[VideoSpec]) -> None:
 
 
 @kinds
-def test_extra_fields_of_the_wire_are_taken(kind: type[VideoSpec]) -> None:
+def test_extra_wire_fields_are_accepted(kind: type[VideoSpec]) -> None:
     """In any value that JSON has; the spec keeps a copy."""
     extra: dict[str, object] = {"filterMode": "strict", "seed": 5, "nested": {"a": [1, None, True, 0.5]}}
     spec = make(kind, extra=extra)
@@ -302,7 +301,7 @@ def test_extra_fields_of_the_wire_are_taken(kind: type[VideoSpec]) -> None:
 
 @kinds
 def test_an_extra_field_does_not_replace_one_of_the_spec(kind: type[VideoSpec]) -> None:
-    """By no name that travels already."""
+    """Under no wire name of the spec."""
     for name in wire_names(kind):
         error = problems(kind, extra={name: "x", "fine": 1})
         assert [problem.field for problem in error.problems] == [f"extra[{name!r}]"]
@@ -319,15 +318,15 @@ def test_a_text_that_cannot_be_written_is_refused_at_once(extra: Mapping[str, ob
 
 
 def test_values_too_deep_for_json_are_refused() -> None:
-    """And told without printing them."""
+    """And reported without printing them."""
     deep: object = 1
     for _ in range(100_000):
         deep = [deep]
     assert problems(TextToVideo, extra={"deep": deep}).field == "extra['deep']"
 
 
-def test_the_name_of_a_further_field_is_no_place_for_an_image() -> None:
-    """Nor for an address: whatever is wrong with a field, its name is shown as a value is."""
+def test_the_name_of_an_extra_field_is_redacted() -> None:
+    """It may hold an image or an address: it is shown as a value is."""
     for name in ("data:image/png;base64,SECRET", "https://example.com/a?sig=SECRET"):
         wrong: list[Any] = [{name: float("nan")}, {name: b""}, {5: name}]
         for extra in wrong:
@@ -337,7 +336,7 @@ def test_the_name_of_a_further_field_is_no_place_for_an_image() -> None:
     assert "SECRET" not in repr(OtherModel("data:image/png;base64,SECRET", {"key": "SECRET", "webhook": ["SECRET"]}))
 
 
-def test_a_wrong_value_shows_the_host_of_an_address_alone() -> None:
+def test_a_wrong_value_shows_only_the_host_of_an_address() -> None:
     """Wherever in the value it stands."""
     assert "SECRET" not in str(problems(TextToVideo, aspect_ratio="see https://example.com/a.png?sig=SECRET"))
 
@@ -478,7 +477,7 @@ def test_a_spec_is_a_spec(kind: type[VideoSpec]) -> None:
 
 
 @pytest.mark.parametrize("value", [None, "t2v", {"prompt": "a"}, ("t2v",), ("t2v", {}, 1), ["t2v", {}], TextToVideo, 5])
-def test_what_is_no_spec_is_refused(value: object) -> None:
+def test_another_value_than_a_spec_is_refused(value: object) -> None:
     """By its type; its content may be anything."""
     with pytest.raises(InvalidSpec, match=f"spec=<{type(value).__name__}>: must be a spec, or a pair"):
         as_spec(value)
@@ -500,7 +499,7 @@ def test_what_is_no_spec_is_refused(value: object) -> None:
     ),
 )
 def test_any_values_make_a_spec_or_are_refused(kind: type[VideoSpec], changed: dict[str, object]) -> None:
-    """Never another error, and only with what is wrong; and what is a spec can be written and has its price."""
+    """Only wrong fields are reported, and every spec can be written and has a price or none."""
     known = {name: value for name, value in changed.items() if name in attrs.fields_dict(kind)}
     try:
         spec = make(kind, **known)

@@ -1,4 +1,4 @@
-"""Files that callers have or name: however they are read, they are left as they were."""
+"""Files of callers: however they are read, they are left as they were."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ import pytest
 from anyio import CancelScope
 
 from aivideomaker_async import ImageToVideo, InvalidSpec
-from aivideomaker_async._submits import images as media
-from aivideomaker_async._submits.image_file import CHUNK, _file_locks, borrow
-from aivideomaker_async._submits.images import LARGEST_IMAGE, load_images
+from aivideomaker_async._submits import images
+from aivideomaker_async._submits.image_file import CHUNK_BYTES, JobCancelled, ReadJob, read_open_file
+from aivideomaker_async._submits.images import MAX_IMAGE_BYTES, load_fields
 from tests.support.loading import FORMS, LARGE, Minimal, Unseekable, arrives, loaded, refused
 from tests.support.pictures import NO_PICTURES, PNG, as_image, data_uri
 
@@ -31,21 +32,57 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has them els
 # --- what is left as it was --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("position", [0, 7])
-async def test_a_file_is_left_open_and_standing_where_it_stood(position: int, tmp_path: Path) -> None:
-    """It is read from there to its end, and can be read again."""
-    path = tmp_path / "a.png"
-    path.write_bytes(bytes(position) + PNG)
+class WithoutSeekable:
+    """A file of the caller's own making, without a method that tells whether it can be moved."""
+
+    def __init__(self, data: bytes) -> None:
+        self.file = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def seek(self, position: int) -> None:
+        self.file.seek(position)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def mapped(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
-        file.seek(position)
-        for _ in range(2):
-            await arrives(file, PNG)
-            assert not file.closed
-            assert file.tell() == position
+        # It has no `seekable` before Python 3.13.
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-async def test_a_file_stands_where_it_stood_also_after_an_error() -> None:
-    """Whoever gave it may try something else with it."""
+OPEN: dict[str, Callable[[Path], Any]] = {
+    "buffered": lambda path: path.open("rb"),
+    "unbuffered": lambda path: path.open("rb", buffering=0),
+    "in memory": lambda path: io.BytesIO(path.read_bytes()),
+    "mapped": mapped,
+    "without seekable": lambda path: WithoutSeekable(path.read_bytes()),
+}
+
+
+@pytest.mark.parametrize("position", [0, 7])
+@pytest.mark.parametrize("form", OPEN)
+async def test_a_file_is_left_open_at_its_position(form: str, position: int, tmp_path: Path) -> None:
+    """It is read from there to its end, again and again, also by several calls at once."""
+    path = tmp_path / "a.png"
+    path.write_bytes(bytes(position) + LARGE)
+    file = OPEN[form](path)
+    file.seek(position)
+    await arrives(file, LARGE)
+    assert file.tell() == position
+    assert await asyncio.gather(*(loaded(file) for _ in range(3))) == [as_image(LARGE)] * 3
+    assert file.tell() == position
+    file.close()
+
+
+async def test_a_file_is_put_back_after_an_error() -> None:
+    """The caller may try something else with it."""
     file = io.BytesIO(b"xxx" + NO_PICTURES["pdf"])
     file.seek(3)
     await refused(file)
@@ -53,11 +90,10 @@ async def test_a_file_stands_where_it_stood_also_after_an_error() -> None:
 
 
 class Halting(io.BytesIO):
-    """A file on which the first reader halts midway until somebody else has had the chance to come between."""
+    """A file on which the first reader halts midway until another one has had the chance to come between."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
-        self.second_came = threading.Event()
         self.readers = 0
         self.together = 0
 
@@ -65,23 +101,20 @@ class Halting(io.BytesIO):
         self.readers += 1
         self.together = max(self.together, self.readers)
         half = super().read(len(self.getvalue()) // 2)
-        # Nobody must come: only a second reader at the same time would end this wait early.
-        self.second_came.wait(0.02)
+        # Nobody sets it: another reader would have 20 ms to come.
+        threading.Event().wait(0.02)
         self.readers -= 1
         return half + super().read()
 
 
-async def test_two_submits_may_share_one_open_file() -> None:
-    """Each reads it whole, one after the other."""
+async def test_calls_that_share_a_file_take_turns() -> None:
+    """Each reads it whole."""
     file = Halting(PNG)
-    images = await asyncio.gather(*(loaded(file) for _ in range(3)))
-    assert images == [as_image(PNG)] * 3
-    assert file.together == 1
-    assert file.tell() == 0
+    assert await asyncio.gather(*(loaded(file) for _ in range(3))) == [as_image(PNG)] * 3
+    assert (file.together, file.tell()) == (1, 0)
 
 
 async def test_files_do_not_wait_for_each_other() -> None:
-    """Only who shares a file takes turns."""
     started = threading.Barrier(2, timeout=10)
 
     class Meeting(io.BytesIO):
@@ -89,48 +122,151 @@ async def test_files_do_not_wait_for_each_other() -> None:
             started.wait()
             return super().read()
 
-    images = await asyncio.gather(*(loaded(Meeting(PNG)) for _ in range(2)))
-    assert images == [as_image(PNG)] * 2
+    assert await asyncio.gather(*(loaded(Meeting(PNG)) for _ in range(2))) == [as_image(PNG)] * 2
 
 
 # --- what cannot be read -----------------------------------------------------------------------------
 
 
-async def test_a_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
-    """As a wrong spec that names it, not as an error of the system."""
-    error = await refused(tmp_path / "no.png")
-    assert "no.png" in error.value
-    assert "No such file" in error.allowed
-    assert isinstance(error.__cause__, FileNotFoundError)
-    assert "directory" in (await refused(tmp_path)).allowed
+class Raw(Unseekable):
+    """Gives a sequence of results: bytes, None for nothing yet, or an error."""
+
+    def __init__(self, *results: bytes | Exception | None) -> None:
+        self.results = list(results)
+
+    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
+        result = self.results.pop(0) if self.results else b""
+        if isinstance(result, Exception):
+            raise result
+        if result is None:
+            return None
+        buffer[: len(result)] = result
+        return len(result)
 
 
-async def test_a_closed_file_is_refused() -> None:
+class Generous(io.RawIOBase):
+    """Gives all it has, however little it is asked for."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        return LARGE
+
+
+class Whole:
+    """Takes no size, so that it could only be read as a whole."""
+
+    def read(self) -> bytes:
+        return PNG
+
+
+class Failing(io.BytesIO):
+    """A file on a disk that breaks."""
+
+    name = "/mnt/broken/cat.png"
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(LARGE)
+        self.error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() > CHUNK_BYTES:
+            raise self.error
+        return super().read(size)
+
+
+class Odd(io.BytesIO):
+    """A file that claims to be seekable."""
+
+    def __init__(self, position: object) -> None:
+        super().__init__(PNG)
+        self.position = position
+
+    def tell(self) -> Any:
+        return self.position
+
+    def seek(self, *_: int) -> int:
+        raise KeyError("no such place")
+
+
+class Odder(io.BytesIO):
+    def seekable(self) -> bool:
+        raise KeyError("no such place")
+
+
+async def _coroutine() -> bytes:
+    return PNG
+
+
+def cut_off() -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=io.BytesIO(gzip.compress(LARGE)[:-20]))
+
+
+REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no such path": (lambda path: path / "no.png", "No such file"),
+    "an empty file": (lambda path: io.BytesIO(), "it is empty"),
+    "open for writing": (
+        lambda path: (path / "a.png").open("wb"),
+        "(reading it is not supported: open it in mode 'rb')",
+    ),
+    "gives texts": (lambda path: Minimal("text"), "the file gives str, and not bytes: open it in mode 'rb'"),
+    "gives numbers": (lambda path: Minimal(5), "the file gives int, and not bytes"),
+    "gives buffers": (lambda path: Minimal(bytearray(PNG)), "the file gives bytearray, and not bytes"),
+    "async": (lambda path: Minimal(_coroutine()), "the file is async: read it first, and pass its bytes"),
+    "nothing yet": (lambda path: Raw(PNG[:40], None), "it must not be in non-blocking mode"),
+    "more than asked for": (lambda path: Generous(), f"gave {len(LARGE)} bytes when it was asked for {CHUNK_BYTES}"),
+    "takes no size": (lambda path: Whole(), "reading it failed with TypeError"),
+    "cut off": (lambda path: cut_off(), "reading it failed with EOFError"),
+    "system error": (lambda path: Failing(OSError(5, "Input/output error")), "(Input/output error)"),
+    "error of a library": (lambda path: Failing(OSError("gone")), "(gone)"),
+    "wrong value": (lambda path: Failing(ValueError("no such thing")), "(no such thing)"),
+    "other error": (lambda path: Failing(EOFError("too soon")), "(reading it failed with EOFError: too soon)"),
+    "position is a text": (lambda path: Odd("x"), "it gives str for its position, and not int"),
+    "position is nothing": (lambda path: Odd(None), "it gives NoneType for its position, and not int"),
+    "cannot be put back": (lambda path: Odd(0), "moving it back failed with KeyError: 'no such place'"),
+    "cannot say": (lambda path: Odder(PNG), "asking for its position failed with KeyError"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_file_that_cannot_be_read_is_refused(what: str, tmp_path: Path) -> None:
+    """Before anything is sent, as a wrong spec that names the file and the reason."""
+    make, words = REFUSED[what]
+    file = make(tmp_path)
+    error = await refused(file)
+    assert words in error.allowed
+    assert type(file).__name__ in error.value or "Path" in error.value
+    if what in {"no such path", "system error"}:
+        assert isinstance(error.__cause__, OSError)
+    if isinstance(file, Failing):
+        assert error.value == "<Failing '/mnt/broken/cat.png'>"
+        assert (file.tell(), file.closed) == (0, False)
+    if isinstance(file, io.IOBase):
+        file.close()
+
+
+async def test_a_file_that_was_closed_since_is_refused() -> None:
     """It was open when the spec was made."""
     file = io.BytesIO(PNG)
     spec = ImageToVideo(image=file, duration=5)
     file.close()
     with pytest.raises(InvalidSpec, match="closed file"):
-        await load_images(spec)
+        await load_fields(spec, MAX_IMAGE_BYTES)
     assert "this one is closed" in (await refused(file)).allowed
 
 
-async def test_a_file_open_for_writing_only_is_refused(tmp_path: Path) -> None:
-    """It cannot be read."""
-    with (tmp_path / "a.png").open("wb") as file:
-        assert "readable image" in (await refused(file)).allowed
-
-
-@pytest.mark.parametrize("content", [PNG.decode("latin-1"), 5, bytearray(PNG)])
-async def test_a_file_that_gives_no_bytes_is_told_how_to_be_opened(content: object) -> None:
-    """A text file that does not look like one."""
-    assert "open it in mode 'rb'" in (await refused(Minimal(content))).allowed
+async def test_a_text_file_that_hides_its_mode_is_refused(tmp_path: Path) -> None:
+    """The wrapper of a temporary file is no text file by its type."""
+    with tempfile.NamedTemporaryFile("w+", dir=tmp_path) as file:
+        file.write("x")
+        file.seek(0)
+        error = await refused(file)
+    assert error.value == f"<_TemporaryFileWrapper {file.name!r}>"
+    assert "the file gives str" in error.allowed
 
 
 @posix
 @pytest.mark.parametrize("kind", ["a named pipe", "a device", "a socket", "a directory"])
-async def test_a_path_to_what_is_no_regular_file_is_refused(kind: str, tmp_path: Path) -> None:
-    """At once: to open a named pipe would wait for whoever writes to it, and some devices never end."""
+async def test_a_path_to_something_else_than_a_file_is_refused(kind: str, tmp_path: Path) -> None:
+    """At once: to open a named pipe would wait for a writer, and some devices never end."""
     path = tmp_path / "cat.png"
     if kind == "a named pipe":
         os.mkfifo(path)
@@ -147,11 +283,11 @@ async def test_a_path_to_what_is_no_regular_file_is_refused(kind: str, tmp_path:
         path.symlink_to("/dev/zero")
     error = await refused(path)
     assert error.value == repr(path)
-    assert error.allowed == f"a readable image (it is {kind}, and no regular file)"
+    assert error.allowed == f"a readable image (it is {kind}, and not a regular file)"
 
 
 async def test_a_path_that_becomes_something_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the look at it and its opening."""
+    """Between the check and the opening."""
     path = tmp_path / "cat.png"
     path.write_bytes(PNG)
     monkeypatch.setattr(os, "fstat", lambda _: tmp_path.stat())
@@ -159,7 +295,7 @@ async def test_a_path_that_becomes_something_else_is_refused(tmp_path: Path, mon
 
 
 async def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the system's words."""
+    """In the words of the system."""
 
     def forbid(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "cat.png")
@@ -167,69 +303,24 @@ async def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatc
     path = tmp_path / "cat.png"
     path.write_bytes(PNG)
     monkeypatch.setattr(Path, "open", forbid)
-    assert (await refused(path)).allowed == "a readable image (Permission denied)"
+    error = await refused(path)
+    assert error.allowed == "a readable image (Permission denied)"
+    assert isinstance(error.__cause__, PermissionError)
 
 
-async def test_an_empty_file_is_refused(tmp_path: Path) -> None:
-    """By name."""
-    path = tmp_path / "cat.png"
-    path.touch()
-    with path.open("rb") as file:
-        for image, shown in ((path, repr(path)), (file, f"<BufferedReader {str(path)!r}>")):
-            error = await refused(image)
-            assert (error.value, error.allowed) == (shown, "a readable image (it is empty)")
+# --- chunks and sizes --------------------------------------------------------------------------------
 
 
-async def test_a_file_in_text_mode_that_hides_it_is_refused(tmp_path: Path) -> None:
-    """The wrapper of a temporary file is no text file by its type."""
-    with tempfile.NamedTemporaryFile("w+", dir=tmp_path) as file:
-        file.write("x")
-        file.seek(0)
-        error = await refused(file)
-    assert error.value == f"<_TemporaryFileWrapper {file.name!r}>"
-    assert "the file gives str, and no bytes: open it in mode 'rb'" in error.allowed
-
-
-async def test_a_file_that_turns_out_to_be_async_is_refused() -> None:
-    """And nobody is warned of a coroutine that was never awaited."""
-
-    async def read() -> bytes:
-        return PNG
-
-    assert "the file is async" in (await refused(Minimal(read()))).allowed
-
-
-class Raw(Unseekable):
-    """Gives what it is told, one after the other: bytes, None for nothing yet, or an error."""
-
-    def __init__(self, *results: bytes | Exception | None) -> None:
-        self.results = list(results)
-
-    def readinto(self, buffer: Any) -> int | None:  # type: ignore[override]
-        result = self.results.pop(0) if self.results else b""
-        if isinstance(result, Exception):
-            raise result
-        if result is None:
-            return None
-        buffer[: len(result)] = result
-        return len(result)
-
-
-async def test_a_file_that_comes_in_small_bits_is_read_to_its_end() -> None:
+async def test_a_file_that_comes_in_small_parts_is_read_to_its_end() -> None:
     """A socket gives what it has; only nothing at all is the end."""
     data = PNG + bytes(100)
     await arrives(Raw(*(data[place : place + 7] for place in range(0, len(data), 7))), data)
 
 
-async def test_a_file_in_non_blocking_mode_is_refused() -> None:
-    """It has nothing now, and may have more later: what came so far is not the image."""
-    assert "non-blocking" in (await refused(Raw(PNG[:40], None))).allowed
-
-
-@pytest.mark.parametrize("size", [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK])
+@pytest.mark.parametrize("size", [CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 2 * CHUNK_BYTES])
 @pytest.mark.parametrize("form", ["path", "packed", "unseekable", "unbuffered"])
 async def test_the_seams_between_chunks_are_not_seen(form: str, size: int, tmp_path: Path) -> None:
-    """Whether the last is full or not."""
+    """Whether the last one is full or not."""
     data = PNG + bytes(size - len(PNG))
     path = tmp_path / "a.png"
     path.write_bytes(data)
@@ -239,69 +330,13 @@ async def test_the_seams_between_chunks_are_not_seen(form: str, size: int, tmp_p
         image.close()
 
 
-class Generous(io.RawIOBase):
-    """A file that gives all it has, however much it is asked for."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        return LARGE
-
-
-async def test_a_file_that_gives_more_than_it_is_asked_for_is_refused() -> None:
-    """What it gives next would be anybody's guess."""
-    assert f"gave {len(LARGE)} bytes when it was asked for {CHUNK}" in (await refused(Generous())).allowed
-
-
-class Failing(io.BytesIO):
-    """A file on a disk that breaks."""
-
-    name = "/mnt/broken/cat.png"
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(b"before" + LARGE)
-        self.error = error
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.tell() > CHUNK:
-            raise self.error
-        return super().read(size)
-
-
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (OSError(5, "Input/output error"), "Input/output error"),
-        (OSError("gone"), "gone"),
-        (ValueError("no such thing"), "no such thing"),
-        (EOFError("it ends too soon"), "reading it failed with EOFError: it ends too soon"),
-    ],
-)
-async def test_a_file_that_fails_midway_is_named_and_stands_where_it_stood(error: Exception, told: str) -> None:
-    """Whatever it raises."""
-    file = Failing(error)
-    file.seek(6)
-    found = await refused(file)
-    assert (found.value, found.allowed) == ("<Failing '/mnt/broken/cat.png'>", f"a readable image ({told})")
-    assert file.tell() == 6
-    assert not file.closed
-
-
-async def test_a_packed_file_that_was_cut_off_is_refused() -> None:
-    """As it comes from a download that broke."""
-    packed = gzip.compress(LARGE)[:-20]
-    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        assert "EOFError" in (await refused(file)).allowed
-
-
-# --- size --------------------------------------------------------------------------------------------
-
-
 async def test_a_large_file_is_refused_by_its_size(tmp_path: Path) -> None:
     """Nothing of it is read, not even whether it is an image."""
     path = tmp_path / "a.png"
     with path.open("w+b") as file:
-        file.truncate(LARGEST_IMAGE + 1)
+        file.truncate(MAX_IMAGE_BYTES + 1)
         file.seek(1)
-        assert "no image" in (await refused(file)).allowed, "from here on it has the right size"
+        assert "no known kind" in (await refused(file)).allowed, "from here on it has the right size"
         file.seek(0)
         for image in (path, file):
             error = await refused(image)
@@ -309,8 +344,8 @@ async def test_a_large_file_is_refused_by_its_size(tmp_path: Path) -> None:
             assert "at most 33,554,432 bytes" in error.allowed
 
 
-async def test_a_file_without_an_end_is_read_as_far_as_the_limit() -> None:
-    """Whatever size it claims to have; and its place is kept."""
+async def test_a_file_without_an_end_is_read_up_to_the_limit() -> None:
+    """Whatever size it claims to have; and it is put back."""
 
     class Endless(io.RawIOBase):
         given = 0
@@ -335,95 +370,17 @@ async def test_a_file_without_an_end_is_read_as_far_as_the_limit() -> None:
             return head + bytes(size - len(head))
 
     file = Endless()
-    error = await refused(file, largest=10**6)
+    error = await refused(file, max_bytes=10**6)
     assert error.value == "<Endless> (it has more than 1,000,000 bytes)"
-    assert 10**6 < file.given <= 10**6 + CHUNK
+    assert 10**6 < file.given <= 10**6 + CHUNK_BYTES
     assert file.place == 3
-
-
-# --- files that do not tell whether they can be moved -------------------------------------------------
-
-
-async def test_a_mapped_file_is_left_where_it_stood(tmp_path: Path) -> None:
-    """It has no `seekable` before Python 3.13. Submits may share it."""
-    path = tmp_path / "a.png"
-    path.write_bytes(b"before" + LARGE)
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        mapped.seek(6)
-        assert await asyncio.gather(*(loaded(mapped) for _ in range(3))) == [as_image(LARGE)] * 3
-        assert mapped.tell() == 6
-
-
-class Silent:
-    """A file of the caller's own making, without `seekable`."""
-
-    def __init__(self, data: bytes, position: object = None) -> None:
-        self.file = io.BytesIO(data)
-        self.file.seek(6)
-        self.position = position
-
-    def read(self, size: int = -1) -> bytes:
-        return self.file.read(size)
-
-    def tell(self) -> Any:
-        return self.file.tell() if self.position is None else self.position
-
-    def seek(self, position: int) -> None:
-        self.file.seek(position)
-
-
-async def test_a_file_that_can_be_moved_is_moved_back() -> None:
-    """Whether it says so or not."""
-    file = Silent(b"before" + LARGE)
-    for _ in range(2):
-        await arrives(file, LARGE)
-        assert file.tell() == 6
-
-
-async def test_a_file_that_does_not_know_where_it_stands_is_read_once() -> None:
-    """As a pipe is."""
-    file = Silent(b"before" + LARGE, position="there")
-    await arrives(file, LARGE)
-    assert file.read() == b""
-
-
-class Odd(io.BytesIO):
-    """A file that can be moved, it says."""
-
-    told: object = 0
-
-    def tell(self) -> Any:
-        return self.told
-
-    def seek(self, *_: int) -> int:
-        raise KeyError("no such place")
-
-
-class Odder(io.BytesIO):
-    def seekable(self) -> bool:
-        raise KeyError("no such place")
-
-
-@pytest.mark.parametrize("told", ["x", None, 1.5])
-async def test_a_place_that_is_none_is_told(told: object) -> None:
-    """As what is wrong with the image, and nothing is read."""
-    file = Odd(PNG)
-    file.told = told
-    assert f"it gives {type(told).__name__} for where it stands, and no int" in (await refused(file)).allowed
-    assert file.read() == PNG
-
-
-async def test_a_file_that_cannot_be_moved_back_is_told() -> None:
-    """Whatever it raises."""
-    assert "moving it back failed with KeyError: 'no such place'" in (await refused(Odd(PNG))).allowed
-    assert "asking where it stands failed with KeyError" in (await refused(Odder(PNG))).allowed
 
 
 # --- cancellation ------------------------------------------------------------------------------------
 
 
 class Slow(io.BytesIO):
-    """A file that waits in the midst of a read until it is let go."""
+    """A file that blocks in the middle of a read until it is let go."""
 
     def __init__(self) -> None:
         super().__init__(b"before" + LARGE)
@@ -440,8 +397,8 @@ class Slow(io.BytesIO):
 
 
 @pytest.mark.parametrize("how", ["task", "scope"])
-async def test_a_load_that_is_cancelled_leaves_the_file_where_it_stood(how: str) -> None:
-    """When the call is over it is there again, and nothing more of it is read."""
+async def test_a_load_that_is_cancelled_leaves_the_file_at_its_position(how: str) -> None:
+    """When the call is over, and nothing more of it is read."""
     file = Slow()
     with CancelScope() as scope:
         load = asyncio.ensure_future(loaded(file)) if how == "task" else None
@@ -452,7 +409,7 @@ async def test_a_load_that_is_cancelled_leaves_the_file_where_it_stood(how: str)
                 scope.cancel()
             else:
                 load.cancel()
-            # The reader is in the midst of it, and the call waits for its end.
+            # The thread is reading, and the call waits for its end.
             asyncio.get_running_loop().call_later(0.01, file.let_go.set)
 
         cancelling = asyncio.ensure_future(cancel())
@@ -463,9 +420,9 @@ async def test_a_load_that_is_cancelled_leaves_the_file_where_it_stood(how: str)
     await arrives(file, LARGE)
 
 
-async def test_a_read_that_hangs_does_not_hold_up_a_cancellation_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_that_hangs_delays_a_cancellation_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a network drive that is gone."""
-    monkeypatch.setattr(media, "PATIENCE", 0.01)
+    monkeypatch.setattr(images, "FILE_RESTORE_S", 0.01)
     file = Slow()
     load = asyncio.ensure_future(loaded(file))
     await asyncio.to_thread(file.entered.wait, 10)
@@ -495,8 +452,8 @@ async def test_a_load_that_is_cancelled_early_holds_nothing(steps: int, tmp_path
     await arrives(file, LARGE)
 
 
-async def test_who_waits_for_a_file_of_others_can_be_cancelled() -> None:
-    """And never touches it."""
+async def test_a_call_that_waits_for_a_shared_file_can_be_cancelled() -> None:
+    """It never touches the file."""
     file = Slow()
     first = asyncio.ensure_future(loaded(file))
     await asyncio.to_thread(file.entered.wait, 10)
@@ -511,40 +468,39 @@ async def test_who_waits_for_a_file_of_others_can_be_cancelled() -> None:
     await arrives(file, LARGE)
 
 
-def test_who_waits_for_a_turn_in_vain_stops_waiting() -> None:
-    """As soon as nobody waits for what would be read."""
-
-    class Unwanted(Exception):
-        pass
-
-    def check() -> None:
-        raise Unwanted
-
-    file = io.BytesIO(PNG)
-    with borrow(file, lambda: None, threading.Lock()):
-        with pytest.raises(Unwanted), borrow(file, check, threading.Lock()):
-            pass
-    with borrow(file, lambda: None, threading.Lock()) as borrowed:
-        assert b"".join(borrowed.chunks()) == PNG
+def cancelled() -> ReadJob:
+    job = ReadJob()
+    job.cancelled = True
+    return job
 
 
-def test_a_file_is_not_moved_for_who_was_cancelled_before() -> None:
-    """Nobody waits for it to be back: it was where it belonged."""
+def test_a_thread_stops_waiting_for_its_turn_when_its_call_is_cancelled() -> None:
+    """Also when the file is never free."""
+    file = Slow()
+    reader = threading.Thread(target=read_open_file, args=(file, MAX_IMAGE_BYTES, ReadJob()))
+    reader.start()
+    assert file.entered.wait(10)
+    with pytest.raises(JobCancelled):
+        read_open_file(file, MAX_IMAGE_BYTES, cancelled())
+    file.let_go.set()
+    reader.join()
+    assert b"".join(read_open_file(file, MAX_IMAGE_BYTES, ReadJob())) == LARGE
 
-    class Unwanted(Exception):
-        pass
+
+def test_a_file_is_not_moved_for_a_call_that_was_cancelled_before() -> None:
+    """It did not wait until the file is back."""
 
     class Unmoved(io.BytesIO):
         def seek(self, *_: int) -> int:
             raise AssertionError
 
-    def check() -> None:
-        raise Unwanted
+    job = cancelled()
+    with pytest.raises(JobCancelled):
+        read_open_file(Unmoved(PNG), MAX_IMAGE_BYTES, job)
+    assert not job.moved.locked()
 
-    moving = threading.Lock()
-    with pytest.raises(Unwanted), borrow(Unmoved(PNG), check, moving):
-        pass
-    assert not moving.locked()
+
+# --- pipes -------------------------------------------------------------------------------------------
 
 
 @posix
@@ -561,19 +517,14 @@ async def test_a_pipe_is_read_to_its_end(buffering: int) -> None:
 
 
 @posix
-@pytest.mark.parametrize("buffering", [-1, 0])
-async def test_nobody_waits_for_a_pipe_that_nobody_waits_for(buffering: int) -> None:
-    """A load that is cancelled lets go of it, though nothing comes; the next one gets all that comes then."""
+async def test_a_load_from_a_pipe_can_be_cancelled() -> None:
+    """The call ends at once; its thread waits until the pipe ends."""
     reading, writing = os.pipe()
-    with os.fdopen(reading, "rb", buffering) as file:
+    with os.fdopen(reading, "rb") as file:
         load = asyncio.ensure_future(loaded(file))
-        while (turn := _file_locks.get(file)) is None or not turn.locked():  # noqa: ASYNC110  (told by no event)
-            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
         load.cancel()
-        await asyncio.wait([load])
+        await asyncio.wait([load], timeout=10)
         assert load.cancelled()
-        assert await asyncio.to_thread(turn.acquire, timeout=10), "the thread waits on"
-        turn.release()
-        os.write(writing, PNG)
         os.close(writing)
-        await arrives(file, PNG)
+        await asyncio.to_thread(read_open_file, file, MAX_IMAGE_BYTES, ReadJob())

@@ -1,3 +1,5 @@
+"""Images on their way into a request: every form, every field, limits, memory."""
+
 from __future__ import annotations
 
 import asyncio
@@ -23,13 +25,17 @@ from aivideomaker_async import (
     VideoSpec,
     Wan27,
 )
-from aivideomaker_async._submits.body import Image
-from aivideomaker_async._submits.image_file import CHUNK
-from aivideomaker_async._submits.images import load_body, load_images, load_request
+from aivideomaker_async._submits.body import Body, Image
+from aivideomaker_async._submits.image_file import CHUNK_BYTES
+from aivideomaker_async._submits.images import MAX_IMAGE_BYTES, load_fields, load_request_body
 from tests.support.loading import FORMS, LARGE, Unseekable, arrives, loaded, refused
 from tests.support.pictures import MIMES, NO_PICTURES, PICTURES, PNG, as_image, data_uri, in_lines, picture
 
 pytestmark = pytest.mark.anyio
+
+
+async def load(spec: VideoSpec | OtherModel, max_bytes: int = MAX_IMAGE_BYTES) -> Body:
+    return await load_request_body(spec, max_bytes)
 
 
 # --- every form of every type ------------------------------------------------------------------------
@@ -38,7 +44,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize("kind", MIMES)
 @pytest.mark.parametrize("form", FORMS)
 async def test_every_form_of_an_image_is_read(form: str, kind: str, tmp_path: Path) -> None:
-    """Its bytes as they are, with the type that its content has, whatever its name or its data URI says."""
+    """Its bytes as they are, with the type that its content has, whatever its name or its data URI claims."""
     path = tmp_path / "wrong-name.txt"
     path.write_bytes(PICTURES[kind])
     image = FORMS[form](PICTURES[kind], path)
@@ -59,20 +65,17 @@ async def test_a_large_image_is_read_like_a_small_one(form: str, tmp_path: Path)
         image.close()
 
 
-async def test_a_url_travels_as_it_is() -> None:
+async def test_a_url_is_sent_as_it_is() -> None:
     """The service fetches it."""
     assert await loaded("https://example.com/a.png?token=1") == "https://example.com/a.png?token=1"
 
 
-async def test_what_has_no_image_needs_none() -> None:
-    """A text alone, or a model without a class, whose fields travel as they are."""
-    assert await load_images(TextToVideo(prompt="a", aspect_ratio="1:1", duration=5)) == {}
-    assert await load_images(OtherModel("minimax", {"image": "https://example.com"})) == {}
-
-
-async def test_the_first_frame_of_a_long_video_is_read() -> None:
-    """It has an image, too."""
-    assert await load_images(LongVideo(image=PNG, prompts=("a",))) == {"image": as_image(PNG)}
+async def test_a_spec_without_an_image_is_sent_as_it_is() -> None:
+    """A text alone, or a model without a class, whose fields are sent as they are."""
+    text = TextToVideo(prompt="a", aspect_ratio="1:1", duration=5)
+    assert await load_fields(text, 1) == {"prompt": "a", "aspectRatio": "1:1", "duration": "5"}
+    other = OtherModel("minimax", {"image": "https://example.com"})
+    assert await load_fields(other, 1) == {"image": "https://example.com"}
 
 
 async def test_a_buffer_that_changes_afterwards_changes_nothing() -> None:
@@ -80,7 +83,7 @@ async def test_a_buffer_that_changes_afterwards_changes_nothing() -> None:
     buffer = bytearray(PNG)
     spec = ImageToVideo(image=buffer, duration=5)
     buffer[:] = bytes(len(buffer))
-    assert await load_images(spec) == {"image": as_image(PNG)}
+    assert (await load_fields(spec, MAX_IMAGE_BYTES))["image"] == as_image(PNG)
 
 
 async def test_a_file_that_changes_afterwards_changes_nothing(tmp_path: Path) -> None:
@@ -113,13 +116,11 @@ OF_SEVERAL: dict[str, Callable[[Any], VideoSpec]] = {
 
 
 async def sent(spec: VideoSpec, wire_name: str) -> Any:
-    """What travels of a field, as the service reads it."""
-    loaded = await load_request(spec)
-    body = b"".join(loaded.body.pieces())
-    assert len(body) == len(loaded.body)
-    fields = json.loads(body)
-    assert list(fields) == list(loaded.fields)
-    return fields[wire_name]
+    """What is sent in a field, as the service reads it."""
+    body = await load(spec)
+    written = b"".join(body.pieces())
+    assert len(written) == len(body)
+    return json.loads(written)[wire_name]
 
 
 def close(*images: Any) -> None:
@@ -164,8 +165,8 @@ async def test_both_frames_are_sent() -> None:
 
 
 @pytest.mark.parametrize("form", ["in memory", "unbuffered"])
-async def test_one_open_file_may_stand_in_several_places(form: str, tmp_path: Path) -> None:
-    """It is read from where it stands each time, and stands there again in the end."""
+async def test_one_open_file_may_be_given_several_times(form: str, tmp_path: Path) -> None:
+    """It is read from its position each time, and put back in the end."""
     path = tmp_path / "a.png"
     path.write_bytes(b"before" + LARGE)
     file = FORMS[form](b"before" + LARGE, path)
@@ -178,14 +179,14 @@ async def test_one_open_file_may_stand_in_several_places(form: str, tmp_path: Pa
 
 
 async def test_a_pipe_in_two_places_is_empty_in_the_second() -> None:
-    """What was read of it is gone, and the message tells which."""
+    """What was read of it is gone, and the message names the second place."""
     pipe: Any = io.BufferedReader(Unseekable(PNG))
     with pytest.raises(InvalidSpec) as caught:
-        await load_body(MiniMaxH3(prompt="A", reference_images=[pipe, pipe]))
+        await load(MiniMaxH3(prompt="A", reference_images=[pipe, pipe]))
     assert (caught.value.field, caught.value.allowed) == ("reference_images[1]", "a readable image (it is empty)")
 
 
-async def test_files_stand_where_they_stood_when_another_image_is_refused(tmp_path: Path) -> None:
+async def test_files_are_at_their_positions_when_another_image_is_refused(tmp_path: Path) -> None:
     """Those before it were read, and those after it were not."""
     files = [io.BytesIO(b"xx" + LARGE) for _ in range(3)]
     for file in files:
@@ -193,25 +194,25 @@ async def test_files_stand_where_they_stood_when_another_image_is_refused(tmp_pa
     images: list[Any] = [files[0], files[1], tmp_path / "missing.png", files[2]]
     for spec in (MiniMaxH3(prompt="A", reference_images=images), HappyHorse(prompt="A", image=images, duration=5)):
         with pytest.raises(InvalidSpec) as caught:
-            await load_body(spec)
+            await load(spec)
         assert caught.value.field == ("reference_images[2]" if isinstance(spec, MiniMaxH3) else "image[2]")
         assert "missing.png" in caught.value.value
         assert [file.tell() for file in files] == [2, 2, 2]
 
 
-async def test_a_file_that_was_closed_meanwhile_is_told_by_its_place() -> None:
+async def test_a_file_that_was_closed_since_is_reported_by_its_index() -> None:
     """It was open when the spec was made."""
     file = io.BytesIO(PNG)
     spec = MiniMaxH3(prompt="A", reference_images=[URL, file])
     file.close()
     with pytest.raises(InvalidSpec) as caught:
-        await load_body(spec)
+        await load(spec)
     assert caught.value.field == "reference_images[1]"
     assert "closed" in caught.value.allowed
 
 
 class Watched(io.BytesIO):
-    """A file that tells when it is read, and can be held up there."""
+    """A file that reports when it is read."""
 
     def __init__(self, data: bytes, reading: Callable[[], None]) -> None:
         super().__init__(data)
@@ -223,8 +224,8 @@ class Watched(io.BytesIO):
 
 
 @pytest.mark.parametrize("cancelled_in", range(4))
-async def test_a_cancelled_call_leaves_every_file_where_it_stood(cancelled_in: int) -> None:
-    """Whichever of several images is being read; and none after it is read at all."""
+async def test_a_cancelled_call_leaves_every_file_at_its_position(cancelled_in: int) -> None:
+    """Whichever of several images is being read; later ones are not read at all."""
     loop = asyncio.get_running_loop()
     reads: list[int] = []
 
@@ -239,30 +240,52 @@ async def test_a_cancelled_call_leaves_every_file_where_it_stood(cancelled_in: i
     files = [Watched(b"xx" + LARGE * 3, watch(place)) for place in range(4)]
     for file in files:
         file.seek(2)
-    task = asyncio.ensure_future(load_body(MiniMaxH3(prompt="A", reference_images=files)))
+    task = asyncio.ensure_future(load(MiniMaxH3(prompt="A", reference_images=files)))
     await asyncio.wait([task])
     assert task.cancelled()
     assert [file.tell() for file in files] == [2] * 4
     assert max(reads) == cancelled_in
     cancelled_in = -1
-    assert len(await load_body(MiniMaxH3(prompt="A", reference_images=files))) > 12 * len(LARGE)
+    assert len(await load(MiniMaxH3(prompt="A", reference_images=files))) > 12 * len(LARGE)
 
 
 @pytest.mark.parametrize("field", OF_SEVERAL)
-async def test_an_image_of_several_that_is_too_large_is_told_by_its_place(field: str) -> None:
-    """Each may be as large as one alone."""
+async def test_an_image_of_several_that_is_too_large_is_reported_by_its_index(field: str) -> None:
+    """Each may have the full size."""
     name = "reference_images" if "minimax" in field else "image"
     good = OF_SEVERAL[field]([PNG, URL, data_uri(PNG), io.BytesIO(PNG)])
-    assert len(await load_body(good, largest=len(PNG))) > 4 * len(PNG)
+    assert len(await load(good, max_bytes=len(PNG))) > 4 * len(PNG)
     for place, large in enumerate([LARGE, data_uri(LARGE), io.BytesIO(LARGE)]):
         images: list[Any] = [PNG, PNG, PNG]
         images[place] = large
         with pytest.raises(InvalidSpec) as caught:
-            await load_body(OF_SEVERAL[field](images), largest=len(PNG))
+            await load(OF_SEVERAL[field](images), max_bytes=len(PNG))
         assert caught.value.field == f"{name}[{place}]"
         assert f"(it has {len(LARGE):,} bytes)" in caught.value.value
         assert f"at most {len(PNG):,} bytes" in caught.value.allowed
         assert "iVBOR" not in str(caught.value)
+
+
+# --- the identity of an image ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", MIMES)
+async def test_an_image_is_the_same_whichever_way_it_came(kind: str, tmp_path: Path) -> None:
+    """Its type, its size, and its digest, which is that of its content and type."""
+    data = PICTURES[kind] + bytes(100_000)
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    expected = as_image(data, MIMES[kind])
+    for image in (data, io.BytesIO(data), path, data_uri(data, "image/jpg"), in_lines(data_uri(data))):
+        assert await loaded(image) == expected
+
+
+async def test_another_image_has_another_digest() -> None:
+    """One bit will do, at the end as well."""
+    data = PNG + bytes(60_000)
+    different = [data, data[:-1], data + b"\0", data[:-1] + b"\1", PICTURES["GIF"] + bytes(60_000)]
+    found = [await loaded(one) for one in different]
+    assert len({image.digest for image in found if isinstance(image, Image)}) == len(different)
 
 
 # --- what is refused ---------------------------------------------------------------------------------
@@ -271,11 +294,11 @@ async def test_an_image_of_several_that_is_too_large_is_told_by_its_place(field:
 @pytest.mark.parametrize("name", NO_PICTURES)
 @pytest.mark.parametrize("form", ["path", "in memory", "unseekable", "minimal"])
 async def test_a_file_without_an_image_in_it_is_refused(form: str, name: str, tmp_path: Path) -> None:
-    """Whatever it is called: its content decides."""
+    """Its content decides, not its name."""
     path = tmp_path / "cat.png"
     path.write_bytes(NO_PICTURES[name])
     error = await refused(FORMS[form](NO_PICTURES[name], path))
-    assert ("it is empty" if name == "empty" else "no image that is known") in error.allowed
+    assert ("it is empty" if name == "empty" else "no known kind of image") in error.allowed
 
 
 TEXT = data_uri(PNG).partition(",")[2]
@@ -300,12 +323,12 @@ async def test_a_data_uri_that_was_damaged_on_its_way_is_refused(text: str) -> N
 
 
 async def test_a_large_data_uri_that_was_cut_off_is_refused() -> None:
-    """In a thread, like the good ones."""
+    """In a thread, like good ones."""
     assert "base64" in (await refused(data_uri(LARGE)[:-1])).allowed
 
 
 async def test_no_message_shows_an_image() -> None:
-    """Nor what stood in a file in its place."""
+    """Nor other contents of a file."""
     error = await refused(io.BytesIO(b"SECRET" * 1000))
     assert "SECRET" not in str(error) + repr(error)
 
@@ -318,20 +341,20 @@ LIMITED: dict[str, Callable[[bytes, Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("size", [len(PNG), 65_535, 65_536, 65_537, CHUNK, CHUNK + 1])
+@pytest.mark.parametrize("size", [len(PNG), 65_535, 65_536, 65_537, CHUNK_BYTES, CHUNK_BYTES + 1])
 @pytest.mark.parametrize("form", LIMITED)
 async def test_an_image_may_be_as_large_as_the_limit_and_no_larger(form: str, size: int, tmp_path: Path) -> None:
-    """To the byte, in whatever way it comes; the message says how large it is, as far as that is known."""
+    """To the byte, in every form; the message has its size, as far as that is known."""
     data = PNG + bytes(size - len(PNG))
     path = tmp_path / "a.png"
     path.write_bytes(data)
     image = LIMITED[form](data, path)
-    assert isinstance(await loaded(image, largest=size), Image)
-    if form == "unseekable":
+    assert isinstance(await loaded(image, max_bytes=size), Image)
+    if form in {"unseekable", "minimal"}:
         image = LIMITED[form](data, path)
-    error = await refused(image, largest=size - 1)
-    told = f"more than {size - 1:,}" if form in {"spooled", "packed", "unseekable", "minimal"} else f"{size:,}"
-    assert error.value.endswith(f"(it has {told} bytes)")
+    error = await refused(image, max_bytes=size - 1)
+    shown = f"more than {size - 1:,}" if form in {"spooled", "packed", "unseekable", "minimal"} else f"{size:,}"
+    assert error.value.endswith(f"(it has {shown} bytes)")
     assert error.allowed == f"an image of at most {size - 1:,} bytes (AIVideoMaker(max_image_size=...) changes that)"
     if isinstance(image, tempfile.SpooledTemporaryFile):
         image.close()
@@ -339,7 +362,7 @@ async def test_an_image_may_be_as_large_as_the_limit_and_no_larger(form: str, si
 
 @pytest.mark.parametrize("size", [1_000, 100_000])
 async def test_a_data_uri_in_other_fields_is_limited_too(size: int) -> None:
-    """Wherever it stands in them: the message names the field, and all of them are told."""
+    """Wherever it stands in them; the error has all such fields."""
     uri = data_uri(bytes(size))
     deep = {"images": ["https://example.com", {"more": [uri]}], "text": "A" * size * 2, "last": uri}
     specs: dict[str, VideoSpec | OtherModel] = {
@@ -347,12 +370,54 @@ async def test_a_data_uri_in_other_fields_is_limited_too(size: int) -> None:
         "extra": ImageToVideo(image=PNG, duration=5, extra=deep),
     }
     for name, spec in specs.items():
-        assert len(await load_body(spec, largest=size)) > 2 * size
+        assert len(await load(spec, max_bytes=size)) > 2 * size
         with pytest.raises(InvalidSpec) as caught:
-            await load_body(spec, largest=size - 1)
+            await load(spec, max_bytes=size - 1)
         assert [problem.field for problem in caught.value.problems] == [f"{name}['images']", f"{name}['last']"]
         assert caught.value.value == f"<data URI, {len(uri)} characters> (it has {size:,} bytes)"
         assert f"at most {size - 1:,} bytes" in caught.value.allowed
+
+
+# --- long texts in other fields ----------------------------------------------------------------------
+
+LONG = "data:image/png;base64," + "QUJD" * 50_000
+NOVEL = 'Она сказала: "é\u2028😀\\"\n\x00' * 5_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"image": LONG, "duration": 5},
+        {"images": [LONG, URL, NOVEL], "deep": {"er": ({"last": LONG}, None)}, "text": LONG},
+        {"first": LONG[:65_536], "then": LONG[:65_537]},
+        {LONG: LONG, 'a "name"': [[], {}, (), ""]},
+        [],
+    ],
+)
+async def test_long_texts_are_written_as_json_writes_them(body: Any) -> None:
+    """Wherever they stand, with everything in them that JSON escapes."""
+    fields = {"fields": body, "end": 1}
+    expected = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    for spec in (
+        OtherModel("m", fields),
+        TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra=fields),
+        ImageToVideo(image=PNG, duration=5, extra=fields),
+    ):
+        found = await load(spec)
+        written = b"".join(found.pieces())
+        assert len(found) == len(written)
+        assert written.endswith(expected[1:])
+        json.loads(written)
+
+
+@pytest.mark.parametrize("late", [object(), "\ud800" * 100_000])
+async def test_a_value_that_was_added_after_the_check_is_not_sent(late: object) -> None:
+    """The lists in a body are the caller's, who can still change them."""
+    images: list[object] = [URL, LONG]
+    spec = OtherModel("m", {"images": images})
+    images.append(late)
+    with pytest.raises((TypeError, ValueError)):
+        await load(spec)
 
 
 # --- memory ------------------------------------------------------------------------------------------
@@ -366,7 +431,7 @@ COSTS: dict[str, tuple[Callable[[Path], Any], float]] = {
     "open file": (lambda path: path.open("rb"), 1.1),
     "unbuffered": (lambda path: path.open("rb", buffering=0), 1.1),
     "unseekable": (lambda path: io.BufferedReader(Unseekable(MEASURED)), 1.1),
-    "in memory": (lambda path: io.BytesIO(MEASURED), 0.1),
+    "in memory": (lambda path: io.BytesIO(MEASURED), 1.1),
     "bytes": (lambda path: MEASURED, 0.1),
     "bytearray": (lambda path: bytearray(MEASURED), 1.1),
     "data URI": (lambda path: URI, 0.1),
@@ -379,7 +444,7 @@ async def peak(make: Callable[[], ImageToVideo | OtherModel]) -> float:
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        body = await load_body(make())
+        body = await load(make())
         for _ in range(2):
             assert sum(map(len, body.pieces())) == len(body)
         return tracemalloc.get_traced_memory()[1] - before

@@ -1,6 +1,6 @@
-"""No credit spent twice: the rules, over random interleavings of creations, losses, delays and list lags.
+"""No credit is spent twice: random interleavings of creations, losses, delays, list lags and clocks, then each rule.
 
-The world of these tests has a service, submits whose answers are lost or not, and a clock; no event loop.
+The world of the first tests has a service, submits whose answers are lost or not, and a clock; no event loop.
 """
 
 from __future__ import annotations
@@ -18,9 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aivideomaker_async._submits import reconcile as rules
-from aivideomaker_async._submits.matching import Order
-from aivideomaker_async._submits.reconcile import Adopted, Ledger, LookAgain, NotCreated
-from aivideomaker_async._submits.state import GRACE, Clock, Moment, Submit
+from aivideomaker_async._submits.reconcile import (
+    RETENTION_S,
+    WITNESSES,
+    Adopted,
+    LookAgain,
+    NotCreated,
+    Reconciler,
+)
+from aivideomaker_async._submits.state import (
+    DEFAULT_GRACE_S,
+    Fingerprint,
+    Instant,
+    ServiceClock,
+    Submit,
+    SubmitState,
+    restore_submit,
+)
 from aivideomaker_async.tasks import TaskDetails, TaskStatus
 
 EPOCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
@@ -29,7 +43,7 @@ EPOCH = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
 @dataclass
 class Task:
     id: str
-    order: Order
+    order: Fingerprint
     key: str | None
     created: float
     """When it was created, in seconds of the world."""
@@ -44,7 +58,9 @@ class Service:
     skew: float = 0.0
     speed: float = 1.0
     honest_date: bool = True
-    """Whether the header of its answers tells the same clock that stamps tasks."""
+    """Whether the header of its answers shows the same clock that stamps tasks."""
+    shows_ends: bool = False
+    """Whether its rows show when tasks ended."""
     lag: Callable[[], float] = lambda: 0.0
     tasks: list[Task] = field(default_factory=list)
 
@@ -54,7 +70,7 @@ class Service:
     def date(self, at: float) -> float:
         return self.stamp(at) if self.honest_date else EPOCH + at
 
-    def create(self, order: Order, key: str, at: float, lasts: float) -> Task:
+    def create(self, order: Fingerprint, key: str, at: float, lasts: float) -> Task:
         task = Task(f"ck{len(self.tasks)}", order, key if self.keeps_keys else None, at, at + lasts)
         self.tasks.append(task)
         return task
@@ -68,19 +84,23 @@ class Service:
 
     def row(self, task: Task, at: float) -> TaskDetails:
         shown = dict.fromkeys(task.order.uploads, f"https://service.example/{task.id}.png")
+        has_ended = at >= task.ended
         return TaskDetails(
             id=task.id,
-            status=TaskStatus.COMPLETED if at >= task.ended else TaskStatus.PROGRESS,
+            status=TaskStatus.COMPLETED if has_ended else TaskStatus.PROGRESS,
             model=task.order.model,
             input={**task.order.fields, **shown},
             created_at=datetime.fromtimestamp(self.stamp(task.created), UTC),
+            completed_at=datetime.fromtimestamp(self.stamp(task.ended), UTC)
+            if self.shows_ends and at >= task.ended
+            else None,
             idempotency_key=task.key,
         )
 
 
 @dataclass
 class Asked:
-    """A submit that somebody has asked for, and what became of it."""
+    """A submit and what became of it."""
 
     submit: Submit
     handle: str | None = None
@@ -92,7 +112,7 @@ class World:
     def __init__(self, service: Service, rng: random.Random) -> None:
         self.service = service
         self.rng = rng
-        self.ledger = Ledger()
+        self.reconciler = Reconciler()
         self.now = 0.0
         self.asked: list[Asked] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -107,29 +127,29 @@ class World:
                 return
             self.now, _, event = heapq.heappop(self._events)
             event()
-        raise AssertionError("it never ends")
+        raise AssertionError("the world never ends")
 
-    def moment(self) -> Moment:
+    def moment(self) -> Instant:
         # The wall clock of this machine is off as well.
-        return Moment(self.now, EPOCH - 4321.0 + self.now)
+        return Instant(self.now, EPOCH - 4321.0 + self.now)
 
-    def clock(self) -> Clock:
-        return Clock(self.moment(), self.service.date(self.now))
+    def clock(self) -> ServiceClock:
+        return ServiceClock(self.moment(), self.service.date(self.now))
 
-    # --- a submit, as the shell makes it ---------------------------------------------------------
+    # --- a submit, as the service makes it -------------------------------------------------------
 
-    def submit(self, order: Order, fates: list[str]) -> None:
+    def submit(self, order: Fingerprint, fates: list[str]) -> None:
         asked = Asked(Submit(f"key-{len(self.asked)}", order))
         self.asked.append(asked)
-        self.ledger.open(asked.submit)
+        self.reconciler.open(asked.submit)
         self.attempt(asked, fates)
 
     def attempt(self, asked: Asked, fates: list[str]) -> None:
         asked.attempts += 1
-        self.ledger.sent(asked.submit, self.moment())
+        self.reconciler.sent(asked.submit, self.moment())
         fate, rest = (fates[0], fates[1:]) if fates else ("answered", [])
         latency = self.rng.uniform(0.0, 2.0)
-        slow = self.rng.uniform(0.0, 0.6 * GRACE)
+        slow = self.rng.uniform(0.0, 0.6 * DEFAULT_GRACE_S)
         if fate == "answered":
             self.at(self.now + latency, lambda: self.create(asked, answered=True))
         elif fate == "lost after":
@@ -144,43 +164,43 @@ class World:
     def create(self, asked: Asked, *, answered: bool) -> None:
         key = asked.submit.key
         task = self.service.replay(key)
-        task = task or self.service.create(asked.submit.order, key, self.now, self.rng.uniform(0.1, 200.0))
+        task = task or self.service.create(asked.submit.fingerprint, key, self.now, self.rng.uniform(0.1, 200.0))
         if answered:
             found = task
             self.at(self.now + self.rng.uniform(0.0, 1.0), lambda: self.answer(asked, found))
 
     def answer(self, asked: Asked, task: Task) -> None:
-        self.ledger.answered(asked.submit, task.id, self.moment())
+        self.reconciler.answered(asked.submit, task.id, self.moment())
         asked.handle = task.id
 
     def lose(self, asked: Asked, fates: list[str]) -> None:
-        self.ledger.lost(asked.submit, self.now)
+        self.reconciler.lost(asked.submit, self.now)
         self.decide(asked, fates)
 
     def decide(self, asked: Asked, fates: list[str]) -> None:
-        verdict = self.ledger.decide(asked.submit, self.clock())
+        verdict = self.reconciler.decide(asked.submit, self.clock())
         if isinstance(verdict, Adopted):
             asked.handle = verdict.details.id
         elif isinstance(verdict, NotCreated):
-            self.ledger.refused(asked.submit)
+            self.reconciler.refused(asked.submit)
             self.at(self.now + 0.5, lambda: self.attempt(asked, fates))
         elif isinstance(verdict, LookAgain):
             self.at(verdict.at + self.rng.uniform(0.0, 0.2), lambda: self.look(asked, fates))
         else:
             asked.unknown = True
-            self.ledger.give_up(asked.submit)
+            self.reconciler.give_up(asked.submit)
 
     def look(self, asked: Asked, fates: list[str]) -> None:
-        asked_at = self.now
-        told = self.now + self.rng.uniform(0.0, 0.5)
+        requested_at = self.now
+        arrives = self.now + self.rng.uniform(0.0, 0.5)
 
         def answer() -> None:
-            wanted = self.ledger.wanted()
-            rows = [row for row in self.service.list(told) if wanted.concerns(_wire(row))]
-            self.ledger.take(rows, asked_at=asked_at, now=self.now)
+            row_filter = self.reconciler.row_filter()
+            rows = [row for row in self.service.list(arrives) if row_filter.matches(_wire(row))]
+            self.reconciler.take_list(rows, requested_at=requested_at, now=self.now)
             self.decide(asked, fates)
 
-        self.at(told + self.rng.uniform(0.0, 0.5), answer)
+        self.at(arrives + self.rng.uniform(0.0, 0.5), answer)
 
 
 def _wire(row: TaskDetails) -> dict[str, object]:
@@ -188,11 +208,11 @@ def _wire(row: TaskDetails) -> dict[str, object]:
 
 
 ORDERS = (
-    Order("t2v", {"prompt": "a red fox", "duration": "5"}),
-    Order("t2v", {"prompt": "a red fox", "duration": "8"}),
-    Order("i2v", {"prompt": "it moves", "duration": "5"}, {"image": b"one"}),
-    Order("i2v", {"prompt": "it moves", "duration": "5"}, {"image": b"two"}),
-    Order("i2v", {"duration": "5"}, {"image": b"one"}),
+    Fingerprint("t2v", {"prompt": "a red fox", "duration": "5"}),
+    Fingerprint("t2v", {"prompt": "a red fox", "duration": "8"}),
+    Fingerprint("i2v", {"prompt": "it moves", "duration": "5"}, {"image": b"one"}),
+    Fingerprint("i2v", {"prompt": "it moves", "duration": "5"}, {"image": b"two"}),
+    Fingerprint("i2v", {"duration": "5"}, {"image": b"one"}),
 )
 
 fates = st.lists(st.sampled_from(["answered", "lost after", "created late", "lost before"]), max_size=3)
@@ -214,8 +234,8 @@ def check(world: World) -> None:
     for asked in world.asked:
         assert (asked.handle is None) == asked.unknown, "every submit ends"
         if asked.handle is not None:
-            assert ours[asked.handle].order == asked.submit.order, "the handle of another order"
-    # What nobody has a handle of was reported.
+            assert ours[asked.handle].order == asked.submit.fingerprint, "the handle of another order"
+    # A task without a handle was reported as unknown.
     assert len(ours) - len(handles) <= sum(asked.unknown for asked in world.asked)
 
 
@@ -227,14 +247,14 @@ def check(world: World) -> None:
             "skew": st.sampled_from([0.0, -7200.0, 3600.0, 3e7, -3e7, 40.0, -40.0]),
             "speed": st.sampled_from([1.0, 1.0, 24.0, 600.0]),
             "honest_date": st.booleans(),
-            "most_lag": st.sampled_from([0.0, 1.0, GRACE / 3]),
+            "most_lag": st.sampled_from([0.0, 1.0, DEFAULT_GRACE_S / 3]),
         }
     ),
     seed=st.integers(0, 2**32),
 )
 @settings(deadline=None)
 def test_no_task_is_bought_twice_and_no_handle_given_twice(
-    plan: list[tuple[float, Order, list[str]]], data: dict[str, Any], seed: int
+    plan: list[tuple[float, Fingerprint, list[str]]], data: dict[str, Any], seed: int
 ) -> None:
     world = build(data, seed)
     for at, order, fates in plan:
@@ -250,15 +270,17 @@ def test_no_task_is_bought_twice_and_no_handle_given_twice(
         {
             "keeps_keys": st.booleans(),
             "skew": st.sampled_from([0.0, -7200.0, 3600.0, 3e7, -3e7]),
-            "most_lag": st.sampled_from([0.0, 1.0, GRACE / 3]),
+            "honest_date": st.booleans(),
+            "shows_ends": st.booleans(),
+            "most_lag": st.sampled_from([0.0, 1.0, DEFAULT_GRACE_S / 3]),
         }
     ),
     seed=st.integers(0, 2**32),
 )
 @settings(deadline=None)
-def test_tasks_of_the_past_are_not_taken_for_new_ones(
-    plan: list[tuple[float, Order, list[str]]],
-    olds: list[tuple[float, Order, float]],
+def test_older_tasks_are_not_taken_for_new_ones(
+    plan: list[tuple[float, Fingerprint, list[str]]],
+    olds: list[tuple[float, Fingerprint, float]],
     data: dict[str, Any],
     seed: int,
 ) -> None:
@@ -279,7 +301,7 @@ def test_tasks_of_the_past_are_not_taken_for_new_ones(
 )
 @settings(deadline=None)
 def test_identical_orders_each_get_one(losses: int, submits: int, keeps_keys: bool, seed: int) -> None:
-    """They are interchangeable, so nothing about them need stay unknown."""
+    """They are interchangeable, so nothing about them stays unknown."""
     world = World(Service(keeps_keys=keeps_keys), random.Random(seed))
     for number in range(submits):
         fate = world.rng.choice(["lost after", "lost before"]) if number < losses else "answered"
@@ -293,14 +315,16 @@ def test_identical_orders_each_get_one(losses: int, submits: int, keeps_keys: bo
 # --- one rule at a time ----------------------------------------------------------------------------
 
 ORDER = ORDERS[0]
+SHOWN = {"prompt": "it moves", "duration": "5", "image": "https://service.example/1.png"}
+"""How the list shows the third and the fourth of the orders."""
 
 
-def moment(at: float) -> Moment:
-    return Moment(at, EPOCH + at)
+def moment(at: float) -> Instant:
+    return Instant(at, EPOCH + at)
 
 
-def clock(at: float) -> Clock:
-    return Clock(moment(at), EPOCH + at)
+def clock(at: float) -> ServiceClock:
+    return ServiceClock(moment(at), EPOCH + at)
 
 
 def row(task_id: str = "ck1", created: float | None = 0.0, **fields: Any) -> TaskDetails:
@@ -309,405 +333,437 @@ def row(task_id: str = "ck1", created: float | None = 0.0, **fields: Any) -> Tas
     return TaskDetails(id=task_id, **(known | fields))
 
 
-def lost(ledger: Ledger, *, sent: float = 0.0, at: float = 1.0, key: str = "key-1") -> Submit:
-    submit = Submit(key, ORDER)
-    ledger.open(submit)
-    ledger.sent(submit, moment(sent))
-    ledger.lost(submit, at)
+def sent(reconciler: Reconciler, at: float, key: str = "key-1", order: Fingerprint = ORDER) -> Submit:
+    submit = Submit(key, order)
+    reconciler.open(submit)
+    reconciler.sent(submit, moment(at))
     return submit
 
 
-def look(ledger: Ledger, at: float, *rows: TaskDetails, **more: Any) -> None:
-    ledger.take(rows, asked_at=at, now=at + 0.1, **more)
+def lose(
+    reconciler: Reconciler, *, sent_at: float = 0.0, at: float = 1.0, key: str = "key-1", order: Fingerprint = ORDER
+) -> Submit:
+    submit = sent(reconciler, sent_at, key, order)
+    reconciler.lost(submit, at)
+    return submit
 
 
-def kinds(ledger: Ledger, submit: Submit, at: float) -> str:
-    return type(ledger.decide(submit, clock(at))).__name__
+def buy(
+    reconciler: Reconciler,
+    task_id: str,
+    *,
+    sent_at: float,
+    answered_at: float,
+    key: str = "key-2",
+    order: Fingerprint = ORDER,
+) -> Submit:
+    submit = sent(reconciler, sent_at, key, order)
+    reconciler.answered(submit, task_id, moment(answered_at))
+    return submit
 
 
-def test_the_looks_are_spread_over_the_grace_time() -> None:
-    ledger = Ledger()
-    submit = lost(ledger)
-    now, asked = 1.0, list[float]()
-    while isinstance(verdict := ledger.decide(submit, clock(now)), LookAgain):
-        now = verdict.at
-        asked.append(now - 1.0)
-        look(ledger, now)
-    assert asked == [0.0, 1.0, 3.0, 7.0, GRACE]
-    assert isinstance(verdict, NotCreated)
+def take(reconciler: Reconciler, at: float, *rows: TaskDetails, **more: Any) -> None:
+    reconciler.take_list(rows, requested_at=at, now=at + 0.1, **more)
 
 
-def test_a_list_that_hides_known_tasks_proves_nothing() -> None:
-    """It lags by minutes, or shows only so many."""
-    ledger = Ledger()
-    submit = lost(ledger, sent=0.0, at=5.0)
-    other = Submit("key-2", ORDERS[2])
-    ledger.open(other)
-    ledger.sent(other, moment(1.0))
-    ledger.answered(other, "ck9", moment(2.0))
-    look(ledger, 30.0)
-    assert kinds(ledger, submit, 30.2) == "LookAgain"
-    look(ledger, 60.0)
-    assert kinds(ledger, submit, 60.2) == "Undecided"
-    look(ledger, 61.0, row("ck9", 1.5, model="i2v"))
-    assert kinds(ledger, submit, 61.2) == "NotCreated"
+def verdict(reconciler: Reconciler, submit: Submit, at: float) -> str:
+    return type(reconciler.decide(submit, clock(at))).__name__
 
 
-def test_a_row_that_cannot_be_read_may_be_it() -> None:
-    ledger = Ledger()
-    submit = lost(ledger)
-    look(ledger, 30.0, unreadable=1)
-    assert kinds(ledger, submit, 30.2) == "LookAgain"
-    look(ledger, 100.0, unreadable=1)
-    assert kinds(ledger, submit, 100.2) == "Undecided"
+def test_lists_are_requested_over_the_grace_time() -> None:
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    now, requested = 1.0, list[float]()
+    while isinstance(decision := reconciler.decide(submit, clock(now)), LookAgain):
+        now = decision.at
+        requested.append(now - 1.0)
+        take(reconciler, now)
+    assert requested == [0.0, 1.0, 3.0, 7.0, DEFAULT_GRACE_S]
+    assert isinstance(decision, NotCreated)
 
 
-def test_a_task_without_a_time_is_new_when_it_was_not_there_before() -> None:
-    ledger = Ledger()
-    submit = lost(ledger)
-    look(ledger, 1.0, row("old", None))
-    assert kinds(ledger, submit, 1.2) == "LookAgain"
-    look(ledger, 30.0, row("old", None))
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-    look(ledger, 31.0, row("new", None), row("old", None))
-    assert ledger.decide(submit, clock(31.2)) == Adopted(row("new", None))
+# --- what proves an absence --------------------------------------------------------------------------
+
+
+def test_a_list_that_hides_a_task_assigned_meanwhile_proves_nothing() -> None:
+    """It lags by minutes, or shows a limited number of tasks."""
+    reconciler = Reconciler()
+    submit = lose(reconciler, at=5.0)
+    buy(reconciler, "ck9", sent_at=1.0, answered_at=2.0, order=ORDERS[2])
+    take(reconciler, 30.0)
+    assert verdict(reconciler, submit, 30.2) == "LookAgain"
+    take(reconciler, 60.0)
+    assert verdict(reconciler, submit, 60.2) == "Undecided"
+    take(reconciler, 61.0, row("ck9", 1.5, model="i2v"))
+    assert verdict(reconciler, submit, 61.2) == "NotCreated"
+
+
+def test_tasks_outside_of_the_search_need_not_be_listed() -> None:
+    """Begun before the submit, or assigned after its loss: a list that lags a little may miss them."""
+    reconciler = Reconciler()
+    early = sent(reconciler, -1.0, "key-2", ORDERS[2])
+    submit = lose(reconciler, at=5.0)
+    reconciler.answered(early, "begun before", moment(3.0))
+    buy(reconciler, "assigned after", sent_at=3.0, answered_at=6.0, order=ORDERS[2], key="key-3")
+    take(reconciler, 30.0)
+    assert verdict(reconciler, submit, 30.2) == "NotCreated"
+
+
+@pytest.mark.parametrize("listed", range(WITNESSES + 1))
+def test_a_list_that_hides_one_of_the_last_tasks_proves_nothing(listed: int) -> None:
+    """Those assigned shortly before the submit; of more than the witnesses, the oldest need not be listed."""
+    reconciler = Reconciler()
+    for number in range(WITNESSES + 3):
+        buy(reconciler, f"ck{number}", sent_at=-20.0 + number, answered_at=-19.5 + number, key=f"other-{number}")
+    submit = lose(reconciler)
+    newest = [row(f"ck{number}", -19.7 + number) for number in reversed(range(WITNESSES + 3))]
+    take(reconciler, 30.0, *newest[:listed])
+    assert verdict(reconciler, submit, 30.2) == ("NotCreated" if listed == WITNESSES else "LookAgain")
+
+
+@pytest.mark.parametrize(("age", "expected"), [(RETENTION_S - 1.0, "LookAgain"), (RETENTION_S + 2.0, "NotCreated")])
+def test_a_list_need_not_show_what_was_assigned_long_before(age: float, expected: str) -> None:
+    reconciler = Reconciler()
+    buy(reconciler, "ck0", sent_at=-age - 1.0, answered_at=-age)
+    submit = lose(reconciler)
+    take(reconciler, 30.0)
+    assert verdict(reconciler, submit, 30.2) == expected
+
+
+def test_a_row_that_cannot_be_decoded_may_be_the_task() -> None:
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    take(reconciler, 30.0, unreadable=1)
+    assert verdict(reconciler, submit, 30.2) == "LookAgain"
+    take(reconciler, 100.0, unreadable=1)
+    assert verdict(reconciler, submit, 100.2) == "Undecided"
+
+
+@pytest.mark.parametrize(
+    ("strangers", "begins", "expected"),
+    [(9, 2.0, "NotCreated"), (10, 2.0, "Undecided"), (10, -60.0, "NotCreated"), (10, None, "NotCreated")],
+)
+def test_a_list_that_begins_after_the_submit_may_be_cut_off(
+    strangers: int, begins: float | None, expected: str
+) -> None:
+    """Others have filled the number of tasks that the service shows."""
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    buy(reconciler, "ck9", sent_at=3.0, answered_at=4.0)
+    oldest_at = None if begins is None else EPOCH + begins
+    for at in (20.0, 60.0):
+        take(reconciler, at, row("ck9", 3.5), rows_read=strangers + 1, oldest_at=oldest_at)
+    assert verdict(reconciler, submit, 60.2) == expected
+
+
+@pytest.mark.parametrize(("begins", "expected"), [(-80_000.0, "Undecided"), (-90_000.0, "NotCreated")])
+def test_a_submit_that_was_sent_at_an_unknown_time_needs_a_longer_list(begins: float, expected: str) -> None:
+    """The clock of its machine may have been wrong."""
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    submit.is_time_known = False
+    for at in (20.0, 60.0):
+        take(reconciler, at, rows_read=10, oldest_at=EPOCH + begins)
+    assert verdict(reconciler, submit, 60.2) == expected
+
+
+def test_a_service_that_shows_no_order_as_it_was_sent_proves_nothing() -> None:
+    """How it shows an assigned task decides what a row that looks different proves."""
+    reconciler = Reconciler()
+    buy(reconciler, "ck0", sent_at=-10.0, answered_at=-9.0)
+    submit = lose(reconciler)
+    translated = {"prompt": "ein roter Fuchs", "duration": "5"}
+    take(reconciler, 30.0, row("ck1", 0.5, input=translated), row("ck0", -9.5, input=translated))
+    assert verdict(reconciler, submit, 30.2) == "Undecided"
+    buy(reconciler, "ck2", sent_at=30.3, answered_at=30.4, key="key-3")
+    take(reconciler, 31.0, row("ck2", 30.35), row("ck1", 0.5, input=translated), row("ck0", -9.5))
+    assert verdict(reconciler, submit, 31.2) == "NotCreated"
+
+
+def test_a_list_that_is_forgotten_proves_nothing() -> None:
+    reconciler = Reconciler()
+    assert reconciler.is_blank
+    submit, other = lose(reconciler), lose(reconciler, key="key-2")
+    take(reconciler, 100.0)
+    assert not reconciler.is_blank
+    reconciler.close(other)
+    assert verdict(reconciler, submit, 100.2) == "NotCreated"
+    reconciler.close(submit)
+    assert reconciler.is_blank
+    assert verdict(reconciler, lose(reconciler, key="key-3"), 200.0) == "LookAgain"
+
+
+# --- which task is whose -----------------------------------------------------------------------------
+
+
+def test_a_new_task_is_not_adopted_beside_one_of_unsure_age() -> None:
+    """Either may belong to the submit."""
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    take(reconciler, 1.0, row("unsure", None))
+    assert verdict(reconciler, submit, 1.2) == "LookAgain"
+    take(reconciler, 30.0, row("new", None), row("unsure", None))
+    assert verdict(reconciler, submit, 30.2) == "Undecided"
+    reconciler.settle(Submit("key-2", ORDER), "unsure", moment(30.3))
+    take(reconciler, 31.0, row("new", None), row("unsure", None))
+    assert reconciler.decide(submit, clock(31.2)) == Adopted(row("new", None))
 
 
 def test_a_task_with_a_handle_of_its_own_is_not_adopted() -> None:
     """Somebody took it up by its id."""
-    ledger = Ledger()
-    submit = lost(ledger)
-    look(ledger, 30.0, row(), handled=["ck1"])
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-    assert [task.id for task in ledger.candidates(submit, clock(30.2))] == ["ck1"]
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    take(reconciler, 30.0, row(), known_tasks=["ck1"])
+    assert verdict(reconciler, submit, 30.2) == "Undecided"
+    assert [task.id for task in reconciler.candidates(submit, clock(30.2))] == ["ck1"]
 
 
-def test_a_task_that_was_there_before_is_old_whatever_its_time_says() -> None:
-    ledger = Ledger()
-    first = lost(ledger, sent=0.0, at=1.0)
-    look(ledger, 2.0, row("ck1", 5000.0))
-    second = lost(ledger, sent=3.0, at=4.0, key="key-2")
-    look(ledger, 30.0, row("ck1", 5000.0))
-    ledger.give_up(first)
-    assert kinds(ledger, second, 30.2) == "NotCreated"
+def test_a_task_that_was_listed_before_the_submit_is_not_its_own() -> None:
+    """Whatever its stamp shows."""
+    reconciler = Reconciler()
+    first = lose(reconciler)
+    take(reconciler, 2.0, row("ck1", 5000.0))
+    second = lose(reconciler, sent_at=3.0, at=4.0, key="key-2")
+    take(reconciler, 30.0, row("ck1", 5000.0))
+    reconciler.give_up(first)
+    assert verdict(reconciler, second, 30.2) == "NotCreated"
 
 
-def test_one_that_was_given_up_may_still_own_a_task() -> None:
-    """Interchangeable ones take one each; another order's does not."""
-    ledger = Ledger()
-    given_up = Submit("key-0", ORDERS[3])
-    ledger.open(given_up)
-    ledger.sent(given_up, moment(0.0))
-    ledger.lost(given_up, 1.0)
-    ledger.give_up(given_up)
-    submit = Submit("key-1", ORDERS[2])
-    ledger.open(submit)
-    ledger.sent(submit, moment(2.0))
-    ledger.lost(submit, 3.0)
-    shown = {"prompt": "it moves", "duration": "5", "image": "https://service.example/1.png"}
-    look(ledger, 30.0, row("ck1", 2.5, model="i2v", input=shown))
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-    ledger.close(given_up)
-    assert kinds(ledger, submit, 30.2) == "Adopted"
+def test_a_submit_that_was_given_up_may_still_own_a_task() -> None:
+    """Its order looks the same in the list, and is another: neither may take the other's."""
+    reconciler = Reconciler()
+    given_up = lose(reconciler, key="key-0", order=ORDERS[3])
+    reconciler.give_up(given_up)
+    submit = lose(reconciler, sent_at=2.0, at=3.0, order=ORDERS[2])
+    take(reconciler, 30.0, row("ck1", 2.5, model="i2v", input=SHOWN))
+    assert verdict(reconciler, submit, 30.2) == "Undecided"
+    reconciler.close(given_up)
+    assert verdict(reconciler, submit, 30.2) == "Adopted"
 
 
-def ended(task_id: str, created: float, took: float) -> TaskDetails:
-    completed = datetime.fromtimestamp(EPOCH + created + took, UTC)
-    return row(task_id, created, status=TaskStatus.COMPLETED, completed_at=completed)
+def test_a_submit_that_is_taken_up_again_does_not_take_what_came_meanwhile() -> None:
+    reconciler = Reconciler()
+    buy(reconciler, "ck0", sent_at=-20.0, answered_at=-19.0)
+    submit = lose(reconciler)
+    reconciler.give_up(submit)
+    reconciler.resume(submit)
+    take(reconciler, 5000.0, row("ck0", -19.5), row("ck1", 3000.0))
+    assert verdict(reconciler, submit, 5000.2) == "Undecided"
 
 
-def test_a_finished_task_is_old_if_it_took_longer_than_the_submit_is_ago() -> None:
-    """By clocks that were never compared."""
-    ledger = Ledger()
-    submit = lost(ledger)
-    look(ledger, 30.0, ended("yesterday", -86_400.0, 120.0))
-    assert kinds(ledger, submit, 30.2) == "NotCreated"
-    submit = lost(ledger, sent=200.0, at=201.0, key="key-2")
-    look(ledger, 240.0, ended("quick", -3600.0, 10.0))
-    assert kinds(ledger, submit, 240.2) == "Undecided"
+@pytest.mark.parametrize("model", ["T2V", "t2v ", "t-2-v"])
+def test_a_model_in_another_spelling_is_the_same(model: str) -> None:
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    assert reconciler.row_filter().matches({"id": "ck1", "model": model})
+    take(reconciler, 1.0, row("ck1", 0.5, model=model))
+    assert verdict(reconciler, submit, 1.2) == "Adopted"
 
 
-def test_a_task_that_has_been_running_for_months_was_just_created() -> None:
-    """No task takes so long: the clock that says so is not to be believed. For hours, one may hang."""
-    ledger = Ledger()
-    submit, other = lost(ledger), lost(ledger, key="key-2")
-    other.order = ORDERS[1]
-    look(ledger, 30.0, row("ck1", -30_000_000.0), row("ck2", -30_000.0, input=ORDERS[1].fields))
-    assert kinds(ledger, submit, 30.2) == "Adopted"
-    assert kinds(ledger, other, 30.2) == "Undecided"
+def test_a_key_that_may_be_the_submit_s_in_another_form_is_in_doubt() -> None:
+    """Nothing is in doubt about one that is surely another's."""
+    reconciler = Reconciler()
+    submit = lose(reconciler, key="avm-0123-4567")
+    take(reconciler, 30.0, row(idempotency_key="AVM-0123-4567"), row("ck2", idempotency_key="somebody-elses"))
+    assert verdict(reconciler, submit, 30.2) == "Undecided"
+    assert [task.id for task in reconciler.candidates(submit, clock(30.2))] == ["ck1"]
 
 
-@pytest.mark.parametrize(("created", "verdict"), [(-1800.0, "Undecided"), (-4000.0, "NotCreated"), (0.5, "Adopted")])
-def test_a_clock_that_was_set_forward_makes_no_old_task_new(created: float, verdict: str) -> None:
-    """By an hour, meanwhile. The machine may as well have slept, so what is an hour old is in doubt."""
-    ledger = Ledger()
-    submit = lost(ledger)
-    look(ledger, 30.0, ended("ck1", created, 3000.0 if created < -3600.0 else 10.0))
-    told = ledger.decide(submit, Clock(Moment(30.2, EPOCH + 3600.0 + 30.2), EPOCH + 30.2))
-    assert type(told).__name__ == verdict
+def test_a_service_that_shows_keys_would_show_the_submit_s() -> None:
+    """Of this model: a task without one is in doubt."""
+    reconciler = Reconciler()
+    buy(reconciler, "ck0", sent_at=-10.0, answered_at=-9.0)
+    submit = lose(reconciler)
+    take(reconciler, 30.0, row("ck1", 0.5), row("ck0", -9.5, idempotency_key="key-2"))
+    assert verdict(reconciler, submit, 30.2) == "Undecided"
 
 
-def test_a_clock_that_was_set_back_changes_nothing() -> None:
-    ledger = Ledger()
-    submit = lost(ledger)
-    look(ledger, 30.0, row("ck1", 0.5))
-    told = ledger.decide(submit, Clock(Moment(30.2, EPOCH - 3600.0 + 30.2), EPOCH + 30.2))
-    assert isinstance(told, Adopted)
+def test_the_clocks_are_compared_by_assigned_tasks() -> None:
+    """Stamps are an hour behind the service's header: by that alone, the age of each task would be unsure."""
+    reconciler = Reconciler()
+    buy(reconciler, "ck0", sent_at=-200.0, answered_at=-199.0)
+    submit = lose(reconciler)
+    listed = [row("ck2", -3600.0 - 150.0), row("ck0", -3600.0 - 199.0)]
+    take(reconciler, 1.0, *listed)
+    assert verdict(reconciler, submit, 1.2) == "LookAgain"
+    take(reconciler, 30.0, *listed)
+    assert verdict(reconciler, submit, 30.2) == "NotCreated"
 
 
-@pytest.mark.parametrize(
-    ("strangers", "begins", "verdict"),
-    [(9, 2.0, "NotCreated"), (10, 2.0, "Undecided"), (10, -60.0, "NotCreated"), (10, None, "NotCreated")],
-)
-def test_a_list_that_begins_after_the_submit_may_be_cut_off(strangers: int, begins: float | None, verdict: str) -> None:
-    """It shows so many at most, and others have filled it."""
-    ledger = Ledger()
-    submit = lost(ledger)
-    bought(ledger, "ck9", 3.0, 4.0)
-    reaches_back = None if begins is None else EPOCH + begins
-    for at in (20.0, 60.0):
-        look(ledger, at, row("ck9", 3.5), rows_read=strangers + 1, reaches_back=reaches_back)
-    assert kinds(ledger, submit, 60.2) == verdict
+# --- settled by others -------------------------------------------------------------------------------
 
 
-def test_what_another_process_has_lost_is_looked_for_within_its_time() -> None:
-    """Which tasks were given to others there is told up to the loss; what came much later is nobody's for sure."""
-    there = Ledger()
-    given_up = lost(there)
-    bought(there, "ck2", 1.0, 2.0)
-    bought(there, "of another model", 1.0, 2.0).order = ORDERS[2]
+def test_what_was_settled_meanwhile_stays_settled() -> None:
+    """Two clients may search for it."""
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    take(reconciler, 30.0, row())
+    assert reconciler.decide(submit, clock(30.2)) == reconciler.decide(submit, clock(31.0)) == Adopted(row())
+    other = buy(reconciler, "ck2", sent_at=40.0, answered_at=41.0, order=ORDERS[2])
+    decision = reconciler.decide(other, clock(42.0))
+    assert isinstance(decision, Adopted)
+    assert decision.details.id == "ck2"
+
+
+def test_a_person_can_settle_a_submit() -> None:
+    reconciler = Reconciler()
+    one, other = lose(reconciler), lose(reconciler, key="key-2")
+    assert reconciler.settle(one, "ck1", moment(5.0))
+    assert reconciler.settle(other, None, moment(5.0))
+    assert reconciler.bought_with("key-1") == ("ck1", ORDER)
+    assert reconciler.bought_with("key-2") is None
+    assert reconciler.open_with("key-2") is None
+
+
+def test_a_submit_is_not_settled_by_the_task_of_another() -> None:
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    buy(reconciler, "ck2", sent_at=1.0, answered_at=2.0)
+    assert not reconciler.settle(submit, "ck2", moment(3.0))
+    assert reconciler.open_with("key-1") is submit
+    assert reconciler.settle(submit, "ck1", moment(3.0))
+    assert reconciler.settle(submit, "ck1", moment(4.0)), "again"
+    assert reconciler.bought_with("key-1") == ("ck1", ORDER)
+
+
+# --- other processes ---------------------------------------------------------------------------------
+
+
+def test_a_submit_of_another_process_is_searched_for_within_its_time() -> None:
+    """The snapshot has the tasks that were assigned to others until then; what came much later may be anybody's."""
+    there = Reconciler()
+    given_up = lose(there)
+    buy(there, "ck2", sent_at=1.0, answered_at=2.0)
+    buy(there, "of another model", sent_at=1.0, answered_at=2.0, key="key-3", order=ORDERS[2])
     there.give_up(given_up)
-    trace = there.trace(given_up, clock(50.0))
-    assert trace.taken == {"ck2", "of another model"}
+    snapshot = there.snapshot(given_up, clock(50.0))
+    assert snapshot["assigned"] == ["ck2"]
 
     def again(*rows: TaskDetails) -> tuple[str, list[str]]:
-        here = Ledger()
-        submit = trace.restore("key-1", clock(90_000.0), GRACE)
-        here.open(submit)
+        here = Reconciler()
+        submit = restore_submit(
+            snapshot, key="key-1", model="t2v", began_at=EPOCH, clock=clock(90_000.0), grace_s=DEFAULT_GRACE_S
+        )
         here.resume(submit)
-        look(here, 90_000.5, *rows)
-        verdict = here.decide(submit, clock(90_001.0))
-        return type(verdict).__name__, [task.id for task in here.candidates(submit, clock(90_001.0))]
+        take(here, 90_000.5, *rows)
+        decision = here.decide(submit, clock(90_001.0))
+        return type(decision).__name__, [task.id for task in here.candidates(submit, clock(90_001.0))]
 
     assert again(row("ck2", 1.5)) == ("NotCreated", [])
     assert again(row("ck1", 0.5), row("ck2", 1.5)) == ("Adopted", [])
     assert again(row("tomorrow", 86_400.0), row("ck2", 1.5)) == ("Undecided", ["tomorrow"])
 
 
-def test_a_submit_under_way_is_told_as_lost_now() -> None:
-    ledger = Ledger()
-    submit = Submit("key-1", ORDER)
-    ledger.open(submit)
-    ledger.sent(submit, moment(3.0))
-    trace = ledger.trace(submit, clock(10.0))
-    assert (trace.sent, trace.lost_at) == (EPOCH + 3.0, EPOCH + 10.0)
-
-
-def test_in_a_fork_nothing_of_the_parent_is_under_way() -> None:
-    """And what looks like its orders is in doubt, since the parent may get the task."""
-    ledger = Ledger()
-    idle, under_way, parents = Submit("a", ORDER), Submit("b", ORDER), lost(ledger, key="c")
-    for one in (idle, under_way):
-        ledger.open(one)
-    ledger.sent(under_way, moment(0.0))
-    ledger.give_up_all(moment(5.0))
-    assert [ledger.open_with(key) for key in "abc"] == [None, under_way, parents]
-    submit = lost(ledger, sent=6.0, at=7.0)
-    look(ledger, 30.0, row("ck1", 6.5))
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-
-
-def test_a_task_of_another_submit_is_not_taken() -> None:
-    ledger = Ledger()
-    submit = lost(ledger)
-    bought(ledger, "ck2", 1.0, 2.0)
-    with pytest.raises(ValueError):  # noqa: PT011  (it says nothing: whoever asks knows the id)
-        ledger.settle(submit, "ck2", moment(3.0))
-    assert ledger.open_with("key-1") is submit
-    ledger.settle(submit, "ck1", moment(3.0))
-    ledger.settle(submit, "ck1", moment(4.0))
-    assert ledger.bought_with("key-1") == ("ck1", ORDER)
-
-
-@pytest.mark.parametrize("model", ["T2V", "t2v ", "t-2-v"])
-def test_a_model_in_another_spelling_is_the_same(model: str) -> None:
-    ledger = Ledger()
-    submit = lost(ledger)
-    assert ledger.wanted().concerns({"id": "ck1", "model": model})
-    look(ledger, 1.0, row("ck1", 0.5, model=model))
-    assert kinds(ledger, submit, 1.2) == "Adopted"
-
-
-def test_a_finished_task_of_the_future_says_nothing() -> None:
-    """Another may have ordered the same before, on a clock that runs ahead."""
-    ledger = Ledger()
-    submit = lost(ledger)
-    look(ledger, 30.0, ended("ahead", 5000.0, 60.0))
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-
-
-def test_a_key_that_may_be_ours_in_another_form_is_in_doubt() -> None:
-    ledger = Ledger()
-    submit = lost(ledger, key="avm-0123-4567")
-    look(ledger, 30.0, row(idempotency_key="AVM-0123-4567"), row("ck2", idempotency_key="somebody-elses"))
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-    assert [task.id for task in ledger.candidates(submit, clock(30.2))] == ["ck1"]
-
-
-def bought(ledger: Ledger, task_id: str, sent: float, answered: float, key: str = "key-2") -> Submit:
-    submit = Submit(key, ORDER)
-    ledger.open(submit)
-    ledger.sent(submit, moment(sent))
-    ledger.answered(submit, task_id, moment(answered))
-    return submit
-
-
-def test_a_service_that_shows_no_order_as_it_was_sent_proves_nothing() -> None:
-    """What it made of a known one tells that."""
-    ledger = Ledger()
-    bought(ledger, "ck0", -10.0, -9.0)
-    submit = lost(ledger)
-    translated = {"prompt": "ein roter Fuchs", "duration": "5"}
-    look(ledger, 30.0, row("ck1", 0.5, input=translated), row("ck0", -9.5, input=translated))
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-    bought(ledger, "ck2", 30.3, 30.4, key="key-3")
-    look(ledger, 31.0, row("ck2", 30.35), row("ck1", 0.5, input=translated), row("ck0", -9.5))
-    assert kinds(ledger, submit, 31.2) == "NotCreated"
-
-
-def test_a_list_that_hides_the_last_tasks_is_not_believed() -> None:
-    ledger = Ledger()
-    bought(ledger, "ck0", -20.0, -19.0)
-    submit = lost(ledger)
-    look(ledger, 30.0)
-    assert kinds(ledger, submit, 30.2) == "LookAgain"
-
-
-def test_a_task_that_appears_is_not_old_whatever_its_clock_says() -> None:
-    """Servers of one service may have clocks of their own."""
-    ledger = Ledger()
-    bought(ledger, "ck0", -20.0, -19.0)
-    submit = lost(ledger)
-    look(ledger, 1.0, row("ck0", -19.5))
-    assert kinds(ledger, submit, 1.2) == "LookAgain"
-    look(ledger, 30.0, row("ck0", -19.5), row("ck1", -200.0))
-    assert kinds(ledger, submit, 30.2) == "Undecided"
-
-
-def test_one_that_is_taken_up_again_much_later_does_not_take_what_came_meanwhile() -> None:
-    ledger = Ledger()
-    bought(ledger, "ck0", -20.0, -19.0)
-    submit = lost(ledger)
-    ledger.give_up(submit)
-    ledger.resume(submit)
-    look(ledger, 5000.0, row("ck0", -19.5), row("ck1", 3000.0))
-    assert kinds(ledger, submit, 5000.2) == "Undecided"
-
-
-def test_a_ledger_that_has_forgotten_its_list_says_so() -> None:
-    """What is forgotten proves no absence."""
-    ledger = Ledger()
-    assert ledger.is_blank
-    submit, other = lost(ledger), lost(ledger, key="key-2")
-    look(ledger, 100.0)
-    assert not ledger.is_blank
-    ledger.close(other)
-    assert kinds(ledger, submit, 100.2) == "NotCreated"
-    ledger.close(submit)
-    assert ledger.is_blank
-    assert kinds(ledger, lost(ledger, key="key-3"), 200.0) == "LookAgain"
-
-
-def test_what_was_settled_meanwhile_stays_settled() -> None:
-    """Two clients may be at it."""
-    ledger = Ledger()
-    submit, other = lost(ledger), Submit("key-2", ORDERS[2])
-    look(ledger, 30.0, row())
-    assert ledger.decide(submit, clock(30.2)) == ledger.decide(submit, clock(31.0)) == Adopted(row())
-    ledger.open(other)
-    ledger.sent(other, moment(40.0))
-    ledger.answered(other, "ck2", moment(41.0))
-    verdict = ledger.decide(other, clock(42.0))
-    assert isinstance(verdict, Adopted)
-    assert verdict.details.id == "ck2"
-
-
-def test_somebody_who_knows_can_tell() -> None:
-    ledger = Ledger()
-    one, other = lost(ledger), lost(ledger, key="key-2")
-    ledger.settle(one, "ck1", moment(5.0))
-    ledger.settle(other, None, moment(5.0))
-    assert ledger.bought_with("key-1") == ("ck1", ORDER)
-    assert ledger.bought_with("key-2") is None
-    assert ledger.open_with("key-2") is None
-
-
-def test_a_submit_that_was_given_up_owns_nothing_that_comes_hours_later() -> None:
-    """So those that look alike can be told apart again."""
-    ledger = Ledger()
-    bought(ledger, "ck0", -20.0, -19.0)
-    given_up = Submit("key-0", ORDERS[3])
-    ledger.open(given_up)
-    ledger.sent(given_up, moment(0.0))
-    ledger.lost(given_up, 1.0)
-    ledger.give_up(given_up)
-    shown = {"prompt": "it moves", "duration": "5", "image": "https://service.example/1.png"}
-
-    def lose(at: float) -> str:
-        submit = Submit(f"key-{at}", ORDERS[2])
-        ledger.open(submit)
-        ledger.sent(submit, moment(at))
-        ledger.lost(submit, at + 1.0)
-        task = row(f"ck-{at}", at + 0.5, model="i2v", input=shown)
-        look(ledger, at + 30.0, task, row("ck0", -19.5))
-        kind = kinds(ledger, submit, at + 30.2)
-        ledger.close(submit)
-        return kind
-
-    assert lose(3000.0) == "Undecided"
-    assert lose(3000.0 + 1000.0) == "Adopted"
-
-
-@pytest.mark.parametrize("settle", [True, False])
-def test_of_those_that_were_given_up_the_oldest_is_forgotten(settle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MOST_UNSETTLED", 3)
-    ledger = Ledger()
-    for number in range(5):
-        submit = lost(ledger, sent=10.0 * number, at=10.0 * number + 1.0, key=f"key-{number}")
-        ledger.give_up(submit)
-        if settle and number == 2:
-            ledger.settle(submit, None, moment(25.0))
-    kept = [number for number in range(5) if ledger.open_with(f"key-{number}") is not None]
-    assert kept == ([1, 3, 4] if settle else [2, 3, 4])
-
-
-def test_keys_that_may_come_again_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "KEYS_KNOWN", 2)
-    ledger = Ledger()
+def test_a_snapshot_has_the_newest_tasks_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limited number, since it is part of a pickled error."""
+    monkeypatch.setattr(rules, "MAX_SNAPSHOT_TASKS", 2)
+    reconciler = Reconciler()
     for number in range(4):
-        submit = Submit(f"key-{number}", ORDER, recurs=True)
-        ledger.open(submit)
-        ledger.sent(submit, moment(number))
-        ledger.answered(submit, f"ck{number}", moment(number))
-    bought(ledger, "ck9", 5.0, 6.0, key="a fresh one")
-    assert [ledger.bought_with(f"key-{number}") for number in range(4)] == [None, None, ("ck2", ORDER), ("ck3", ORDER)]
-    assert ledger.bought_with("a fresh one") is None
+        buy(reconciler, f"ck{number}", sent_at=number, answered_at=number + 0.5, key=f"other-{number}")
+    buy(reconciler, "other", sent_at=4.0, answered_at=5.0, key="other-4", order=ORDERS[2])
+    submit = lose(reconciler, sent_at=6.0, at=7.0)
+    assert reconciler.snapshot(submit, clock(8.0))["assigned"] == ["ck2", "ck3"]
+    late = lose(reconciler, sent_at=3.0 + RETENTION_S, at=8.0 + RETENTION_S, key="key-late")
+    assert reconciler.snapshot(late, clock(9.0 + RETENTION_S))["assigned"] == ["ck3"]
 
 
-def test_what_can_tell_nothing_is_not_deciphered() -> None:
-    ledger = Ledger()
-    submit = lost(ledger)
-    done = Submit("key-9", ORDERS[2])
-    ledger.open(done)
-    ledger.sent(done, moment(0.0))
-    ledger.answered(done, "ck9", moment(0.5))
-    wanted = ledger.wanted()
-    concerns = (
-        {"id": "ck1", "model": "t2v"},
-        {"id": "ck9", "model": "x"},
-        {"id": "ck1"},
-        {"model": "x", "idempotencyKey": submit.key},
-    )
-    assert all(map(wanted.concerns, concerns))
-    assert not wanted.concerns({"id": "ck1", "model": "i2v"})
-    assert not wanted.concerns({"id": 7, "model": "x", "idempotencyKey": None})
+def test_in_a_fork_nothing_of_the_parent_is_in_flight() -> None:
+    """What looks like its orders is in doubt, since the parent may get the task."""
+    reconciler = Reconciler()
+    idle = Submit("a", ORDER)
+    reconciler.open(idle)
+    in_flight, parents = sent(reconciler, 0.0, "b"), lose(reconciler, key="c")
+    reconciler.give_up_all(moment(5.0))
+    assert [reconciler.open_with(key) for key in "abc"] == [None, in_flight, parents]
+    assert (idle.state, in_flight.state) == (SubmitState.DONE, SubmitState.GIVEN_UP)
+    submit = lose(reconciler, sent_at=6.0, at=7.0)
+    take(reconciler, 30.0, row("ck1", 6.5))
+    assert verdict(reconciler, submit, 30.2) == "Undecided"
+
+
+# --- memory ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settles", [True, False])
+def test_of_submits_that_were_given_up_the_oldest_is_forgotten(settles: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_UNSETTLED", 3)
+    reconciler = Reconciler()
+    for number in range(5):
+        submit = lose(reconciler, sent_at=10.0 * number, at=10.0 * number + 1.0, key=f"key-{number}")
+        reconciler.give_up(submit)
+        if settles and number == 2:
+            reconciler.settle(submit, None, moment(25.0))
+    kept = [number for number in range(5) if reconciler.open_with(f"key-{number}") is not None]
+    assert kept == ([1, 3, 4] if settles else [2, 3, 4])
+
+
+def test_a_limited_number_of_callers_keys_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rules, "MAX_KEYS", 2)
+    reconciler = Reconciler()
+    for number in range(4):
+        submit = Submit(f"key-{number}", ORDER, has_callers_key=True)
+        reconciler.open(submit)
+        reconciler.sent(submit, moment(number))
+        reconciler.answered(submit, f"ck{number}", moment(number))
+    buy(reconciler, "ck9", sent_at=5.0, answered_at=6.0, key="a fresh one")
+    known = [reconciler.bought_with(f"key-{number}") for number in range(4)]
+    assert known == [None, None, ("ck2", ORDER), ("ck3", ORDER)]
+    assert reconciler.bought_with("a fresh one") is None
+
+
+def is_assigned(reconciler: Reconciler, task_id: str) -> bool:
+    return reconciler.row_filter().matches({"id": task_id, "model": "none"})
+
+
+def test_old_assignments_are_forgotten_unless_an_open_submit_needs_them() -> None:
+    """A submit needs those since some time before it was sent: the list has to show them."""
+    reconciler = Reconciler()
+    buy(reconciler, "ck0", sent_at=0.0, answered_at=0.0)
+    buy(reconciler, "ck1", sent_at=100.0, answered_at=100.0)
+    buy(reconciler, "ck2", sent_at=RETENTION_S + 1.0, answered_at=RETENTION_S + 1.0)
+    assert [is_assigned(reconciler, task) for task in ("ck0", "ck1", "ck2")] == [False, True, True]
+    submit = lose(reconciler, sent_at=RETENTION_S + 100.0, at=RETENTION_S + 101.0)
+    reconciler.give_up(submit)
+    buy(reconciler, "ck3", sent_at=50_000.0, answered_at=50_000.0, key="key-3")
+    assert [is_assigned(reconciler, task) for task in ("ck1", "ck2", "ck3")] == [True, True, True]
+    reconciler.settle(submit, None, moment(50_001.0))
+    buy(reconciler, "ck4", sent_at=50_001.0, answered_at=50_001.0, key="key-4")
+    assert [is_assigned(reconciler, task) for task in ("ck1", "ck2", "ck3", "ck4")] == [False, False, True, True]
+
+
+def test_of_too_many_assignments_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a submit that is never settled would need them."""
+    monkeypatch.setattr(rules, "MAX_ASSIGNMENTS", 10)
+    reconciler = Reconciler()
+    reconciler.give_up(lose(reconciler, sent_at=-1.0, at=-0.5))
+    for number in range(30):
+        buy(reconciler, f"ck{number}", sent_at=number / 10, answered_at=number / 10, key=f"other-{number}")
+    assert [number for number in range(30) if is_assigned(reconciler, f"ck{number}")] == list(range(20, 30))
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 3000)), max_size=6),
+    moments=st.lists(st.integers(0, 40_000), min_size=1, max_size=40, unique=True),
+)
+def test_no_assignment_is_forgotten_that_an_open_submit_needs(spans: list[tuple[int, int]], moments: list[int]) -> None:
+    reconciler = Reconciler()
+    for number, (begin, _) in enumerate(spans):
+        lose(reconciler, sent_at=float(begin), at=float(begin + 1), key=f"open-{number}")
+    last = float(max(moments))
+    for at in sorted(moments):
+        buy(reconciler, f"ck{at}", sent_at=float(at), answered_at=float(at), key=f"other-{at}")
+    since = min([last, *(float(begin) for begin, _ in spans)]) - RETENTION_S
+    assert all(is_assigned(reconciler, f"ck{at}") == (at >= since) for at in moments)
+
+
+def test_rows_that_are_of_no_use_are_not_decoded() -> None:
+    reconciler = Reconciler()
+    submit = lose(reconciler)
+    buy(reconciler, "ck9", sent_at=0.0, answered_at=0.5, key="key-9", order=ORDERS[2])
+    matches = reconciler.row_filter().matches
+    assert matches({"id": "ck1", "model": "t2v"}), "a model that was lost"
+    assert matches({"id": "ck9", "model": "x"}), "an assigned task"
+    assert matches({"id": "ck1"}), "an unknown model"
+    assert matches({"model": "x", "idempotencyKey": submit.key})
+    assert not matches({"id": "ck1", "model": "i2v"})
+    assert not matches({"id": 7, "model": "x", "idempotencyKey": None})

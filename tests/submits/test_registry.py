@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 from typing import Any
 
 import pytest
 
 from aivideomaker_async import AIVideoMaker, Budget, ConfigurationError, RateLimiter, SubmitOutcomeUnknown, TextToVideo
 from aivideomaker_async._redaction import Secret
-from aivideomaker_async._submits import registry as accounts
-from aivideomaker_async._submits.matching import Order
-from aivideomaker_async._submits.registry import ACCOUNTS_KNOWN, Account, OtherOrder, account_of
-from aivideomaker_async._submits.state import Moment, State, Submit
+from aivideomaker_async._submits import registry as registries
+from aivideomaker_async._submits.registry import MAX_IDLE_REGISTRIES, OtherOrder, SubmitRegistry, registry_of
+from aivideomaker_async._submits.state import Fingerprint, Instant, Submit, SubmitState
 from tests.support.scripted import Action, Arrival, Hang, Reply, scripted
 from tests.support.shop import Lost, Shop, ids
 
 pytestmark = pytest.mark.anyio
 
 URL = "https://service.example"
-ORDER = Order("t2v", {"prompt": "a red fox"})
+ORDER = Fingerprint("t2v", {"prompt": "a red fox"})
+OTHER_ORDER = Fingerprint("t2v", {"prompt": "a blue fox"})
 SPEC = TextToVideo(prompt="a red fox", aspect_ratio="16:9", duration=5)
-NOW = Moment(10.0, 1e9)
+NOW = Instant(10.0, 1e9)
 
 
 @pytest.fixture
@@ -31,63 +32,78 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
 
 
 def submit(key: str = "key-1") -> Submit:
-    return Submit(key, ORDER, recurs=True)
+    return Submit(key, ORDER, has_callers_key=True)
 
 
-# --- whose account it is ---------------------------------------------------------------------------
+# --- whose registry it is ----------------------------------------------------------------------------
 
 
-def test_a_key_at_a_service_is_one_account() -> None:
-    account = account_of(URL, Secret("ak_one"))
-    assert account_of("HTTPS://Service.Example", Secret("ak_one")) is account
-    assert account_of(URL, Secret("ak_two")) is not account
-    assert account_of(URL + "/elsewhere", Secret("ak_one")) is not account
+def test_a_key_at_a_service_has_one_registry() -> None:
+    registry = registry_of(URL, Secret("ak_one"))
+    assert registry_of("HTTPS://Service.Example", Secret("ak_one")) is registry
+    assert registry_of(URL, Secret("ak_two")) is not registry
+    assert registry_of(URL + "/elsewhere", Secret("ak_one")) is not registry
 
 
-def test_an_account_in_use_is_not_forgotten_however_many_there_are() -> None:
-    used, first = account_of(URL, Secret("ak_used")), account_of(URL, Secret("ak_first"))
-    first.ledger.open(submit())
-    del first
-    for number in range(ACCOUNTS_KNOWN):
-        account_of(URL, Secret(f"ak_{number}"))
+def test_a_registry_in_use_is_not_forgotten_however_many_there_are() -> None:
+    used, first = registry_of(URL, Secret("ak_used")), registry_of(URL, Secret("ak_first"))
+    with first.locked() as reconciler:
+        reconciler.open(submit())
+    del first, reconciler
+    for number in range(MAX_IDLE_REGISTRIES):
+        registry_of(URL, Secret(f"ak_{number}"))
     gc.collect()
-    assert account_of(URL, Secret("ak_used")) is used
-    assert account_of(URL, Secret("ak_first")).ledger.open_with("key-1") is None, "nobody used it"
-    assert account_of(URL, Secret(f"ak_{ACCOUNTS_KNOWN - 1}")) is not None
+    assert registry_of(URL, Secret("ak_used")) is used
+    with registry_of(URL, Secret("ak_first")).locked() as reconciler:
+        assert reconciler.open_with("key-1") is None, "it was not in use"
+
+
+def test_a_registry_that_holds_credits_is_remembered_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to a number of those as well."""
+    monkeypatch.setattr(registries, "MAX_IDLE_REGISTRIES", 2)
+    monkeypatch.setattr(registries, "MAX_RESERVING_REGISTRIES", 4)
+    budget = Budget(100)
+    for number in range(6):
+        registry_of(URL, Secret(f"ak_{number}")).reservations.take("key", [budget], 1)
+    gc.collect()
+    held = [registry_of(URL, Secret(f"ak_{number}")).holds_credits for number in (5, 4, 3, 2, 1, 0)]
+    assert held == [True, True, True, True, False, False]
 
 
 # --- one at a time -----------------------------------------------------------------------------------
 
 
-async def test_of_all_that_come_with_a_key_one_makes_the_submit() -> None:
-    account = Account()
-    mine = account.take_up("key-1", ORDER, submit, NOW)
+async def test_of_all_calls_with_a_key_one_makes_the_submit() -> None:
+    registry = SubmitRegistry()
+    mine = registry.take_up("key-1", ORDER, submit, NOW)
     assert isinstance(mine, Submit)
-    assert account.take_up("key-1", ORDER, submit, NOW) is None
-    assert account.take_up("key-1", None, submit, NOW) is None, "nor does anybody look for it"
-    account.ledger.sent(mine, NOW)
-    account.ledger.answered(mine, "ck1", NOW)
-    assert account.take_up("key-1", ORDER, submit, NOW) == "ck1"
+    assert registry.take_up("key-1", ORDER, submit, NOW) is None
+    assert registry.take_up("key-1", None, submit, NOW) is None, "nor does another one search for it"
+    with registry.locked() as reconciler:
+        reconciler.sent(mine, NOW)
+        reconciler.answered(mine, "ck1", NOW)
+    assert registry.take_up("key-1", ORDER, submit, NOW) == "ck1"
     with pytest.raises(OtherOrder):
-        account.take_up("key-1", Order("t2v", {"prompt": "a blue fox"}), submit, NOW)
+        registry.take_up("key-1", OTHER_ORDER, submit, NOW)
 
 
-async def test_who_takes_up_a_lost_one_has_it_from_then_on() -> None:
-    account = Account()
-    mine = account.take_up("key-1", ORDER, submit, NOW)
+async def test_a_call_that_takes_up_a_lost_submit_has_it_from_then_on() -> None:
+    registry = SubmitRegistry()
+    mine = registry.take_up("key-1", ORDER, submit, NOW)
     assert isinstance(mine, Submit)
-    account.ledger.sent(mine, NOW)
-    account.ledger.lost(mine, 11.0)
-    account.ledger.give_up(mine)
+    with registry.locked() as reconciler:
+        reconciler.sent(mine, NOW)
+        reconciler.lost(mine, 11.0)
+        reconciler.give_up(mine)
     with pytest.raises(OtherOrder):
-        account.take_up("key-1", Order("t2v", {"prompt": "a blue fox"}), submit, NOW)
-    assert account.take_up("key-1", ORDER, submit, NOW) is mine
-    assert mine.state is State.LOST
-    assert account.take_up("key-1", None, submit, NOW) is None
+        registry.take_up("key-1", OTHER_ORDER, submit, NOW)
+    assert registry.take_up("key-1", ORDER, submit, NOW) is mine
+    assert mine.state is SubmitState.LOST
+    assert registry.take_up("key-1", None, submit, NOW) is None
 
 
 async def test_a_key_that_is_being_reconciled_buys_nothing_more() -> None:
-    """The look says that it was not created, and the other client sends it again: one after the other."""
+    """The search finds that it was not created, and the other client sends it again: one after the other."""
     shop = Shop(Lost(acted=False), None)
     async with scripted(shop) as service:
         options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
@@ -96,10 +112,11 @@ async def test_a_key_that_is_being_reconciled_buys_nothing_more() -> None:
             with pytest.raises(SubmitOutcomeUnknown) as caught:
                 await one.submit(SPEC, idempotency_key="order-42", timeout=30)
             shop.override = lambda arrival: _later(arrival, shop)
-            looking = asyncio.ensure_future(one.reconcile(caught.value))
+            searching = asyncio.ensure_future(one.reconcile(caught.value))
             await asyncio.sleep(1.0)
             bought = await two.submit(SPEC, idempotency_key="order-42")
-            assert await looking is None or (await looking).id == bought.id  # type: ignore[union-attr]
+            found = await searching
+            assert found is None or found.id == bought.id
     assert ids(shop.sold) == [bought.id]
 
 
@@ -119,12 +136,11 @@ async def test_what_another_client_has_settled_is_settled() -> None:
                 await one.submit(SPEC, timeout=30)
             assert one.unsettled() == [caught.value]
             shop.override = lambda _: None
-            found = await two.reconcile(caught.value)
-            assert found is not None
+            assert await two.reconcile(caught.value) is not None
             assert one.unsettled() == []
 
 
-async def test_a_task_of_another_submit_settles_nothing() -> None:
+async def test_a_submit_is_not_settled_by_the_task_of_another() -> None:
     shop = Shop(None, Lost(acted=True))
     async with scripted(shop) as service:
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
@@ -135,11 +151,10 @@ async def test_a_task_of_another_submit_settles_nothing() -> None:
             with pytest.raises(ConfigurationError, match=f"task_id='{task.id}'"):
                 client.settle(caught.value, task.id)
             assert client.unsettled() == [caught.value]
-            settled = client.settle(caught.value, "ck2")
-            assert settled is not None
-            again = client.settle(caught.value, "ck2")
-            assert again is not None
-            assert again.id == "ck2"
+            for _ in range(2):
+                settled = client.settle(caught.value, "ck2")
+                assert settled is not None
+                assert settled.id == "ck2"
 
 
 # --- loops and processes -----------------------------------------------------------------------------
@@ -149,7 +164,7 @@ async def test_a_task_of_another_submit_settles_nothing() -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("is_sent", [True, False])
 async def test_a_submit_whose_loop_was_closed_under_it_is_not_lost(is_sent: bool) -> None:
-    """Nothing was cancelled, nobody was told: so an old-style program ends, which leaves its sockets open as well."""
+    """Nothing was cancelled and nothing raised: old programs end so, and leave their sockets open as well."""
     shop = Shop(*([Lost(acted=True, action=Hang())] if is_sent else []))
     async with scripted(shop) as service:
         limiter = RateLimiter()
@@ -175,7 +190,7 @@ async def test_a_submit_whose_loop_was_closed_under_it_is_not_lost(is_sent: bool
 
         one, task = await asyncio.to_thread(elsewhere)
         assert [error.idempotency_key for error in one.unsettled()] == (["order-42"] if is_sent else [])
-        assert len(one.unsettled()) == is_sent, "told once"
+        assert len(one.unsettled()) == is_sent, "listed once"
         if is_sent:
             assert (budget.spent, budget.reserved) == (0, 5)
             async with AIVideoMaker("ak_test", **{**options, "limiter": RateLimiter()}) as two:
@@ -188,25 +203,29 @@ async def test_a_submit_whose_loop_was_closed_under_it_is_not_lost(is_sent: bool
         assert (budget.spent, budget.reserved) == (5 if is_sent else 0, 0), "one purchase, paid once"
 
 
-def test_in_a_fork_nobody_waits_for_what_the_parent_has_under_way() -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_in_a_fork_nobody_waits_for_what_the_parent_has_in_flight() -> None:
     async def begin() -> tuple[Submit, Submit, Submit]:
-        account = account_of(URL, Secret("ak_test"))
-        idle, under_way, lost = submit("idle"), submit("under way"), submit("lost")
-        for one in (idle, under_way, lost):
-            account.begin(one)
-        account.ledger.sent(under_way, NOW)
-        account.ledger.sent(lost, NOW)
-        account.ledger.lost(lost, 11.0)
-        return idle, under_way, lost
+        registry = registry_of(URL, Secret("ak_test"))
+        idle, in_flight, lost = submit("idle"), submit("in flight"), submit("lost")
+        for one in (idle, in_flight, lost):
+            registry.begin(one)
+        with registry.locked() as reconciler:
+            reconciler.sent(in_flight, NOW)
+            reconciler.sent(lost, NOW)
+            reconciler.lost(lost, 11.0)
+        return idle, in_flight, lost
 
-    idle, under_way, lost = asyncio.run(begin())
-    account = account_of(URL, Secret("ak_test"))
-    # Another thread held them at the moment of the fork.
-    account.lock.acquire()
-    accounts._lock.acquire()
-    accounts._leave_to_parent()
-    assert account_of(URL, Secret("ak_test")) is account
-    assert (idle.state, under_way.state, lost.state) == (State.DONE, State.GIVEN_UP, State.GIVEN_UP)
-    with account.lock:
-        assert account.ledger.open_with("idle") is None
-        assert account.ledger.open_with("lost") is lost
+    submits = asyncio.run(begin())
+    registry = registry_of(URL, Secret("ak_test"))
+    # Held at the moment of the fork, as by another thread.
+    with registry.locked(), registries._registries._lock:
+        process = os.fork()
+        if not process:
+            states = [one.state for one in submits]
+            is_settled = states == [SubmitState.DONE, SubmitState.GIVEN_UP, SubmitState.GIVEN_UP]
+            with registry_of(URL, Secret("ak_test")).locked() as reconciler:
+                is_open = [reconciler.open_with(key) is not None for key in ("idle", "in flight", "lost")]
+            os._exit(0 if is_settled and is_open == [False, True, True] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert [one.state for one in submits] == [SubmitState.IDLE, SubmitState.IN_FLIGHT, SubmitState.LOST]

@@ -44,6 +44,5 @@ async def assert_nothing_held(client: AIVideoMaker) -> None:
     assert client.statistics().watched == 0
     await assert_no_request_in_flight(client._api)
     assert our_tasks() == []
-    submitter = client._buyer.submitter
-    assert submitter._turns == {} and submitter._at_work == {}
-    assert not submitter._lookup._looking.locked()
+    assert client._submits._at_work == {}
+    assert not client._submits._lookup._reading.locked()

@@ -13,16 +13,16 @@ import pytest
 
 from aivideomaker_async import ImageToVideo, InvalidSpec
 from aivideomaker_async._submits.body import Image
-from aivideomaker_async._submits.images import LARGEST_IMAGE, load_images
+from aivideomaker_async._submits.images import MAX_IMAGE_BYTES, load_fields
 from tests.support.pictures import as_image, data_uri, picture
 
 LARGE = picture("PNG", 64) + bytes(200_000)
 """An image that is too large to be decoded in the event loop; viewers ignore the bytes behind its end."""
 
 
-async def loaded(image: Any, largest: int = LARGEST_IMAGE) -> Image | str | None:
-    found = (await load_images(ImageToVideo(image=image, duration=5), largest=largest))["image"]
-    assert not isinstance(found, list)
+async def loaded(image: Any, max_bytes: int = MAX_IMAGE_BYTES) -> Image | str:
+    found = (await load_fields(ImageToVideo(image=image, duration=5), max_bytes))["image"]
+    assert isinstance(found, Image | str)
     return found
 
 
@@ -34,9 +34,9 @@ async def arrives(image: Any, data: bytes, mime: str = "image/png") -> None:
     assert b"".join(found.pieces()).decode() == data_uri(data, mime)
 
 
-async def refused(image: Any, largest: int = LARGEST_IMAGE) -> InvalidSpec:
+async def refused(image: Any, max_bytes: int = MAX_IMAGE_BYTES) -> InvalidSpec:
     with pytest.raises(InvalidSpec) as caught:
-        await loaded(image, largest)
+        await loaded(image, max_bytes)
     assert caught.value.field == "image"
     assert caught.value.spec == "ImageToVideo"
     return caught.value
@@ -63,8 +63,11 @@ class Minimal:
     def __init__(self, data: object) -> None:
         self.data = data
 
-    def read(self) -> object:
-        return self.data
+    def read(self, size: int) -> object:
+        data = self.data
+        if isinstance(data, bytes):
+            self.data, data = data[size:], data[:size]
+        return data
 
 
 def spooled(data: bytes) -> tempfile.SpooledTemporaryFile[bytes]:

@@ -53,7 +53,7 @@ def data_uri(data: bytes, mime: str = "image/png") -> str:
 def as_image(data: bytes, mime: str = "image/png") -> wire.Image:
     """Return `data` as an image in a request body."""
     digest = blake2b(data + mime.encode(), digest_size=16).digest()
-    return wire.Image(mime, len(data), digest, wire.Views([memoryview(data)]))
+    return wire.Image(mime, len(data), digest, wire.BytesContent([data]))
 
 
 def in_lines(uri: str, length: int = 76) -> str:

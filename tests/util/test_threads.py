@@ -14,7 +14,7 @@ import pytest
 from anyio import to_thread
 
 from aivideomaker_async import DownloadError, download_all
-from aivideomaker_async._submits import images as media
+from aivideomaker_async._submits import images
 from aivideomaker_async._util.threads import FOREIGN_FILES, Threads, run_at_once
 from tests.support.files import CLIP, files, serving
 from tests.support.loading import LARGE, loaded
@@ -110,7 +110,7 @@ async def test_files_that_block_hold_up_neither_other_images_nor_downloads(tmp_p
 
 async def test_loading_files_that_block_can_be_cancelled_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is to be rewound then, for which all threads of its kind are taken."""
-    monkeypatch.setattr(media, "PATIENCE", 0.01)
+    monkeypatch.setattr(images, "FILE_RESTORE_S", 0.01)
     async with stuck_files(FOREIGN_FILES.most + 5) as tasks:
         with no_thread_free():
             for task in tasks:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -12,8 +10,6 @@ from hypothesis import strategies as st
 
 from aivideomaker_async import TaskDetails, TaskStatus
 from aivideomaker_async._http import AllTasks, MalformedAnswer
-from aivideomaker_async._submits.reconcile import Wanted
-from aivideomaker_async._submits.submit_rows import TasksOfSubmits
 from aivideomaker_async._watch.task_list import FinishedRow, NewsOfTasks, reported_seconds
 from tests.support.lists import all_of, body_of, cuts, read, row, sliced, values
 from tests.support.pictures import PNG, data_uri
@@ -221,7 +217,7 @@ def test_an_error_of_the_callback_is_no_error_of_the_list() -> None:
         raise ValueError(f"{task_id} is {details.status}")
 
     with pytest.raises(ValueError, match="a is PROGRESS"):
-        NewsOfTasks({"a": None}, stumble).feed(body_of(row("a")))
+        read(NewsOfTasks({"a": None}, stumble), body_of(row("a")))
 
 
 # --- training rows -----------------------------------------------------------------------------------
@@ -272,36 +268,3 @@ def test_how_long_a_task_took_is_known_from_both_of_its_times() -> None:
     assert reported_seconds(read_row(ended(createdAt=T90, completedAt=T0))) == -90
     assert reported_seconds(read_row(ended(createdAt=None))) is None
     assert reported_seconds(read_row(ended(completedAt=None))) is None
-
-
-def test_only_rows_that_can_tell_of_a_submit_are_deciphered() -> None:
-    wanted = Wanted(models=frozenset({"t2v"}), keys=frozenset(), task_ids=frozenset())
-    reader = TasksOfSubmits(wanted)
-    rows = [{"id": "ck1", "model": "t2v", "status": "SUBMITTED"}, {"id": "ck2", "model": "i2v", "status": "x"}]
-    strange = [{"model": "t2v"}, None, {"model": "i2v"}]
-    reader.feed(json.dumps({"tasks": [*rows, *strange]}).encode())
-    reader.finish()
-    assert [task.id for task in reader.tasks] == ["ck1"]
-    assert reader.unreadable == 2
-
-
-@pytest.mark.parametrize(
-    ("created", "oldest"),
-    [
-        ([T90, None, T0], T0),
-        ([T0, T90], T0),
-        ([T0], T0),
-        (["yesterday", T90], T90),
-        ([None, None], None),
-        ([], None),
-        (["0001-01-01T00:00:00+14:00", T0], T0),
-    ],
-)
-def test_how_far_back_a_list_reaches_is_told_by_its_ends(created: list[object], oldest: str | None) -> None:
-    """Also by rows that tell nothing else."""
-    reader = TasksOfSubmits(Wanted(models=frozenset(), keys=frozenset(), task_ids=frozenset()))
-    rows = [{"id": f"ck{number}", "model": "t2v", "createdAt": at} for number, at in enumerate(created)]
-    reader.feed(json.dumps({"tasks": rows}).encode())
-    reader.finish()
-    told = None if oldest is None else datetime.fromisoformat(oldest).timestamp()
-    assert (reader.tasks, reader.reaches_back) == ([], told)

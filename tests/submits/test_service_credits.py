@@ -1,25 +1,26 @@
+"""What submits may cost: price limits and budgets, whatever becomes of the answers.
+
+The arithmetic of budgets is tested in `test_budget`, prices in `test_prices`.
+"""
+
 from __future__ import annotations
 
 import asyncio
 import gc
 import pickle
 from collections.abc import Awaitable, Callable
-from datetime import date
 from typing import Any
 
 import pytest
 
 from aivideomaker_async import (
-    PRICES_2026_03,
     AIVideoMaker,
     APIError,
     AuthenticationFailed,
     Budget,
     BudgetExceeded,
     ConfigurationError,
-    EndpointNotFound,
     InvalidRequest,
-    PriceTable,
     RateLimiter,
     RetryPolicy,
     Seedance20,
@@ -30,12 +31,11 @@ from aivideomaker_async import (
     TextToVideo,
     TransportError,
     UnknownPrice,
-    Wan27,
 )
-from aivideomaker_async._submits.registry import ACCOUNTS_KNOWN
+from aivideomaker_async._submits.registry import MAX_IDLE_REGISTRIES
 from tests.support.cancelling import cancel_everywhere
 from tests.support.market import Market
-from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, scripted, submitted
+from tests.support.scripted import Action, Arrival, Drop, Hang, Reply, ScriptedService, scripted, submitted
 from tests.support.shop import Lost, buying
 
 pytestmark = pytest.mark.anyio
@@ -46,71 +46,114 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
     return virtual_clock
 
 
+KEY = "order-number-1"
+SEEDANCE = Seedance20(prompt="a fox", duration=4, resolution="480p", aspect_ratio="1:1")
+"""Only a quote has its price."""
+
+
 def spec(text: str = "a fox") -> TextToVideo:
+    """By the table of 2026-03 it costs 5 credits."""
     return TextToVideo(prompt=text, aspect_ratio="1:1", duration=5)
 
 
 def priced(credits_: int, text: str = "") -> TextToVideo:
+    """The market charges this for it."""
     return spec(f"{credits_} credits {text}".strip())
 
 
-SEEDANCE = Seedance20(prompt="a fox", duration=4, resolution="480p", aspect_ratio="1:1")
+def limits_sent(service: ScriptedService) -> list[str | None]:
+    """The price limits of the submits that arrived."""
+    return [item.headers.get("x-max-credits") for item in service.arrivals if "/generate/" in item.path]
 
 
-# --- prices ------------------------------------------------------------------------------------------
+def lose_the_list(market: Market) -> None:
+    """From now on a submit whose answer is lost stays unknown."""
+    market.override = lambda arrival: Drop() if arrival.path.endswith("/tasks") else None
 
 
-async def test_the_price_is_the_services_quote() -> None:
+# --- what is sent, and with which limit --------------------------------------------------------------
+
+QUOTE, TABLE = "by the service's quote", "by the price table"
+
+
+@pytest.mark.parametrize(
+    ("quotes", "max_credits", "of_client", "own", "expected"),
+    [
+        (True, None, None, None, None),
+        (True, 5, None, None, "5"),
+        (True, 9, None, None, "9"),
+        (True, None, 9, None, "5"),
+        (True, None, None, 9, "5"),
+        (True, 9, 9, 9, "5"),
+        (False, None, None, None, None),
+        (False, 5, None, None, "5"),
+        (False, None, 9, None, "5"),
+        (True, 4, None, None, f"it costs 5 credits {QUOTE}, more than max_credits=4"),
+        (False, 4, None, None, f"it costs 5 credits {TABLE}, more than max_credits=4"),
+        (True, 4, 9, 9, f"it costs 5 credits {QUOTE}, more than max_credits=4"),
+        (
+            True,
+            None,
+            4,
+            9,
+            f"it costs 5 credits {QUOTE}, and 4 are left of the budget of 4 credits (0 spent, 0 reserved)",
+        ),
+        (
+            True,
+            None,
+            9,
+            4,
+            f"it costs 5 credits {QUOTE}, and 4 are left of the budget of 4 credits (0 spent, 0 reserved)",
+        ),
+        (
+            False,
+            9,
+            4,
+            None,
+            f"it costs 5 credits {TABLE}, and 4 are left of the budget of 4 credits (0 spent, 0 reserved)",
+        ),
+        (True, None, 0, None, "nothing is left of the budget of 0 credits (0 spent, 0 reserved)"),
+        (True, 0, None, None, f"it costs 5 credits {QUOTE}, more than max_credits=0"),
+    ],
+)
+async def test_a_submit_keeps_to_its_limits(
+    quotes: bool, max_credits: int | None, of_client: int | None, own: int | None, expected: str | None
+) -> None:
+    """The request carries the limit, or under a budget the price; what costs too much is not sent."""
+    market = Market(quotes=quotes)
+    market.price = 5
+    budgets = [None if limit is None else Budget(limit) for limit in (of_client, own)]
+    async with buying(market, budget=budgets[0]) as (service, client):
+        if expected is None or expected.isdigit():
+            await client.submit(spec(), max_credits=max_credits, budget=budgets[1])
+            assert limits_sent(service) == [expected]
+        else:
+            with pytest.raises(BudgetExceeded) as caught:
+                await client.submit(spec(), max_credits=max_credits, budget=budgets[1])
+            assert str(caught.value) == (
+                f"POST /api/v1/generate/t2v: 422 BUDGET_EXCEEDED: {expected}; nothing was sent"
+            )
+            assert limits_sent(service) == []
+    is_sent = expected is None or expected.isdigit()
+    for budget in filter(None, budgets):
+        assert (budget.spent, budget.reserved) == (5 if is_sent else 0, 0)
+
+
+async def test_an_error_has_the_price_and_what_was_allowed() -> None:
     async with buying(Market()) as (_, client):
-        price = await client.price(priced(7))
-        assert (price.credits, price.usd, price.table) == (7, 0.07, None)
-        assert price.quote is not None and price.quote == await client.quote(priced(7))
-        assert (price.quote.current_balance, price.quote.affordable, price.quote.billable) == (500, True, False)
-        assert (await client.price(("brand-new", {"prompt": "3 credits"}))).credits == 3
+        with pytest.raises(BudgetExceeded) as caught:
+            await client.submit(priced(7), max_credits=4)
+        assert (caught.value.credits, caught.value.allowed, caught.value.code) == (7, 4, "BUDGET_EXCEEDED")
+        with pytest.raises(BudgetExceeded) as caught:
+            await client.submit(priced(7), budget=Budget(3))
+        assert (caught.value.credits, caught.value.allowed) == (7, 3)
 
 
-@pytest.mark.parametrize("status", [404, 405])
-async def test_without_quotes_the_price_is_a_table_s(status: int) -> None:
-    """The service is asked once in ten minutes for each model."""
-    market = Market(quotes=False)
-    if status == 405:
-        market.override = lambda arrival: Reply(405) if "/quote/" in arrival.path else None
-    async with buying(market) as (service, client):
-        price = await client.price(spec())
-        assert (price.credits, price.quote, price.table) == (5, None, PRICES_2026_03)
-        assert (await client.price(("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": "8"}))).credits == 8
-        assert (await client.price(Wan27(prompt="a", duration=5))).credits == 50
-        assert len(service.arrivals) == 2
-        unknowns: list[SpecLike] = [SEEDANCE, ("brand-new", {})]
-        for unknown in unknowns:
-            with pytest.raises(UnknownPrice):
-                await client.price(unknown)
-        await asyncio.sleep(601)
-        market.quotes, market.override = True, lambda _: None
-        assert (await client.price(priced(7))).credits == 7
-
-
-async def test_a_service_that_has_given_a_quote_has_quotes() -> None:
-    """A 404 of a proxy makes no other price of it."""
-    market = Market()
-    async with buying(market) as (_, client):
-        await client.quote(spec())
-        market.quotes = False
-        for ask in (client.price(spec()), client.submit(spec(), max_credits=100)):
-            with pytest.raises(EndpointNotFound):
-                await ask
-    assert market.sold == []
-
-
-async def test_a_table_of_one_s_own_is_used_where_there_are_no_quotes() -> None:
-    mine = PriceTable(revision="mine", published=date(2026, 11, 1), source="an invoice", per_second={"t2v": 2})
-    async with buying(Market(quotes=False), prices=mine) as (_, client):
-        price = await client.price(spec())
-        assert (price.credits, price.table) == (10, mine)
-    for wrong in (5, {"t2v": 3}, "2026-03"):
-        with pytest.raises(ConfigurationError, match="must be a PriceTable"):
-            async with buying(Market(), prices=wrong):
-                pass
+async def test_a_budget_of_client_and_call_is_taken_once() -> None:
+    budget = Budget(12)
+    async with buying(Market(), budget=budget) as (_, client):
+        await client.generate(priced(10), budget=budget)
+    assert budget.spent == 10
 
 
 @pytest.mark.parametrize(
@@ -127,10 +170,10 @@ async def test_a_table_of_one_s_own_is_used_where_there_are_no_quotes() -> None:
     ],
     ids=repr,
 )
-async def test_with_a_limit_nothing_is_sent_while_the_price_cannot_be_had(
+async def test_with_a_limit_nothing_is_sent_while_the_service_cannot_quote(
     answer: Action, error: type[Exception]
 ) -> None:
-    """A guess is no price. Without a limit nobody asks."""
+    """A guess is not a price. Without a limit, the service is not asked."""
     market = Market()
     market.override = lambda arrival: answer if "/quote/" in arrival.path else None
     budget = Budget(100)
@@ -144,30 +187,8 @@ async def test_with_a_limit_nothing_is_sent_while_the_price_cannot_be_had(
     assert len(market.sold) == 1
 
 
-# --- max_credits -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("quotes", [True, False])
-async def test_what_costs_more_than_it_may_is_not_sent(quotes: bool) -> None:
-    market = Market(quotes=quotes)
-    market.price = 5
-    async with buying(market) as (service, client):
-        with pytest.raises(BudgetExceeded) as caught:
-            await client.submit(spec(), max_credits=4)
-        error = caught.value
-        assert (error.credits, error.allowed, error.status, error.code) == (5, 4, 422, "BUDGET_EXCEEDED")
-        by = "the service's quote" if quotes else "the price table"
-        assert str(error) == (
-            f"POST /api/v1/generate/t2v: 422 BUDGET_EXCEEDED: it costs 5 credits by {by}, more than max_credits=4; "
-            "nothing was sent"
-        )
-        assert not any("/generate/" in arrival.path for arrival in service.arrivals)
-        await client.submit(spec(), max_credits=5)
-    assert service.arrivals[-1].headers["x-max-credits"] == "5"
-
-
 async def test_a_price_that_cannot_be_known_is_too_high() -> None:
-    """Whatever the limit: the service has no quotes, and no table has it."""
+    """Whatever the limit: the service has no quotes, and no table has the model."""
     market = Market(quotes=False)
     async with buying(market) as (_, client):
         for unknown in (SEEDANCE, ("brand-new", {"prompt": "a"})):
@@ -180,7 +201,7 @@ async def test_a_price_that_cannot_be_known_is_too_high() -> None:
 
 
 async def test_further_fields_may_cost_more_than_a_table_knows() -> None:
-    """Without a quote they make the price unknown, unless the table says that they do not change it."""
+    """Without a quote they make the price unknown, unless the table lists them as free."""
     more = {"numberOfVideos": 4}
     body = {"prompt": "a", "aspectRatio": "1:1", "duration": "5"}
     odd = TextToVideo(prompt="a", aspect_ratio="1:1", duration=5, extra=more)
@@ -201,7 +222,7 @@ async def test_further_fields_may_cost_more_than_a_table_knows() -> None:
 
 
 async def test_the_service_may_refuse_what_the_quote_allowed() -> None:
-    """Prices rise on the way. Nothing is charged, and the budget has its credits back."""
+    """The price has risen since. Nothing is charged, and the budget has its credits back."""
     market = Market()
     answers = iter([5, 50])
     market.price_of = lambda body: next(answers)  # type: ignore[method-assign]
@@ -215,7 +236,7 @@ async def test_the_service_may_refuse_what_the_quote_allowed() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, "5", True])
-async def test_a_limit_that_is_no_number_of_credits_is_refused_before_anything_is_asked(wrong: Any) -> None:
+async def test_a_limit_that_is_not_a_number_of_credits_is_refused_before_any_request(wrong: Any) -> None:
     async with buying(Market()) as (service, client):
         with pytest.raises(ConfigurationError, match=r"max_credits=.*must be a whole number of credits"):
             await client.submit(spec(), max_credits=wrong)
@@ -226,7 +247,7 @@ async def test_a_limit_that_is_no_number_of_credits_is_refused_before_anything_i
 
 
 @pytest.mark.parametrize("wrong", [100, "100", {"credits": 5}])
-async def test_a_budget_is_a_budget(wrong: Any) -> None:
+async def test_a_budget_of_another_type_is_refused_before_any_request(wrong: Any) -> None:
     async with buying(Market()) as (service, client):
         for use in (client.submit(spec(), budget=wrong), client.generate(spec(), budget=wrong)):
             with pytest.raises(ConfigurationError, match=r"budget=.*must be a Budget"):
@@ -243,7 +264,7 @@ async def test_a_budget_is_a_budget(wrong: Any) -> None:
 @pytest.mark.parametrize("quotes", [True, False])
 @pytest.mark.parametrize("max_active", [1, 4, 20])
 async def test_many_keep_to_their_budget(quotes: bool, tells: bool, max_active: int) -> None:
-    """As many as it pays for; the others say so, and nothing of them is sent."""
+    """As many as it pays for are sent; the others have an error."""
     market = Market(quotes=quotes, tells=tells)
     market.price = 5
     budget = Budget(22)
@@ -266,7 +287,7 @@ async def test_each_of_many_keeps_to_its_own_limit() -> None:
     assert outcomes == {0: type(None), 1: BudgetExceeded, 2: type(None)}
 
 
-async def test_an_exhausted_budget_asks_for_no_prices() -> None:
+async def test_an_exhausted_budget_needs_no_quotes() -> None:
     market = Market()
     async with buying(market) as (service, client):
         outcomes = [
@@ -277,7 +298,7 @@ async def test_an_exhausted_budget_asks_for_no_prices() -> None:
 
 
 async def test_what_fits_goes_on_after_what_does_not() -> None:
-    """Each is looked at by itself."""
+    """A cheaper one may still be paid for."""
     async with buying(Market()) as (_, client):
         specs = [priced(6), priced(6), priced(4), priced(1)]
         outcomes = [outcome async for outcome in client.generate_many(specs, max_active=1, budget=Budget(10))]
@@ -287,7 +308,7 @@ async def test_what_fits_goes_on_after_what_does_not() -> None:
 
 @pytest.mark.parametrize("tells", [True, False])
 async def test_credits_of_failed_tasks_are_spent_again(tells: bool) -> None:
-    """As the service gives them back in full."""
+    """The service gives them back in full, whether it reports that or not."""
     market = Market(tells=tells)
     budget = Budget(10)
     async with buying(market) as (_, client):
@@ -308,25 +329,6 @@ async def test_a_cancelled_task_gives_its_credits_back() -> None:
         assert (budget.spent, budget.remaining) == (0, 10)
 
 
-async def test_the_client_s_budget_holds_for_all_its_submits() -> None:
-    """Beside one of their own: the smaller decides."""
-    market = Market()
-    market.price = 10
-    whole, part = Budget(30), Budget(10)
-    async with buying(market, budget=whole) as (_, client):
-        await client.submit(spec(), budget=part)
-        with pytest.raises(BudgetExceeded, match="budget of 10 credits"):
-            await client.submit(spec(), budget=part)
-        await client.generate(spec(), budget=whole)
-        outcomes = [outcome async for outcome in client.generate_many([spec()] * 3)]
-    assert sorted(str(type(outcome.error).__name__) for outcome in outcomes) == [
-        "BudgetExceeded",
-        "BudgetExceeded",
-        "NoneType",
-    ]
-    assert (whole.spent, part.spent, len(market.sold)) == (30, 10, 3)
-
-
 async def test_two_clients_may_share_a_budget() -> None:
     market = Market()
     market.price = 10
@@ -340,8 +342,8 @@ async def test_two_clients_may_share_a_budget() -> None:
     assert service.arrivals
 
 
-async def test_what_the_service_charges_is_what_counts() -> None:
-    """Not what was expected."""
+async def test_the_reported_charge_counts() -> None:
+    """Not the estimate."""
     market = Market(quotes=False)
     market.price = 3
     budget = Budget(100)
@@ -350,8 +352,8 @@ async def test_what_the_service_charges_is_what_counts() -> None:
         assert (task.submitted and task.submitted.credits_charged, budget.spent) == (3, 3)
 
 
-async def test_a_row_tells_what_an_answer_did_not() -> None:
-    """A 2026-03 answer to the submit; the details know better."""
+async def test_a_row_reports_a_charge_that_the_answer_did_not() -> None:
+    """The answer to the submit was one of 2026-03, and the details are not."""
     market = Market(quotes=False, tells=False)
     budget = Budget(100)
     async with buying(market) as (_, client):
@@ -385,18 +387,14 @@ async def test_a_lost_answer_is_paid_once(acted: bool, tells: bool) -> None:
     assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
 
 
-def never_listed(market: Market) -> None:
-    market.override = lambda arrival: Drop() if arrival.path.endswith("/tasks") else None
-
-
 @pytest.mark.parametrize("acted", [True, False])
 async def test_an_unknown_outcome_keeps_its_reservation_until_it_is_known(acted: bool) -> None:
-    """Then it is settled, or released."""
+    """Then it is settled or released."""
     market = Market(Lost(acted))
     market.lasts = 1e6
     budget = Budget(100)
     async with buying(market) as (_, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown) as caught:
             await client.submit(priced(10), budget=budget)
         assert (budget.spent, budget.reserved) == (0, 10)
@@ -409,12 +407,12 @@ async def test_an_unknown_outcome_keeps_its_reservation_until_it_is_known(acted:
             assert budget.spent == 0
 
 
-async def test_another_client_settles_the_reservation_as_well() -> None:
-    """Of the same process, by the error or a copy of it."""
+async def test_another_client_can_settle_the_reservation() -> None:
+    """Of the same process, with a copy of the error."""
     market = Market(Lost(acted=True))
     budget = Budget(100)
     async with buying(market, budget=budget) as (service, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown) as caught:
             await client.submit(priced(10))
         error = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
@@ -423,56 +421,56 @@ async def test_another_client_settles_the_reservation_as_well() -> None:
         assert (budget.spent, budget.reserved) == (10, 0)
 
 
-async def test_a_failed_follow_up_by_another_client_releases_nothing() -> None:
-    """What became of the submit is as unknown as before."""
+async def test_a_failed_follow_up_of_another_client_releases_nothing() -> None:
+    """The outcome of the submit is as unknown as before."""
     market = Market(Lost(acted=True))
     market.lasts = 1e6
     budget = Budget(100)
     async with buying(market, budget=budget) as (service, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown) as caught:
-            await client.submit(priced(10), idempotency_key="order-number-1")
+            await client.submit(priced(10), idempotency_key=KEY)
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(), budget=budget) as other:
             with pytest.raises(SubmitOutcomeUnknown):
-                await other.submit(priced(10), idempotency_key="order-number-1", timeout=1.0)
+                await other.submit(priced(10), idempotency_key=KEY, timeout=1.0)
             assert (budget.spent, budget.reserved) == (0, 10)
         market.override = lambda _: None
         await client.reconcile(caught.value)
         assert (budget.spent, budget.reserved) == (10, 0)
 
 
-async def test_the_same_purchase_by_two_at_once_is_paid_once() -> None:
-    """Also when the second gives up while the first is under way."""
+async def test_a_key_that_is_used_twice_at_once_is_paid_once() -> None:
+    """Also when a second call gives up while the first is in flight."""
     market = Market()
     market.answer_after = 5.0
     budget = Budget(100)
     async with buying(market, budget=budget) as (_, client):
-        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key=KEY))
         await asyncio.sleep(1)
         with pytest.raises(TransportError):
-            await client.submit(priced(10), idempotency_key="order-number-1", timeout=1.0)
+            await client.submit(priced(10), idempotency_key=KEY, timeout=1.0)
         assert budget.spent == 0
-        third = client.submit(priced(10), idempotency_key="order-number-1")
+        third = client.submit(priced(10), idempotency_key=KEY)
         assert (await first).id == (await third).id
         assert (budget.spent, budget.reserved) == (10, 0)
 
 
 async def test_following_up_a_lost_submit_reserves_nothing_more() -> None:
-    """The same key again: it is the same purchase."""
+    """With the same key it is the same purchase."""
     market = Market(Lost(acted=True))
     budget = Budget(15)
     async with buying(market, budget=budget) as (_, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown):
-            await client.submit(priced(10), idempotency_key="order-number-1")
+            await client.submit(priced(10), idempotency_key=KEY)
         market.override = lambda _: None
         for _ in range(3):
-            await client.submit(priced(10), idempotency_key="order-number-1")
+            await client.submit(priced(10), idempotency_key=KEY)
         assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
 
 
 async def test_a_replay_costs_nothing() -> None:
-    """Another process has bought it: its budget has paid."""
+    """Another process has bought the task: its budget has paid."""
     market = Market()
     budget = Budget(10)
     async with buying(market) as (service, client):
@@ -482,11 +480,11 @@ async def test_a_replay_costs_nothing() -> None:
         assert service.arrivals[-1].headers["idempotency-key"] == "order-number-2"
 
 
-async def test_a_replay_of_one_s_own_lost_submit_is_paid() -> None:
-    """The first answer was lost, the second tells that nothing is charged again."""
+async def test_a_replay_of_the_submit_s_own_lost_attempt_is_paid() -> None:
+    """The first answer was lost, the second reports that nothing is charged again."""
     market = Market(Lost(acted=False))
-    told: dict[str, Any] = {**submitted("ck1").body, "creditsCharged": 0, "idempotentReplay": True}  # type: ignore[dict-item]
-    market.faults.append(Reply(body=told))
+    answer: dict[str, Any] = {**submitted("ck1").body, "creditsCharged": 0, "idempotentReplay": True}  # type: ignore[dict-item]
+    market.faults.append(Reply(body=answer))
     budget = Budget(100)
     async with buying(market) as (_, client):
         await client.submit(priced(10), budget=budget)
@@ -495,40 +493,39 @@ async def test_a_replay_of_one_s_own_lost_submit_is_paid() -> None:
 
 @pytest.mark.parametrize("quotes", [True, False])
 async def test_a_follow_up_that_may_be_sent_again_is_priced_again(quotes: bool) -> None:
-    """The price has risen since, or this caller wants to pay less."""
+    """The price may have risen, or this caller may want to pay less."""
     market = Market(Lost(acted=False), quotes=quotes)
     market.price = 10 if quotes else 5
     budget = Budget(20)
     async with buying(market) as (service, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown) as caught:
-            await client.submit(spec(), idempotency_key="order-number-1", budget=budget)
+            await client.submit(spec(), idempotency_key=KEY, budget=budget)
         with pytest.raises(BudgetExceeded, match="more than max_credits=1"):
-            await client.submit(spec(), idempotency_key="order-number-1", max_credits=1)
+            await client.submit(spec(), idempotency_key=KEY, max_credits=1)
         market.price = 150
         market.override = lambda _: None
         if quotes:
             with pytest.raises(BudgetExceeded, match="it costs 150 credits by the service's quote, and 10 are left"):
-                await client.submit(spec(), idempotency_key="order-number-1")
+                await client.submit(spec(), idempotency_key=KEY)
             market.price = 15
         assert budget.reserved == (10 if quotes else 5)
-        await client.submit(spec(), idempotency_key="order-number-1")
-        limits = [item.headers.get("x-max-credits") for item in service.arrivals if "/generate/" in item.path]
-        assert limits == (["10", "15"] if quotes else ["5", "5"])
+        await client.submit(spec(), idempotency_key=KEY)
+        assert limits_sent(service) == (["10", "15"] if quotes else ["5", "5"])
         assert await client.reconcile(caught.value) is not None
         assert (budget.spent, budget.reserved) == (15 if quotes else 150, 0)
 
 
 async def test_a_reconciliation_beside_a_follow_up_is_one_purchase() -> None:
-    """Whichever is first."""
+    """Whichever of them is first."""
     market = Market(Lost(acted=True))
     budget = Budget(15)
     async with buying(market, budget=budget) as (_, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown) as caught:
-            await client.submit(priced(10), idempotency_key="order-number-1")
+            await client.submit(priced(10), idempotency_key=KEY)
         market.override = lambda _: None
-        again = client.submit(priced(10), idempotency_key="order-number-1")
+        again = client.submit(priced(10), idempotency_key=KEY)
         found = await asyncio.gather(client.reconcile(caught.value), again)
         assert {task and task.id for task in found} == {"ck1"}
         assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
@@ -536,14 +533,13 @@ async def test_a_reconciliation_beside_a_follow_up_is_one_purchase() -> None:
             await client.submit(priced(10))
 
 
-async def test_a_key_that_comes_twice_at_once_is_reserved_once() -> None:
-    """It is the same task."""
+async def test_clients_that_share_a_key_and_a_budget_reserve_once() -> None:
     market = Market()
     market.answer_after = 1.0
     budget = Budget(15)
     async with buying(market, budget=budget) as (service, client):
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter(), budget=budget) as other:
-            buy = [one.submit(priced(10), idempotency_key="order-number-1") for one in (client, client, other)]
+            buy = [one.submit(priced(10), idempotency_key=KEY) for one in (client, client, other)]
             assert {task.id for task in await asyncio.gather(*buy)} == {"ck1"}
     assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
 
@@ -552,28 +548,28 @@ async def test_a_follow_up_without_a_budget_that_is_refused_releases_what_was_re
     market = Market(Lost(acted=False), Reply(402))
     budget = Budget(100)
     async with buying(market) as (_, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown):
-            await client.submit(priced(10), idempotency_key="order-number-1", budget=budget)
+            await client.submit(priced(10), idempotency_key=KEY, budget=budget)
         market.override = lambda _: None
         with pytest.raises(APIError):
-            await client.submit(priced(10), idempotency_key="order-number-1")
+            await client.submit(priced(10), idempotency_key=KEY)
         assert (budget.reserved, client.unsettled()) == (0, [])
 
 
 @pytest.mark.parametrize("task_id", [None, "ck9"])
-async def test_a_submit_that_is_sent_again_is_settled_by_nobody_else(task_id: str | None) -> None:
-    """Whoever was told before that there is none would buy a second one."""
+async def test_a_submit_that_is_sent_again_cannot_be_settled_by_hand(task_id: str | None) -> None:
+    """A caller who takes "none" for an answer would buy a second one."""
     market = Market(Lost(acted=False))
     budget = Budget(15)
     async with buying(market, budget=budget) as (_, client):
-        never_listed(market)
+        lose_the_list(market)
         with pytest.raises(SubmitOutcomeUnknown) as caught:
-            await client.submit(priced(10), idempotency_key="order-number-1")
+            await client.submit(priced(10), idempotency_key=KEY)
         market.override, market.answer_after = lambda _: None, 5.0
-        again = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        again = asyncio.ensure_future(client.submit(priced(10), idempotency_key=KEY))
         await asyncio.sleep(2)
-        with pytest.raises(ConfigurationError, match="is under way again, or being looked for"):
+        with pytest.raises(ConfigurationError, match="is under way again, or being searched for"):
             client.settle(caught.value, task_id)
         assert (await again).id == "ck1"
         assert (budget.spent, budget.reserved, len(market.sold)) == (10, 0, 1)
@@ -582,24 +578,25 @@ async def test_a_submit_that_is_sent_again_is_settled_by_nobody_else(task_id: st
 @pytest.mark.parametrize("gives_up", ["cancelled", "timed out"])
 @pytest.mark.parametrize("of", ["the client", "one of the calls"])
 async def test_a_call_that_gives_up_beside_one_that_is_refused_leaves_nothing_reserved(of: str, gives_up: str) -> None:
-    """Whoever of them has the budget."""
+    """Whichever of them has the budget."""
     market = Market(Reply(402, delay=5.0))
     budget = Budget(100)
     async with buying(market, budget=budget if of == "the client" else None) as (_, client):
-        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key="order-number-1"))
+        first = asyncio.ensure_future(client.submit(priced(10), idempotency_key=KEY))
         await asyncio.sleep(1)
         timeout = 1.0 if gives_up == "timed out" else 60.0
-        second = client.submit(priced(10), idempotency_key="order-number-1", timeout=timeout, budget=budget)
+        second = client.submit(priced(10), idempotency_key=KEY, timeout=timeout, budget=budget)
         task = asyncio.ensure_future(second)
         await asyncio.sleep(0.5)
         if gives_up == "cancelled":
             task.cancel()
         await asyncio.wait([first, task])
         assert isinstance(first.exception(), APIError)
+        assert task.cancelled() or isinstance(task.exception(), TransportError)
         assert (budget.spent, budget.reserved) == (0, 0)
 
 
-async def test_budgets_are_heard_of_after_many_other_accounts() -> None:
+async def test_a_budget_is_refunded_after_many_other_keys_were_used() -> None:
     """A process may have a key for each of its users."""
     market = Market()
     budget = Budget(10)
@@ -610,15 +607,15 @@ async def test_budgets_are_heard_of_after_many_other_accounts() -> None:
                 await use(client)
 
         await with_key("ak_first", lambda client: client.submit(priced(10, "[fail]"), budget=budget))
-        for number in range(ACCOUNTS_KNOWN + 5):
+        for number in range(MAX_IDLE_REGISTRIES + 5):
             await with_key(f"ak_{number}", lambda client: client.get_status("ck1"))
         await asyncio.sleep(100)
         await with_key("ak_first", lambda client: client.list_tasks())
     assert budget.spent == 0
 
 
-async def test_a_row_that_says_completed_takes_a_mistaken_refund_back() -> None:
-    """A bare FAILED may be an error of the service."""
+async def test_a_completed_row_takes_a_mistaken_refund_back() -> None:
+    """A bare FAILED may be a mistake of the service."""
     market = Market()
     market.lasts = 5.0
     budget = Budget(10)
@@ -632,7 +629,7 @@ async def test_a_row_that_says_completed_takes_a_mistaken_refund_back() -> None:
         assert budget.spent == 10
 
 
-Hear = Callable[[AIVideoMaker, str], Awaitable[object]]
+Observe = Callable[[AIVideoMaker, str], Awaitable[object]]
 
 
 async def _result(client: AIVideoMaker, task_id: str) -> None:
@@ -640,7 +637,7 @@ async def _result(client: AIVideoMaker, task_id: str) -> None:
         await client.task(task_id).result()
 
 
-HEARINGS: dict[str, Hear] = {
+OBSERVATIONS: dict[str, Observe] = {
     "status": lambda client, task_id: client.get_status(task_id),
     "task": lambda client, task_id: client.get_task(task_id),
     "list": lambda client, task_id: client.list_tasks(),
@@ -649,10 +646,10 @@ HEARINGS: dict[str, Hear] = {
 
 
 @pytest.mark.parametrize("tells", [True, False])
-@pytest.mark.parametrize("how", HEARINGS)
+@pytest.mark.parametrize("how", OBSERVATIONS)
 @pytest.mark.parametrize("by_other", [True, False])
-async def test_credits_come_back_however_it_is_heard_of(how: str, by_other: bool, tells: bool) -> None:
-    """By the id alone, when the handle has gone long ago; by another client of the process, too."""
+async def test_credits_come_back_however_the_failure_is_observed(how: str, by_other: bool, tells: bool) -> None:
+    """By the id alone, long after the handle is gone; also by another client of the process."""
     market = Market(tells=tells)
     budget = Budget(10)
     async with buying(market, budget=budget) as (service, client):
@@ -661,17 +658,16 @@ async def test_credits_come_back_however_it_is_heard_of(how: str, by_other: bool
         await asyncio.sleep(100)
         assert budget.remaining == 0
         async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as other:
-            await HEARINGS[how](other if by_other else client, task_id)
+            await OBSERVATIONS[how](other if by_other else client, task_id)
         assert budget.remaining == 10
 
 
-async def test_of_what_has_ended_nothing_is_kept() -> None:
-    """Of thousands that are waited for, and never asked about otherwise."""
+async def test_nothing_is_kept_of_tasks_that_have_ended() -> None:
+    """Thousands may be waited for, and never queried otherwise."""
     market = Market()
     async with buying(market, budget=Budget(100)) as (_, client):
         await asyncio.gather(*(client.generate(priced(1, f"fox {number}")) for number in range(10)))
-        kept = client._buyer.cashier._reservations
-        assert (kept._bought, kept._pending) == ({}, {})
+        assert not client._registry.holds_credits
 
 
 async def test_a_task_that_is_cancelled_by_its_id_gives_its_credits_back() -> None:
@@ -696,7 +692,7 @@ async def test_a_replay_stays_free_when_its_row_is_read() -> None:
 
 
 async def test_a_submit_that_is_cancelled_anywhere_holds_only_what_it_may_have_bought() -> None:
-    """A reservation stays exactly while it is not known whether there is a task."""
+    """A reservation stays exactly as long as it is unknown whether there is a task."""
     market = Market()
     market.answer_after = 0.3
     budget = Budget(10**6)
@@ -715,7 +711,7 @@ async def test_a_submit_that_is_cancelled_anywhere_holds_only_what_it_may_have_b
     assert unknown
 
 
-async def test_too_little_time_after_the_question_sends_nothing() -> None:
+async def test_too_little_time_after_the_quote_sends_nothing() -> None:
     """It would only become an unknown outcome."""
     market = Market()
     market.override = lambda item: Reply(body={"credits": 10}, delay=9.5) if "/quote/" in item.path else None
@@ -727,8 +723,8 @@ async def test_too_little_time_after_the_question_sends_nothing() -> None:
     assert (market.sold, budget.reserved) == ([], 0)
 
 
-async def test_the_call_s_time_is_that_of_the_question_too() -> None:
-    """A quote that takes all of it leaves none for the submit."""
+async def test_the_quote_counts_against_the_time_of_the_call() -> None:
+    """One that takes all of it leaves none for the submit."""
     market = Market()
 
     def slow(arrival: Arrival) -> Action | None:

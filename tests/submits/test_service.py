@@ -1,10 +1,12 @@
-"""Submits are made exactly once, whatever becomes of their answers."""
+"""Submits are made exactly once, whatever becomes of their answers: the whole way through a client."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import pickle
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,7 +28,7 @@ from aivideomaker_async import (
     TransportError,
     VideoTask,
 )
-from aivideomaker_async._submits import submitting
+from aivideomaker_async._submits import service as submit_service
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
 from tests.support.scripted import LOST_ANSWERS, Action, Drop, Hang, Reply, scripted
@@ -75,7 +77,7 @@ async def test_a_lost_answer_is_looked_up(action: Action, acted: bool, keeps_key
 
 @pytest.mark.parametrize("keeps_keys", [True, False])
 @pytest.mark.parametrize("kind", SPECS)
-async def test_whatever_was_ordered_is_recognised(kind: str, keeps_keys: bool) -> None:
+async def test_every_kind_of_order_is_recognised(kind: str, keeps_keys: bool) -> None:
     """Also where the service shows an image under a URL of its own."""
     shop = Shop(Lost(acted=True), Lost(acted=False), keeps_keys=keeps_keys)
     async with buying(shop) as (service, client):
@@ -87,7 +89,7 @@ async def test_whatever_was_ordered_is_recognised(kind: str, keeps_keys: bool) -
 
 
 @pytest.mark.parametrize("keeps_keys", [True, False])
-async def test_many_lost_answers_share_the_looks(keeps_keys: bool) -> None:
+async def test_many_lost_answers_share_the_lists(keeps_keys: bool) -> None:
     """A restart of the service loses many at once, and the query limit is small."""
     shop = Shop(*[Lost(acted=number % 2 == 0) for number in range(30)], keeps_keys=keeps_keys)
     specs = [TextToVideo(prompt=f"fox number {number}", aspect_ratio="1:1", duration=5) for number in range(30)]
@@ -110,8 +112,8 @@ async def test_identical_orders_at_once_get_a_task_each(lost: list[bool | None],
     assert len(shop.sold) == len(lost)
 
 
-async def test_an_order_under_way_is_not_robbed() -> None:
-    """The only task in the list may be that of an identical submit whose answer is still to come."""
+async def test_the_task_of_an_order_in_flight_is_not_taken() -> None:
+    """The only task in the list may belong to an identical submit whose answer is still to come."""
     shop = Shop(Lost(acted=False))
     async with buying(shop) as (_, client):
         first = asyncio.ensure_future(client.submit(SPEC))
@@ -123,7 +125,7 @@ async def test_an_order_under_way_is_not_robbed() -> None:
 
 
 async def test_different_images_with_the_same_words_are_not_swapped() -> None:
-    """Which is which cannot be known, so nobody guesses: both are told, with both candidates."""
+    """Which is which cannot be known: both are unknown, with both candidates."""
     shop = Shop(Lost(acted=True), Lost(acted=True))
     specs = [ImageToVideo(image=picture(color), prompt="it moves", duration=5) for color in ("red", "blue")]
     async with buying(shop) as (service, client):
@@ -194,7 +196,7 @@ async def test_an_older_identical_task_is_not_adopted(age: timedelta, status: st
 
 
 async def test_an_older_task_that_still_runs_may_be_ours() -> None:
-    """By a clock that was never compared with the other: nobody guesses."""
+    """By a clock that was never compared with the service's: nothing is guessed."""
     shop = Shop(Lost(acted=False))
     shop.date_is_skewed = False
     behind = timedelta(seconds=asyncio.get_running_loop().time() + 600)
@@ -215,7 +217,7 @@ def _sold_before(shop: Shop) -> Any:
 
 
 async def test_the_key_decides_where_the_service_keeps_it() -> None:
-    """Another's task of the same order is not taken, however new it is."""
+    """A task with another key is not taken, however new it is."""
     shop = Shop(Lost(acted=False), keeps_keys=True)
     async with buying(shop) as (_, client):
         shop.sold.append(_sold_before(shop))
@@ -251,7 +253,7 @@ async def test_a_refusal_after_a_loss_may_be_the_echo_of_a_task() -> None:
     assert len(shop.sold) == 1
 
 
-async def test_a_refusal_after_a_loss_is_told() -> None:
+async def test_a_refusal_after_a_loss_is_raised() -> None:
     shop = Shop(Lost(acted=False), Reply(402, {"status": "FAILED", "message": "Insufficient credits"}))
     async with buying(shop) as (_, client):
         with pytest.raises(InsufficientCredits):
@@ -276,16 +278,16 @@ async def test_without_a_list_nothing_is_known(action: Action) -> None:
         assert found.id == "ck1"
         assert client.unsettled() == []
         assert (await found.result()).id == "ck1"
-        # Asked again, it says the same.
+        # Again, with the same result.
         again = await client.reconcile(caught.value)
         assert again is not None
         assert again.id == "ck1"
 
 
-async def test_of_too_many_that_are_unsettled_the_oldest_is_forgotten_and_told(
+async def test_of_too_many_unsettled_submits_the_oldest_is_forgotten_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(submitting, "MOST_UNSETTLED", 2)
+    monkeypatch.setattr(submit_service, "MAX_UNSETTLED", 2)
     shop = Shop(*[Lost(acted=True)] * 3)
     shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
     async with buying(shop) as (_, client):
@@ -293,11 +295,11 @@ async def test_of_too_many_that_are_unsettled_the_oldest_is_forgotten_and_told(
             with pytest.raises(SubmitOutcomeUnknown):
                 await client.submit(SPEC, idempotency_key=f"order-no-{number}", timeout=30)
         assert [error.idempotency_key for error in client.unsettled()] == ["order-no-1", "order-no-2"]
-    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert "order-no-0" in told.getMessage()
+    (forgotten,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "order-no-0" in forgotten.getMessage()
 
 
-async def test_reconcile_says_that_nothing_was_created() -> None:
+async def test_reconcile_finds_that_nothing_was_created() -> None:
     shop = Shop(Lost(acted=False))
     shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
     async with buying(shop) as (_, client):
@@ -308,20 +310,45 @@ async def test_reconcile_says_that_nothing_was_created() -> None:
         assert client.unsettled() == []
 
 
-async def test_reconcile_in_another_process() -> None:
-    """The error is pickled, and settled by a client that never heard of it."""
-    shop = Shop(Lost(acted=True), None)
-    async with scripted(shop) as service:
-        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
-            shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
-            with pytest.raises(SubmitOutcomeUnknown) as caught:
-                await client.submit(ImageToVideo(image=picture(), prompt="it moves", duration=5), timeout=30)
-            shop.override = lambda _: None
-            stored = pickle.dumps(caught.value)
-        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as other:
-            found = await other.reconcile(pickle.loads(stored))  # noqa: S301
-            assert found is not None
-            assert found.id == "ck1"
+@pytest.mark.parametrize(("keeps_keys", "knows_time"), [(True, False), (False, True), (False, False)])
+async def test_reconcile_in_another_process(keeps_keys: bool, knows_time: bool) -> None:
+    """The error is pickled, without any private name of the package, and settled by a process that knows nothing."""
+    shop = Shop(Lost(acted=True), None, keeps_keys=keeps_keys)
+    async with buying(shop) as (service, client):
+        dated = shop._dated if knows_time else lambda reply: reply
+        shop.override = lambda arrival: dated(Reply(500)) if arrival.method == "GET" else None
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(ImageToVideo(image=picture(), prompt="it moves", duration=5), timeout=30)
+        shop.override = lambda _: None
+        stored = pickle.dumps(caught.value)
+        assert b"aivideomaker_async._" not in stored
+        assert b"aivideomaker_async.errors" in stored
+        # By this machine's clock, the task is months older than the submit.
+        expected = "ck1" if keeps_keys or knows_time else "unknown: ck1"
+        grace = 0.1 if expected.startswith("unknown") else 15.0
+        assert await asyncio.to_thread(_reconcile_elsewhere, service.url, stored, grace) == expected
+
+
+RECONCILE = """
+import asyncio, pickle, sys
+from aivideomaker_async import AIVideoMaker, RateLimiter, RetryPolicy, SubmitOutcomeUnknown
+
+async def main():
+    options = dict(base_url=sys.argv[1], limiter=RateLimiter(), retries=RetryPolicy(grace=float(sys.argv[3])))
+    async with AIVideoMaker("ak_test", **options) as client:
+        try:
+            task = await client.reconcile(pickle.loads(bytes.fromhex(sys.argv[2])))
+            print(task and task.id)
+        except SubmitOutcomeUnknown as error:
+            print("unknown:", *(candidate.id for candidate in error.candidates))
+
+asyncio.run(main())
+"""
+
+
+def _reconcile_elsewhere(url: str, stored: bytes, grace: float) -> str:
+    command = [sys.executable, "-c", RECONCILE, url, stored.hex(), str(grace)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
 async def test_two_clients_with_one_key_do_not_share_a_task() -> None:
@@ -383,7 +410,7 @@ async def test_a_key_whose_submit_failed_can_be_used_again() -> None:
 
 async def test_a_submit_cancelled_anywhere_is_neither_lost_nor_repeated() -> None:
     """What was created is either a handle, or can be reconciled; and nothing is held."""
-    told: list[SubmitOutcomeUnknown] = []
+    reported: list[SubmitOutcomeUnknown] = []
     shop = Shop()
     shop.answer_after = 0.05
     handles: list[VideoTask] = []
@@ -391,19 +418,19 @@ async def test_a_submit_cancelled_anywhere_is_neither_lost_nor_repeated() -> Non
     async def submit() -> None:
         handles.append(await client.submit(SPEC))
 
-    async with buying(shop, on_unsettled=told.append) as (_, client):
+    async with buying(shop, on_unsettled=reported.append) as (_, client):
 
         async def check() -> None:
             await assert_nothing_held(client)
             sold = len(shop.sold)
             await asyncio.sleep(1.0)
             unsettled = client.unsettled()
-            assert told == unsettled
+            assert reported == unsettled
             assert len(unsettled) <= 1
             for error in unsettled:
                 found = await client.reconcile(error)
                 handles.extend([] if found is None else [found])
-            told.clear()
+            reported.clear()
             # What arrived after the cancellation is created all the same.
             assert sold <= len(shop.sold)
             assert ids(handles) == ids(shop.sold)
@@ -447,7 +474,7 @@ async def test_a_submit_that_is_cancelled_before_it_is_sent_is_forgotten() -> No
     assert len(posts(service)) == 1
 
 
-async def test_closing_the_client_tells_of_submits_under_way() -> None:
+async def test_closing_the_client_ends_submits_in_flight_as_unknown() -> None:
     shop = Shop(Lost(acted=True, action=Hang()))
     async with scripted(shop) as service:
         client = AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter())
@@ -462,7 +489,7 @@ async def test_closing_the_client_tells_of_submits_under_way() -> None:
         assert len(client.unsettled()) == 1
 
 
-async def test_a_callback_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: object) -> None:
         raise ValueError("the callback's own")
 
@@ -479,7 +506,7 @@ async def test_a_callback_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixtu
 
 
 async def test_the_same_key_in_two_clients_of_a_process() -> None:
-    """One is cut off, the other one finds what became of it."""
+    """One is cancelled, the other one finds what became of it."""
     shop = Shop(Lost(acted=True, action=Hang()))
     async with scripted(shop) as service:
         options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
@@ -535,8 +562,8 @@ async def test_a_client_that_is_gone_has_bought_what_it_has_bought() -> None:
             del client
 
 
-async def test_one_who_knows_can_settle() -> None:
-    """Two that cannot be told apart, and somebody who has looked at the videos."""
+async def test_a_person_can_settle_what_cannot_be_known() -> None:
+    """Two submits look the same in the list, and a person has looked at the videos."""
     shop = Shop(Lost(acted=True), Lost(acted=True))
     specs = [ImageToVideo(image=picture(color), prompt="it moves", duration=5) for color in ("red", "blue")]
     async with buying(shop) as (_, client):
@@ -556,14 +583,14 @@ async def test_one_who_knows_can_settle() -> None:
         assert client.unsettled() == []
 
 
-async def test_the_answer_of_a_proxy_is_none_of_the_service() -> None:
+async def test_the_answer_of_a_proxy_is_not_the_service_s() -> None:
     shop = Shop(Lost(acted=True, action=Reply(499, "<html>client closed request</html>")))
     async with buying(shop) as (service, client):
         assert (await client.submit(SPEC)).id == "ck1"
     assert len(posts(service)) == 1
 
 
-async def test_looks_that_fail_are_shared_as_well() -> None:
+async def test_lists_that_fail_are_shared_as_well() -> None:
     """The query limit is small, and others need it."""
     shop = Shop(*[Lost(acted=True)] * 20)
     shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
