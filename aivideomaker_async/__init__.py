@@ -10,9 +10,9 @@
 Each name is imported when it is first used, so that a program loads only the rooms that it enters.
 """
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
+from ._util.lazy import names_on_use as _names_on_use
 from ._util.version import __version__
 
 if _TYPE_CHECKING:
@@ -175,22 +175,17 @@ _ROOMS = {
     "_submits": "Budget",
     "_watch.board": "StatusBoard",
     "client": "AIVideoMaker ClientStatistics GenerateMany Outcome StatusWatch VideoTask",
+    "errors": "AIVideoMakerError APIError AuthenticationFailed BadResponse BudgetExceeded ConfigurationError "
+    "ConnectFailed ContentRejected Disconnected DownloadError EndpointNotFound FieldProblem "
+    "IdempotencyConflict IncompleteDownload InsufficientCredits InvalidRequest InvalidSpec OutputExpired "
+    "RateLimited RequestTimeout ServerError SubmitOutcomeUnknown TaskCancelled TaskFailed TaskNotFound "
+    "TransportError UnknownPrice WaitTimeout",
     "pricing": "PRICES_2026_03 PRICES_2026_09 Price PriceTable",
     "specs": "AspectRatio HappyHorse ImageInput ImageToVideo ImageToVideoV3 LongVideo MiniMaxH3 OtherModel Seedance20 "
     "SpecLike TextToVideo TextToVideoV3 VideoSpec Wan27",
     "tasks": "Account CancelResult Eta Quote StatusChange SubmittedTask TaskDetails TaskOutput TaskStatus",
 }
-_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> object:
-    # All that is exported and stands in no other room is an error.
-    room = _ROOM_OF.get(name, "errors" if name in __all__ else None)
-    if room is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(_import_module(f"{__name__}.{room}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = _names_on_use(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -4,12 +4,13 @@ to be written
 """
 
 from asyncio import AbstractEventLoop
+from typing import TYPE_CHECKING
 
+from .._util.lazy import names_on_use
 from .api_client import ApiClient, Settings
 from .decoding import MalformedAnswer, decode_status, decode_task, encode_task, parse_timestamp
 from .gate import Deadline, deadline_exceeded
 from .lifecycle import ClientLifecycle
-from .list_reader import AllTasks, ListReader
 from .requests import (
     Kind,
     Request,
@@ -26,6 +27,9 @@ from .requests import (
     quote_price,
 )
 from .retry import Failure, RetryPolicy, classify_error, parse_retry_after
+
+if TYPE_CHECKING:
+    from .list_reader import AllTasks, ListReader
 
 __all__ = [
     "AllTasks",
@@ -60,6 +64,9 @@ __all__ = [
     "quote_price",
     "user_agent",
 ]
+
+
+__getattr__ = names_on_use(__name__, {"list_reader": "AllTasks ListReader"})
 
 
 # aiohttp is slow to import, and values alone do without: what needs it is reached through functions.

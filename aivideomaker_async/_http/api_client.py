@@ -21,7 +21,6 @@ from . import decoding
 from .error_responses import REDIRECTS, error_from_answer, is_error_in_disguise
 from .gate import Deadline, RequestGate
 from .lifecycle import ClientLifecycle
-from .list_reader import ListReader
 from .requests import Kind, Request, Sending, list_tasks
 from .retry import (
     DEFAULT_RATE_LIMIT_PAUSE_S,
@@ -35,6 +34,7 @@ from .retry import (
 if TYPE_CHECKING:
     import aiohttp
 
+    from .list_reader import ListReader
     from .transport import Answer, Transport
 
 __all__ = ["ApiClient", "Settings"]
@@ -42,7 +42,7 @@ __all__ = ["ApiClient", "Settings"]
 logger: Final = logging.getLogger("aivideomaker_async.http")
 
 T = TypeVar("T")
-Reader = TypeVar("Reader", bound=ListReader)
+Reader = TypeVar("Reader", bound="ListReader")
 
 
 class Settings(NamedTuple):

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import lru_cache
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
@@ -23,8 +23,10 @@ from yarl import URL
 from .._redaction import Secret, redact_url, shorten, single_line
 from ..errors import BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .connections import check_session, current_sending, header_value
-from .list_reader import ListReader
 from .requests import Request, RequestBody, Sending
+
+if TYPE_CHECKING:
+    from .list_reader import ListReader
 
 __all__ = ["Answer", "Transport"]
 

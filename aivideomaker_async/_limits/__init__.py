@@ -38,13 +38,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._util.lazy import names_on_use
 from .base import Limiter, LimiterStatistics, Permit, Priority
 from .host import HostRateLimiter, default_limiter
-from .local import RateLimiter
 from .quota import MAX_LIMIT_PAUSE_S
 from .shared import SharedRateLimiter
 
 if TYPE_CHECKING:
+    from .local import RateLimiter
     from .redis import RedisRateLimiter
 
 __all__ = [
@@ -60,10 +61,4 @@ __all__ = [
     "default_limiter",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name != "RedisRateLimiter":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .redis import RedisRateLimiter
-
-    return RedisRateLimiter
+__getattr__ = names_on_use(__name__, {"local": "RateLimiter", "redis": "RedisRateLimiter"})

@@ -5,6 +5,7 @@ to be written
 
 from typing import TYPE_CHECKING
 
+from .._util.lazy import names_on_use
 from .client import AIVideoMaker, ClientStatistics
 
 if TYPE_CHECKING:
@@ -13,13 +14,4 @@ if TYPE_CHECKING:
 
 __all__ = ["AIVideoMaker", "ClientStatistics", "GenerateMany", "Outcome", "StatusWatch", "VideoTask"]
 
-_ON_USE = {"GenerateMany": "generate_many", "Outcome": "generate_many", "StatusWatch": "task", "VideoTask": "task"}
-"""What a status call does not need is imported when it is used."""
-
-
-def __getattr__(name: str) -> object:
-    if name not in _ON_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_ON_USE[name]}"), name)
+__getattr__ = names_on_use(__name__, {"generate_many": "GenerateMany Outcome", "task": "StatusWatch VideoTask"})

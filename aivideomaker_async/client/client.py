@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from .._http import (
-    AllTasks,
     ApiClient,
     ClientLifecycle,
     RetryPolicy,
@@ -439,6 +438,8 @@ class AIVideoMaker:
         Raises:
             AIVideoMakerError: an `APIError`, `TransportError` or `ConfigurationError`.
         """
+        from .._http import AllTasks
+
         tasks = (await self._api.read_list(AllTasks, self._api.deadline(timeout))).tasks
         if self._rooms.hold_credits:
             for details in tasks:
