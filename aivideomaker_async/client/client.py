@@ -1,4 +1,8 @@
-"""The client: what users hold in their hands."""
+"""The client: checks arguments, and hands each call to the room that does it.
+
+A room is imported when it is first entered. A process that only asks for a status loads neither the specs nor the
+submits, the poller or the downloads.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,6 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from .._files import Downloaded, Video, VideoProgress, download_all, is_private_host
 from .._http import (
     AllTasks,
     ApiClient,
@@ -30,21 +33,24 @@ from .._http import (
 )
 from .._limits import Limiter, LimiterStatistics, SharedRateLimiter, default_limiter
 from .._redaction import Secret, single_line
-from .._submits import MAX_IMAGE_BYTES, Budget, IdempotencyKey, SubmitResult, SubmitService, registry_of
 from .._util import validation
 from .._util.base_url import service_url
-from .._watch import TaskTracker
 from ..errors import APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
-from ..pricing import Price, PriceTable
-from ..specs import OtherModel, SpecLike, VideoSpec, as_spec
-from ..tasks import Account, CancelResult, Quote, TaskDetails, TaskStatus, video_seconds
-from .generate_many import GenerateMany
-from .task import OnCancel, VideoTask, check_on_cancel, submit_or_cancel
+from ..tasks import CancelResult, TaskStatus, video_seconds
+from .rooms import Rooms
 
 if TYPE_CHECKING:
     import aiohttp
 
+    from .._files import Downloaded, Video, VideoProgress
+    from .._submits import Budget, IdempotencyKey, SubmitResult
+    from .._watch import TaskTracker
     from .._watch.board import StatusBoard
+    from ..pricing import Price, PriceTable
+    from ..specs import OtherModel, SpecLike, VideoSpec
+    from ..tasks import Account, Quote, TaskDetails
+    from .generate_many import GenerateMany
+    from .task import OnCancel, VideoTask
 
 __all__ = ["AIVideoMaker", "ClientStatistics"]
 
@@ -52,19 +58,22 @@ logger: Final = logging.getLogger("aivideomaker_async.client")
 
 DEFAULT_BASE_URL: Final = "https://aivideomaker.ai"
 
+MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
+"""The default size limit of an image, before it is encoded."""
+
 
 @frozen(kw_only=True)
 class ClientStatistics:
-    """What a client was doing at one moment."""
+    """A snapshot of what a client does."""
 
     watched: int
-    """Tasks that somebody waits for."""
+    """Tasks that are waited for."""
     polls: int
-    """Polls that the watcher has made."""
+    """Polls that were made for them."""
     limiter: LimiterStatistics
     clock_offset: float | None = None
-    """Seconds by which the service's clock is ahead of this machine's, by its last answer (which tells whole seconds);
-    None while it has not told."""
+    """Seconds by which the service's clock is ahead of this machine's, by the `Date` of its last answer (in whole
+    seconds); None before the first."""
 
 
 class AIVideoMaker:
@@ -76,26 +85,26 @@ class AIVideoMaker:
     Args:
         api_key: the API key; by default the environment variable `AIVIDEO_API_KEY`.
         base_url: scheme and host of the service; by default `AIVIDEO_BASE_URL`, else https://aivideomaker.ai.
-        limiter: what keeps queries within the service's limit of 60 a minute for one IP address; by default all
-            clients of one service on this host share one, in whatever process.
+        limiter: keeps queries within the service's limit of 60 a minute for one IP address; by default one limiter that
+            all clients of the service on this host share, across processes.
         timeout: seconds for one attempt at one request.
         http: a caller's own `aiohttp.ClientSession`, for proxies or certificates; it is not closed here.
-        call_timeout: seconds for one call with all its attempts, and its waits for the limit and for `Retry-After`.
-        wait_timeout: seconds that `watch()` and `result()` wait at most when they are not told. Videos take minutes,
-            and giving up does not give the credits back.
+        call_timeout: seconds for one call with all its attempts, its waits for the limit and for `Retry-After`.
+        wait_timeout: seconds that `watch()` and `result()` wait at most when they have no `timeout` of their own.
+            Videos take minutes, and giving up does not give the credits back.
         retries: how often and how fast failed attempts are repeated.
         status_board: lets all processes with the same key poll as one, over Redis.
-        on_unsettled: called with a `SubmitOutcomeUnknown` for each submit that was cancelled after any of it had been
-            sent. It is in `unsettled()` as well.
+        on_unsettled: called with a `SubmitOutcomeUnknown` for each submit that was cancelled after any of its bytes had
+            been sent. `unsettled()` lists it as well.
         max_image_size: bytes that an image may have, before it is encoded. A larger one is refused, a file before it
             is read.
-        allow_http: whether the key may go to another machine unencrypted, by a base URL with http://.
+        allow_http: whether the key may go unencrypted to another machine, with a base URL of http://.
         budget: credits that all submits of this client may cost together.
-        prices: the table by which prices are estimated where the service has no quotes; by default that of 2026-03, and
-            that of 2026-09 for younger models.
+        prices: the table for estimates where the service has no quotes; by default that of 2026-03, and that of 2026-09
+            for younger models.
 
     Raises:
-        ConfigurationError: there is no key, or an argument makes no sense.
+        ConfigurationError: there is no key, or an argument is invalid.
     """
 
     def __init__(
@@ -133,27 +142,22 @@ class AIVideoMaker:
         self._wait_timeout = validation.seconds_or_inf("wait_timeout", wait_timeout)
         max_image_bytes = validation.count("max_image_size", max_image_size)
         self._http = http
-        self._is_private = is_private_host(urlsplit(url).hostname or "")
         origin = urlsplit(url).netloc.lower()
         if limiter is None:
             limiter = default_limiter(origin)
         elif isinstance(limiter, SharedRateLimiter):
             limiter = limiter.for_origin(origin)
         self._api = ApiClient(settings, limiter=limiter, http=http)
-        self._registry = registry_of(url, settings.key)
-        self._tracker = TaskTracker(
-            self._api, observed=self._registry.observe, status_board=status_board, origin=origin
-        )
-        self._receivers: list[Callable[[Secret], bool]] = []
-        self._submits = SubmitService(
+        self._rooms = Rooms(
             self._api,
-            self._registry,
-            known_tasks=self._tracker.ids,
+            origin=origin,
+            status_board=status_board,
             max_image_bytes=max_image_bytes,
             budget=budget,
             prices=prices,
             on_unsettled=on_unsettled,
         )
+        self._receivers: list[Callable[[Secret], bool]] = []
         self._api.lifecycle.warn_if_dropped(self, f"<{type(self).__name__} {url}>", sys._getframe(1))
 
     def __repr__(self) -> str:
@@ -177,13 +181,12 @@ class AIVideoMaker:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the client. Who still waits gets a `ConfigurationError`; paid tasks go on. A second time does nothing.
+        """Close the client. Calls in progress raise `ConfigurationError`; paid tasks go on. A second call does nothing.
 
-        It may be called from another asyncio task than the one that opened the client. When the event loop of the
-        client is closed, nothing is left to be awaited, and it may be called from any other.
+        Any asyncio task of the client's event loop may close it. Once that loop is closed, any other may.
 
         Raises:
-            ConfigurationError: the client belongs to another event loop, which is open: it has to be closed there.
+            ConfigurationError: the client belongs to another event loop, which is open: close it there.
         """
         lifecycle = self._api.lifecycle
         if lifecycle.is_unreachable:
@@ -195,7 +198,7 @@ class AIVideoMaker:
         # First of all: a waiter that is woken now must not submit another task on its way out.
         lifecycle.closed = True
         try:
-            await self._tracker.aclose()
+            await self._rooms.aclose()
         finally:
             await self._api.aclose()
 
@@ -214,31 +217,34 @@ class AIVideoMaker:
     ) -> VideoTask:
         """Submit a task. The service charges its credits now, and once.
 
-        When the answer is lost (a dropped connection, a timeout, 5xx, an answer that cannot be read), the task is
-        looked for in the task list and its handle returned. It is submitted again only when it was surely not created.
+        When the answer is lost (a dropped connection, a timeout, 5xx, an unreadable answer), the task is searched for
+        in the task list, and its handle returned. It is submitted again only when it was surely not created.
 
-        Cancelling this call after any of it was sent leaves that to you: see `unsettled`.
+        A call that is cancelled after any byte was sent leaves an unknown outcome: see `unsettled`.
 
         Args:
             spec: what to generate; or the name of a model, with the fields of the request in `body`.
             body: the fields of the request under their wire names, when `spec` is a name.
-            webhook_url: where the service shall tell of changes.
+            webhook_url: where the service reports changes of the task.
             idempotency_key: 8 to 128 characters that name this submit; by default a fresh one. Within one process the
                 same key gives the same task, whatever the service does with keys.
-            max_credits: credits that it may cost at most. The service is asked for the price first, and where it has no
-                quotes it is estimated; the service is told as well.
+            max_credits: credits that the task may cost at most. The price is the service's quote, or an estimate where
+                it has no quotes. The limit is sent with the submit as well.
             budget: credits that this submit and others may cost together, beside the client's own `budget`.
             timeout: seconds for the call with all its attempts; None for the client's `call_timeout`.
 
         Raises:
-            InvalidSpec: the spec is wrong, or its image cannot be read or is too large. Nothing was sent.
-            BudgetExceeded: it costs more than it may; or its price cannot be known, and there is a limit to it.
+            InvalidSpec: the spec is invalid, or its image cannot be read or is too large. Nothing was sent.
+            BudgetExceeded: the task costs more than allowed; or its price is unknown, and there is a limit.
             APIError: the service refuses, for example `InsufficientCredits`. Nothing was charged.
             TransportError: the service cannot be reached; or the answers were lost, and nothing was created.
-            SubmitOutcomeUnknown: the answer was lost, and it cannot be known whether there is a task. The error tells
-                the key and the candidates, and `reconcile` looks again.
-            ConfigurationError: the client cannot be used, or an argument makes no sense.
+            SubmitOutcomeUnknown: the answer was lost, and it is unknown whether there is a task. The error carries the
+                key and the candidates, and `reconcile` searches again.
+            ConfigurationError: the client cannot be used, or an argument is invalid.
         """
+        from .._submits import IdempotencyKey
+        from ..specs import OtherModel, as_spec
+
         # The argument may hold a token, and would stand in crash reports as a local variable.
         hook = None if webhook_url is None else Secret(webhook_url)
         del webhook_url
@@ -247,15 +253,14 @@ class AIVideoMaker:
         return await self._buy(order, key, hook=hook, max_credits=max_credits, budget=budget, timeout=timeout)
 
     def unsettled(self) -> list[SubmitOutcomeUnknown]:
-        """The submits of this client of which it is not known whether there is a task, the oldest first.
+        """Return the submits of this client whose outcome is unknown, the oldest first; also after it was closed.
 
-        They are those that ended in `SubmitOutcomeUnknown`, and those that were cancelled after any of them was sent.
-        `reconcile` settles one. The list can also be had after the client was closed.
+        They ended in `SubmitOutcomeUnknown`, or were cancelled after any byte was sent. `reconcile` settles one.
         """
-        return self._submits.unsettled()
+        return self._rooms.submits.unsettled()
 
     async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None = None) -> VideoTask | None:
-        """Look again what became of a submit whose answer was lost.
+        """Search again for the task of a submit whose answer was lost.
 
         Args:
             error: from `submit`, `unsettled` or `on_unsettled`; of this client, another one, or another process.
@@ -265,28 +270,28 @@ class AIVideoMaker:
             The handle of its task, or None when it was surely not created: it can be submitted again.
 
         Raises:
-            SubmitOutcomeUnknown: it still cannot be known.
+            SubmitOutcomeUnknown: the outcome is still unknown.
             ConfigurationError: the client cannot be used.
         """
-        return self._settled(error, await self._submits.reconcile(error, timeout))
+        return self._settled(error, await self._rooms.submits.reconcile(error, timeout))
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
-        """Tell what became of a submit, when you have found out by other means. No request is made.
+        """Record what became of a submit, after you have found out by other means. No request is made.
 
         Args:
             error: from `submit`, `unsettled` or `on_unsettled`.
-            task_id: the id of its task, for example of one of the `candidates`; None when there is none.
+            task_id: the id of its task, for example of one of the `candidates`; None if there is none.
 
         Returns:
             The handle of the task, or None.
 
         Raises:
-            ConfigurationError: the client cannot be used, or `task_id` can be no id; or the submit is under way again.
+            ConfigurationError: the client cannot be used, `task_id` is no possible id, or the submit is in flight
+                again.
         """
         self._api.lifecycle.check_usable()
-        return self._settled(
-            error, self._submits.settle(error, None if task_id is None else validation.task_id(task_id))
-        )
+        found = None if task_id is None else validation.task_id(task_id)
+        return self._settled(error, self._rooms.submits.settle(error, found))
 
     async def generate(
         self,
@@ -309,13 +314,17 @@ class AIVideoMaker:
             idempotency_key: as for `submit`.
             max_credits: as for `submit`.
             budget: as for `submit`.
-            on_cancel: as for `VideoTask.result`. With "cancel", a submit that is on its way when this call is cancelled
-                is waited for, at most 10 seconds, so that its task can be cancelled.
-            on_submit: called with the handle as soon as there is one, to note its id before the long wait.
+            on_cancel: as for `VideoTask.result`. With "cancel", a submit that is in flight when this call is cancelled
+                is awaited for at most 10 seconds, so that its task can be cancelled.
+            on_submit: called with the handle as soon as there is one, to store its id before the long wait.
 
         Raises:
             AIVideoMakerError: what `submit` and `VideoTask.result` raise. `WaitTimeout` carries the handle.
         """
+        from .._submits import IdempotencyKey
+        from ..specs import as_spec
+        from .task import check_on_cancel
+
         hook = None if webhook_url is None else Secret(webhook_url)
         del webhook_url
         order = as_spec(spec)
@@ -339,24 +348,29 @@ class AIVideoMaker:
         on_cancel: OnCancel = "leave",
         on_submit: Callable[[int, VideoTask], object] | None = None,
     ) -> GenerateMany:
-        """Generate many videos, and give the outcome of each as it finishes: `async for outcome in ...`.
+        """Generate many videos, and yield the outcome of each as it finishes: `async for outcome in ...`.
 
-        One failure does not stop the others. Leaving the loop early submits nothing more; `on_cancel` says what becomes
-        of the tasks that were submitted.
+        One failure does not stop the others. Leaving the loop early submits nothing more; `on_cancel` decides about the
+        tasks that were submitted.
 
         Args:
-            specs: what to generate; taken one by one, so a generator of any length will do.
+            specs: what to generate; taken one by one, so a generator of any length works.
             max_active: how many tasks are submitted and not finished at any time.
             timeout: seconds to wait for each; None for the client's `wait_timeout`.
             max_credits: credits that each of them may cost at most, as for `submit`.
-            budget: credits that all of them may cost together. What it has not enough left for has the outcome
+            budget: credits that all of them may cost together. A spec that costs more than is left has the outcome
                 `BudgetExceeded`, and nothing is sent.
             on_cancel: as for `generate`; leaving the loop early counts as a cancellation.
-            on_submit: called with the place of a spec and the handle of its task as soon as there is one, to note its
+            on_submit: called with the index of a spec and the handle of its task as soon as there is one, to store its
                 id before the long wait.
         """
+        from .._submits import IdempotencyKey
+        from ..specs import as_spec
+        from .generate_many import GenerateMany
+        from .task import check_on_cancel
+
         check_on_cancel(on_cancel)
-        self._submits.check_budget(budget)
+        self._rooms.submits.check_budget(budget)
         limit = None if max_credits is None else validation.amount("max_credits", max_credits)
 
         async def submit(spec: SpecLike) -> VideoTask:
@@ -377,47 +391,47 @@ class AIVideoMaker:
     # --- tasks ---------------------------------------------------------------------------------------
 
     def task(self, task_id: str) -> VideoTask:
-        """A handle for a task that exists, for example after a restart. No request is made.
+        """Return a handle for an existing task, for example after a restart. No request is made.
 
         Raises:
-            ConfigurationError: `task_id` can be no id.
+            ConfigurationError: `task_id` is no possible id.
         """
-        return VideoTask(self._handles, self._tracker.state(validation.task_id(task_id)))
+        from .task import VideoTask
+
+        return VideoTask(self._handles, self._rooms.tracker.state(validation.task_id(task_id)))
 
     async def get_task(self, task_id: str, *, timeout: float | None = None) -> TaskDetails:
-        """Everything that the service tells about a task.
+        """Return everything that the service reports about a task.
 
         Args:
-            task_id: its id.
+            task_id: the id of the task.
             timeout: seconds for the call; None for the client's `call_timeout`.
 
         Raises:
-            TaskNotFound: the service knows no such task for this key.
+            TaskNotFound: the service has no such task for this key.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
         details = await self._api.call(get_task(task_id), self._api.deadline(timeout))
-        self._registry.observe(task_id, details)
-        self._tracker.observe(task_id, details)
+        self._rooms.observe(task_id, details)
         return details
 
     async def get_status(self, task_id: str, *, timeout: float | None = None) -> TaskStatus:
-        """The status of a task, now.
+        """Return the current status of a task.
 
         Args:
-            task_id: its id.
+            task_id: the id of the task.
             timeout: seconds for the call; None for the client's `call_timeout`.
 
         Raises:
-            TaskNotFound: the service knows no such task for this key.
+            TaskNotFound: the service has no such task for this key.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
         status = await self._api.call(get_status(task_id), self._api.deadline(timeout))
-        self._registry.observe(task_id, status)
-        self._tracker.observe(task_id, status)
+        self._rooms.observe(task_id, status)
         return status
 
     async def list_tasks(self, *, timeout: float | None = None) -> list[TaskDetails]:
-        """All tasks of this key that the service lists, newest first.
+        """Return all tasks of this key that the service lists, newest first.
 
         Args:
             timeout: seconds for the call; None for the client's `call_timeout`.
@@ -426,28 +440,27 @@ class AIVideoMaker:
             AIVideoMakerError: an `APIError`, `TransportError` or `ConfigurationError`.
         """
         tasks = (await self._api.read_list(AllTasks, self._api.deadline(timeout))).tasks
-        if self._registry.holds_credits:
-            # Statuses are not taken from here: a list may be behind what is known.
+        if self._rooms.hold_credits:
             for details in tasks:
-                self._registry.observe(details.id, details)
+                self._rooms.observe_listed(details)
         return tasks
 
     async def cancel(self, task_id: str, *, timeout: float | None = None) -> CancelResult:
         """Cancel a task, which works only while it is SUBMITTED. Its credits are refunded in full.
 
-        A cancel that comes too late is no error: the result says so, with the status.
+        A cancel that comes too late is no error: the result reports it, with the status.
 
         Args:
-            task_id: its id.
+            task_id: the id of the task.
             timeout: seconds for each of the one or two calls; None for the client's `call_timeout`.
 
         Returns:
-            What happened: `outcome` is "cancelled", "too_late" or "finished", and `status` what the task is in now. A
-            task that was cancelled before counts as cancelled.
+            The result: its `outcome` is "cancelled", "too_late" or "finished", and `status` the current one. A task
+            that was cancelled before counts as cancelled.
 
         Raises:
-            TaskNotFound: the service knows no such task for this key.
-            APIError: the service refuses, and the task is SUBMITTED all the same or its status cannot be had.
+            TaskNotFound: the service has no such task for this key.
+            APIError: the service refuses although the task is SUBMITTED, or its status is not available.
             AIVideoMakerError: a `TransportError` or `ConfigurationError`.
         """
         try:
@@ -457,13 +470,12 @@ class AIVideoMaker:
         except (APIError, TransportError) as error:
             if isinstance(error, TransportError) and not error.sent:
                 raise
-            # What the answer to a late cancel looks like is not documented, and a lost one may have been carried out.
+            # The answer to a late cancel is not documented, and one whose answer was lost may have been carried out.
             logger.debug("cancel of task %s: %s", single_line(task_id), error)
             status = await self._status_in_spite_of(error, task_id, timeout)
         else:
             if status == TaskStatus.CANCEL:
-                self._registry.observe(task_id, status)
-                self._tracker.observe(task_id, status)
+                self._rooms.observe(task_id, status)
             else:
                 status = await self.get_status(task_id, timeout=timeout)
         return CancelResult(task_id=task_id, cancelled=status == TaskStatus.CANCEL, status=status)
@@ -471,13 +483,12 @@ class AIVideoMaker:
     async def _status_in_spite_of(
         self, error: APIError | TransportError, task_id: str, timeout: float | None
     ) -> TaskStatus:
-        """The status of a task whose cancel has failed, unless it can still be cancelled."""
+        """Return the status of a task whose cancel has failed; raise `error` if it can still be cancelled."""
         try:
             status = await self.get_status(task_id, timeout=timeout)
         except (APIError, TransportError):
             raise error from None
         if status == TaskStatus.SUBMITTED:
-            # Not since it was too late.
             raise error
         return status
 
@@ -494,28 +505,30 @@ class AIVideoMaker:
     ) -> list[Downloaded]:
         """Download every finished video of this key that the service still has, into one folder.
 
-        The one goes first that the service deletes first. See `aivideomaker_async.download_all`, also for what happens
-        to files that are there already and to downloads that break off.
+        The videos that the service deletes first go first. See `aivideomaker_async.download_all` for existing files and
+        for downloads that break off.
 
         Args:
-            directory: the folder. It is made if it is not there.
-            concurrency: how many are downloaded at once.
-            overwrite: whether files that are already there are replaced.
-            name: gives the name of a video's file in the folder; by default `<id>.mp4`.
-            progress: called with the video, the bytes that are there so far, and the bytes expected.
+            directory: the folder, which is created if it is missing.
+            concurrency: how many videos are downloaded at once.
+            overwrite: whether existing files are replaced.
+            name: returns the name of a video's file in the folder; by default `<id>.mp4`.
+            progress: called with the video, the bytes that have arrived, and the bytes expected.
             timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
-            http: an aiohttp session whose connections and proxies to use; by default the client's, if it was given one.
+            http: an aiohttp session whose connections and proxies to use; by default the client's own `http`.
 
         Returns:
-            What became of each, the newest task first.
+            The outcome of each, the newest task first.
 
         Raises:
-            DownloadError: the folder cannot be made. What goes wrong with a video is in its outcome.
+            DownloadError: the folder cannot be created. The failure of one video is in its outcome.
             AIVideoMakerError: the tasks cannot be listed: an `APIError`, `TransportError` or `ConfigurationError`.
         """
+        from .._files import Video, download_all
+
         completed = (task for task in await self.list_tasks() if task.status == TaskStatus.COMPLETED and task.url)
-        videos = [Video.of(task, allow_private=self._is_private) for task in completed]
-        # The service's clock and this machine's may be days apart, and none is skipped that one of them calls alive.
+        videos = [Video.of(task, allow_private=self._allows_private_files) for task in completed]
+        # The service's clock and this machine's may be days apart: a video is skipped only if both call it expired.
         now = min(time.time(), self._api.service_time())
         kept = [video for video in videos if video.expires_at.timestamp() > now]
         logger.info("%d finished videos, of which the service has deleted %d", len(videos), len(videos) - len(kept))
@@ -533,7 +546,7 @@ class AIVideoMaker:
     # --- account -------------------------------------------------------------------------------------
 
     async def account(self, *, timeout: float | None = None) -> Account:
-        """Balance, guardrails and models of the account (2026-09).
+        """Return balance, guardrails and models of the account (2026-09).
 
         Args:
             timeout: seconds for the call; None for the client's `call_timeout`.
@@ -542,54 +555,66 @@ class AIVideoMaker:
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return await self._submits.account(timeout)
+        return await self._rooms.submits.account(timeout)
 
     async def quote(self, spec: SpecLike, *, timeout: float | None = None) -> Quote:
-        """The price of a spec, as the service computes it; costs nothing (2026-09).
+        """Return the price of a spec as the service computes it; costs nothing (2026-09).
 
         Args:
-            spec: what would be generated. An image travels as for a submit.
+            spec: what would be generated. An image is sent as for a submit.
             timeout: seconds for the call; None for the client's `call_timeout`.
 
         Raises:
-            InvalidSpec: the spec is wrong, or its image cannot be read.
+            InvalidSpec: the spec is invalid, or its image cannot be read.
             EndpointNotFound: a service of the 2026-03 revision does not have this.
             AIVideoMakerError: any other `APIError`, `TransportError` or `ConfigurationError`.
         """
-        return await self._submits.quote(as_spec(spec), timeout)
+        from ..specs import as_spec
+
+        return await self._rooms.submits.quote(as_spec(spec), timeout)
 
     async def price(self, spec: SpecLike, *, timeout: float | None = None) -> Price:
-        """What a spec costs: the service's quote, or a table's estimate where the service has no quotes.
+        """Return what a spec costs: the service's quote, or a table's estimate where the service has no quotes.
 
         Args:
             spec: what would be generated.
             timeout: seconds for the call; None for the client's `call_timeout`.
 
         Raises:
-            InvalidSpec: the spec is wrong, or its image cannot be read.
+            InvalidSpec: the spec is invalid, or its image cannot be read.
             UnknownPrice: the service has no quotes, and the table no price.
-            AIVideoMakerError: the service refuses to tell, or cannot be asked.
+            AIVideoMakerError: the service refuses to answer, or cannot be reached.
         """
-        return await self._submits.price(as_spec(spec), timeout)
+        from ..specs import as_spec
+
+        return await self._rooms.submits.price(as_spec(spec), timeout)
 
     def statistics(self) -> ClientStatistics:
-        """What the client is doing at this moment."""
+        """Return what the client does at this moment."""
+        watched, polls = self._rooms.watching()
         return ClientStatistics(
-            watched=self._tracker.watched,
-            polls=self._tracker.polls,
+            watched=watched,
+            polls=polls,
             limiter=self._api.limiter.statistics(),
             clock_offset=self._api.clock_offset(),
         )
 
     @property
     def base_url(self) -> str:
-        """Where the service is: scheme, host and port, and perhaps a path."""
+        """Scheme, host and port of the service, and its path, if any."""
         return self._api.settings.base_url
 
     @property
     def limiter(self) -> Limiter:
-        """What keeps the queries of this client within the service's limit."""
+        """The limiter that keeps the queries of this client within the service's limit."""
         return self._api.limiter
+
+    @property
+    def _allows_private_files(self) -> bool:
+        from .._files import is_private_host
+
+        # A service on this network keeps its files there as well.
+        return is_private_host(urlsplit(self._api.settings.base_url).hostname or "")
 
     # --- for the submits -----------------------------------------------------------------------------
 
@@ -603,13 +628,16 @@ class AIVideoMaker:
         budget: Budget | None = None,
         timeout: float | None = None,
     ) -> VideoTask:
-        result = await self._submits.submit(
+        from ..specs import VideoSpec
+        from .task import VideoTask
+
+        result = await self._rooms.submits.submit(
             spec, key, webhook_url=hook, max_credits=max_credits, budget=budget, timeout=timeout
         )
         length = spec.seconds if isinstance(spec, VideoSpec) else video_seconds(spec.body)
-        # The client may have been closed meanwhile: the task has its handle all the same.
+        # The client may have been closed by now: the task has its handle all the same.
         now = asyncio.get_running_loop().time()
-        state = self._tracker.submitted(
+        state = self._rooms.tracker.submitted(
             result.answer,
             spec.model,
             now=now,
@@ -623,19 +651,22 @@ class AIVideoMaker:
     def _settled(self, error: SubmitOutcomeUnknown, result: SubmitResult | None) -> VideoTask | None:
         if result is None:
             return None
+        from .task import VideoTask
+
         now = self._api.lifecycle.check_usable().time()
-        state = self._tracker.submitted(result.answer, error.model, now=now, details=result.details)
+        state = self._rooms.tracker.submitted(result.answer, error.model, now=now, details=result.details)
         return VideoTask(self._handles, state)
 
     async def _unless_cancelled(
         self, submit: Coroutine[Any, Any, VideoTask], key: IdempotencyKey, on_cancel: OnCancel
     ) -> VideoTask:
+        from .task import submit_or_cancel
+
         if on_cancel == "leave":
             return await submit
+        submits = self._rooms.submits
         return await submit_or_cancel(
-            submit,
-            lambda: self._submits.is_in_flight(key.text),
-            on_unknown=self._submits.report_unsettled,
+            submit, lambda: submits.is_in_flight(key.text), on_unknown=submits.report_unsettled
         )
 
     @property
@@ -666,8 +697,8 @@ class AIVideoMaker:
                 lifecycle.check_place()
 
     def _wake(self, *, may_be_end: bool) -> None:
-        """Ask the service soon, since a webhook delivery came; from any thread."""
-        self._api.lifecycle.call_soon(partial(self._tracker.wake, may_be_end=may_be_end))
+        """Poll soon, since a webhook delivery came; from any thread."""
+        self._api.lifecycle.call_soon(partial(self._rooms.tracker.wake, may_be_end=may_be_end))
 
 
 class _HandleContext:
@@ -678,7 +709,7 @@ class _HandleContext:
     def __init__(self, client: AIVideoMaker) -> None:
         self._client = client
         self.lifecycle: ClientLifecycle = client._api.lifecycle
-        self.tracker: TaskTracker = client._tracker
+        self.tracker: TaskTracker = client._rooms.tracker
         self.get_status = client.get_status
         self.get_task = client.get_task
         self.cancel = client.cancel
@@ -690,4 +721,6 @@ class _HandleContext:
         return self._client._api.settings.key.hide_in(text)
 
     def video(self, details: TaskDetails) -> Video:
-        return Video.of(details, allow_private=self._client._is_private)
+        from .._files import Video
+
+        return Video.of(details, allow_private=self._client._allows_private_files)

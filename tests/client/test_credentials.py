@@ -495,7 +495,17 @@ async def test_nothing_that_a_client_keeps_holds_a_secret(http: aiohttp.ClientSe
         call = asyncio.ensure_future(client.account())
         await hanging.wait()
         other = AIVideoMaker(KEY, limiter=RateLimiter(), status_board=board)
-        roots = (client, client._api, client._tracker, limiter, receiver, task, watch, other, other._tracker)
+        roots = (
+            client,
+            client._api,
+            client._rooms.tracker,
+            limiter,
+            receiver,
+            task,
+            watch,
+            other,
+            other._rooms.tracker,
+        )
         found = list(texts_within(*roots, depth=9))
         assert_hidden("\n".join(found), *SECRETS)
         assert any("me.example" in text or client.base_url in text for text in found)

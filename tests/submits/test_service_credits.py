@@ -667,7 +667,7 @@ async def test_nothing_is_kept_of_tasks_that_have_ended() -> None:
     market = Market()
     async with buying(market, budget=Budget(100)) as (_, client):
         await asyncio.gather(*(client.generate(priced(1, f"fox {number}")) for number in range(10)))
-        assert not client._registry.holds_credits
+        assert not client._rooms.hold_credits
 
 
 async def test_a_task_that_is_cancelled_by_its_id_gives_its_credits_back() -> None:

@@ -46,10 +46,10 @@ async def test_handles_of_one_task_share_one_state_as_long_as_there_is_any() -> 
     async with watching(Service()) as (_, client):
         task = await client.submit(SPEC)
         assert client.task(task.id)._state is task._state
-        assert list(client._tracker.ids()) == [task.id]
+        assert list(client._rooms.tracker.ids()) == [task.id]
         del task
         gc.collect()
-        assert list(client._tracker.ids()) == []
+        assert list(client._rooms.tracker.ids()) == []
 
 
 async def test_an_answer_about_a_task_without_a_handle_is_not_kept() -> None:
@@ -57,7 +57,7 @@ async def test_an_answer_about_a_task_without_a_handle_is_not_kept() -> None:
     service.add("ck9", (0, "COMPLETED"))
     async with watching(service) as (_, client):
         assert await client.get_status("ck9") == "COMPLETED"
-        assert list(client._tracker.ids()) == []
+        assert list(client._rooms.tracker.ids()) == []
         assert client.task("ck9").last_status is None
 
 

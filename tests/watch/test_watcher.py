@@ -381,7 +381,7 @@ async def test_a_poll_that_is_not_due_any_more_is_not_made() -> None:
         waiting = asyncio.ensure_future(task.result())
         await asyncio.sleep(10)
         client.limiter.pause(5)
-        loop.call_later(4.9, client._tracker.observe, task.id, TaskStatus.PROGRESS)
+        loop.call_later(4.9, client._rooms.tracker.observe, task.id, TaskStatus.PROGRESS)
         asked = len(server.arrivals)
         await asyncio.sleep(5.5)
         assert len(server.arrivals) == asked
