@@ -51,19 +51,20 @@ PIECE_CHARACTERS: Final = 8
 MIN_BASE64_CHARACTERS: Final = 32
 """Shorter runs of letters and digits are parts of paths and names."""
 
-_DATA_URI: Final = re.compile(r"data:[^,\s]{0,100},[\w+/=%-]*(?:\s+[\w+/=%-]{40,})*", re.IGNORECASE)
-_STARTS_AS_DATA_URI: Final = re.compile(r"\s*data:", re.IGNORECASE)
-_BASE64: Final = re.compile(r"[A-Za-z0-9/+]{40,}={0,2}")
-_IS_URL: Final = re.compile(r"\s*[a-z][a-z0-9+.-]*://\S+\s*", re.IGNORECASE)
-_URL: Final = re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)([^\s'\"<>/?#]*)([^\s'\"<>]*)", re.IGNORECASE)
-_QUERY: Final = re.compile(r"\?[^\s'\"<>?=]*=[^\s'\"<>]*")
+# Patterns are compiled on first use: most programs show no secrets, and compiling all of these takes milliseconds.
+_DATA_URI: Final = r"(?i)data:[^,\s]{0,100},[\w+/=%-]*(?:\s+[\w+/=%-]{40,})*"
+_STARTS_AS_DATA_URI: Final = r"(?i)\s*data:"
+_BASE64: Final = r"[A-Za-z0-9/+]{40,}={0,2}"
+_IS_URL: Final = r"(?i)\s*[a-z][a-z0-9+.-]*://\S+\s*"
+_URL: Final = r"(?i)(\b[a-z][a-z0-9+.-]{0,20}://)([^\s'\"<>/?#]*)([^\s'\"<>]*)"
+_QUERY: Final = r"\?[^\s'\"<>?=]*=[^\s'\"<>]*"
 """The query of an address that was cut or has no scheme."""
-_KEY: Final = re.compile(r"(?<![a-z])ak_[\w-]{8,}", re.IGNORECASE)
-_SECRET_NAME: Final = re.compile(
+_KEY: Final = r"(?i)(?<![a-z])ak_[\w-]{8,}"
+_PRIVATE_NAME: Final = (
     r"hook|callback|secret|token|passw|credential|signature|authorization|^(x?api|access|private)?key$"
 )
 """Names of secret fields, in lower case letters only. An idempotency key is no secret: it finds a task again."""
-_NO_LETTERS: Final = re.compile("[^a-z]")
+_NO_LETTERS: Final = "[^a-z]"
 _ASCII_LOWER: Final = {ord(letter): letter.lower() for letter in string.ascii_uppercase}
 
 _HIDDEN: Final = "<secret>"
@@ -194,7 +195,7 @@ def sanitize(text: str, limit: int = 500) -> str:
 
 def redact_text(text: str) -> str:
     """Return `text` without the content of data URIs, what stands behind the host of URLs, and API keys."""
-    return _KEY.sub(_HIDDEN, hide_urls(hide_data_uris(text)))
+    return re.sub(_KEY, _HIDDEN, hide_urls(hide_data_uris(text)))
 
 
 def redact_url(url: str) -> str:
@@ -210,12 +211,12 @@ def redact_url(url: str) -> str:
 
 def is_data_uri(text: str) -> bool:
     """Return whether `text` is meant as a data URI."""
-    return _STARTS_AS_DATA_URI.match(text) is not None
+    return re.match(_STARTS_AS_DATA_URI, text) is not None
 
 
 def hide_data_uris(text: str) -> str:
     """Return `text` with a placeholder for each data URI in it."""
-    return _DATA_URI.sub("<data URI>", text)
+    return re.sub(_DATA_URI, "<data URI>", text)
 
 
 def hide_urls(text: str) -> str:
@@ -225,7 +226,7 @@ def hide_urls(text: str) -> str:
         scheme, authority, rest = url.groups()
         return f"{scheme}{authority.rpartition('@')[2]}{'/…' if rest.strip('/') else rest}"
 
-    return _QUERY.sub("?…", _URL.sub(without_path, text))
+    return re.sub(_QUERY, "?…", re.sub(_URL, without_path, text))
 
 
 def hide_base64(text: str) -> str:
@@ -239,7 +240,7 @@ def hide_base64(text: str) -> str:
         )
         return f"<{len(run[0])} characters>" if is_encoded else run[0]
 
-    return _BASE64.sub(placeholder, text)
+    return re.sub(_BASE64, placeholder, text)
 
 
 # --- secrets by their name ---------------------------------------------------------------------------
@@ -293,12 +294,12 @@ class _Copy:
 def _is_secret(name: object, value: object) -> bool:
     if not isinstance(name, str) or not isinstance(value, str | bytes | Mapping | Sequence) or not value:
         return False
-    return _SECRET_NAME.search(_NO_LETTERS.sub("", name[:MAX_TEXT_CHARACTERS].lower())) is not None
+    return re.search(_PRIVATE_NAME, re.sub(_NO_LETTERS, "", name[:MAX_TEXT_CHARACTERS].lower())) is not None
 
 
 def _redacted_str(text: str) -> str:
     if is_data_uri(text):
         return f"<data URI, {len(text)} characters>"
-    if _IS_URL.fullmatch(text):
-        return _KEY.sub(_HIDDEN, redact_url(text.strip()))
+    if re.fullmatch(_IS_URL, text):
+        return re.sub(_KEY, _HIDDEN, redact_url(text.strip()))
     return redact_text(shorten(text))

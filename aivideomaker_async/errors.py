@@ -36,12 +36,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from ._redaction import printable, sanitize, shorten, single_line
-from .tasks import TaskDetails, TaskHandle, TaskStatus
+from .tasks import TaskStatus
+
+if TYPE_CHECKING:
+    from .tasks import TaskDetails, TaskHandle
 
 __all__ = [
     "AIVideoMakerError",

@@ -10,9 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from .._limits import Limiter, Permit, Priority
 from .._redaction import Secret, shorten
@@ -47,8 +45,7 @@ T = TypeVar("T")
 Reader = TypeVar("Reader", bound=ListReader)
 
 
-@frozen(kw_only=True)
-class Settings:
+class Settings(NamedTuple):
     """How a client talks to the service."""
 
     base_url: str

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from json import JSONDecoder
 from math import isfinite
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 from .._redaction import redact
 from .._util.validation import is_task_id
-from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskOutput, TaskStatus
+from ..tasks import TaskStatus
+
+if TYPE_CHECKING:
+    from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskOutput
 
 __all__ = [
     "MalformedAnswer",
@@ -92,12 +96,12 @@ def excerpt(value: object) -> str:
 
 def decode_submitted(answer: Mapping[str, Any]) -> SubmittedTask:
     """Decode the answer to a submit."""
-    return _decode(_SUBMITTED, answer, "$")
+    return _decode(_submitted_shape(), answer, "$")
 
 
 def decode_task(answer: object, path: str = "$") -> TaskDetails:
     """Decode the full details of one task, which stand at `path` of the answer."""
-    return _decode(_TASK, answer, path)
+    return _decode(_task_shape(), answer, path)
 
 
 def decode_task_with_id(task_id: str) -> Callable[[Mapping[str, Any]], TaskDetails]:
@@ -127,12 +131,12 @@ def decode_status(answer: Mapping[str, Any]) -> TaskStatus:
 
 def decode_quote_for(model: str) -> Callable[[Mapping[str, Any]], Quote]:
     """Return a function that decodes the price of a spec of this model."""
-    return lambda answer: _decode(_QUOTE, {"model": model, **answer}, "$")
+    return lambda answer: _decode(_quote_shape(), {"model": model, **answer}, "$")
 
 
 def decode_account(answer: Mapping[str, Any]) -> Account:
     """Decode balance and guardrails."""
-    return _decode(_ACCOUNT, answer, "$")
+    return _decode(_account_shape(), answer, "$")
 
 
 def encode_task(details: TaskDetails) -> dict[str, object]:
@@ -255,14 +259,17 @@ def _output(value: Any) -> TaskOutput:
     if not isinstance(fields.get("url"), str) and isinstance(fields.get("videoUrl"), str):
         # The vendor's older examples call it videoUrl.
         fields = {"url": fields["videoUrl"], **{k: v for k, v in fields.items() if k not in {"url", "videoUrl"}}}
-    return _decode(_OUTPUT, fields, "$.output")
+    return _decode(_output_shape(), fields, "$.output")
 
 
 # --- objects -----------------------------------------------------------------------------------------
 
 
 class _Shape(Generic[T]):
-    """How an object of the wire becomes a value: for each wire name, the attribute and how to read it."""
+    """How an object of the wire becomes a value: for each wire name, the attribute and how to read it.
+
+    Each shape is made on its first use: a program that only asks for a status imports no values.
+    """
 
     __slots__ = ("make", "optional", "required")
 
@@ -316,56 +323,84 @@ def _required(parse: Callable[[Any], T], answer: Mapping[str, Any], wire: str, p
         raise MalformedAnswer(f"{error} @ {path}.{wire}: {excerpt(answer[wire])}") from None
 
 
-_SUBMITTED: Final = _Shape(
-    SubmittedTask,
-    required={"taskId": ("task_id", _new_id)},
-    optional={
-        "status": ("status", _status),
-        "responseUrl": ("response_url", _text),
-        "statusUrl": ("status_url", _text),
-        "cancelUrl": ("cancel_url", _text),
-        "creditsCharged": ("credits_charged", _amount),
-        "idempotentReplay": ("idempotent_replay", _bool),
-    },
-)
-_OUTPUT: Final = _Shape(
-    TaskOutput, required={}, optional={"url": ("url", _text), "msg": ("message", _text), "error": ("error", _text)}
-)
-_TASK: Final = _Shape(
-    TaskDetails,
-    required={"id": ("id", _id), "status": ("status", _status)},
-    optional={
-        "model": ("model", _text),
-        "input": ("input", _object),
-        "output": ("output", _output),
-        "createdAt": ("created_at", _time),
-        "completedAt": ("completed_at", _time),
-        "creditsCharged": ("credits_charged", _amount),
-        "creditsRefunded": ("credits_refunded", _amount),
-        "listValueCents": ("list_value_cents", _whole),
-        "idempotencyKey": ("idempotency_key", _text),
-    },
-)
-_QUOTE: Final = _Shape(
-    Quote,
-    required={"model": ("model", _text), "credits": ("credits", _amount)},
-    optional={
-        "listPriceUsd": ("list_price_usd", _number),
-        "usdPerCredit": ("usd_per_credit", _number),
-        "currentBalance": ("current_balance", _whole),
-        "affordable": ("affordable", _bool),
-        "billable": ("billable", _bool),
-    },
-)
-_ACCOUNT: Final = _Shape(
-    Account,
-    required={"currentBalance": ("current_balance", _whole)},
-    optional={
-        "supportedModels": ("supported_models", _texts),
-        "dailyCreditLimit": ("daily_credit_limit", _guardrail),
-        "generationRequestsPerMinute": ("generation_requests_per_minute", _guardrail),
-        "creditWarningAt": ("credit_warning_at", _guardrail),
-        "apiVersion": ("api_version", _text),
-        "skillVersion": ("skill_version", _text),
-    },
-)
+@cache
+def _submitted_shape() -> _Shape[SubmittedTask]:
+    from ..tasks import SubmittedTask
+
+    return _Shape(
+        SubmittedTask,
+        required={"taskId": ("task_id", _new_id)},
+        optional={
+            "status": ("status", _status),
+            "responseUrl": ("response_url", _text),
+            "statusUrl": ("status_url", _text),
+            "cancelUrl": ("cancel_url", _text),
+            "creditsCharged": ("credits_charged", _amount),
+            "idempotentReplay": ("idempotent_replay", _bool),
+        },
+    )
+
+
+@cache
+def _output_shape() -> _Shape[TaskOutput]:
+    from ..tasks import TaskOutput
+
+    return _Shape(
+        TaskOutput, required={}, optional={"url": ("url", _text), "msg": ("message", _text), "error": ("error", _text)}
+    )
+
+
+@cache
+def _task_shape() -> _Shape[TaskDetails]:
+    from ..tasks import TaskDetails
+
+    return _Shape(
+        TaskDetails,
+        required={"id": ("id", _id), "status": ("status", _status)},
+        optional={
+            "model": ("model", _text),
+            "input": ("input", _object),
+            "output": ("output", _output),
+            "createdAt": ("created_at", _time),
+            "completedAt": ("completed_at", _time),
+            "creditsCharged": ("credits_charged", _amount),
+            "creditsRefunded": ("credits_refunded", _amount),
+            "listValueCents": ("list_value_cents", _whole),
+            "idempotencyKey": ("idempotency_key", _text),
+        },
+    )
+
+
+@cache
+def _quote_shape() -> _Shape[Quote]:
+    from ..tasks import Quote
+
+    return _Shape(
+        Quote,
+        required={"model": ("model", _text), "credits": ("credits", _amount)},
+        optional={
+            "listPriceUsd": ("list_price_usd", _number),
+            "usdPerCredit": ("usd_per_credit", _number),
+            "currentBalance": ("current_balance", _whole),
+            "affordable": ("affordable", _bool),
+            "billable": ("billable", _bool),
+        },
+    )
+
+
+@cache
+def _account_shape() -> _Shape[Account]:
+    from ..tasks import Account
+
+    return _Shape(
+        Account,
+        required={"currentBalance": ("current_balance", _whole)},
+        optional={
+            "supportedModels": ("supported_models", _texts),
+            "dailyCreditLimit": ("daily_credit_limit", _guardrail),
+            "generationRequestsPerMinute": ("generation_requests_per_minute", _guardrail),
+            "creditWarningAt": ("credit_warning_at", _guardrail),
+            "apiVersion": ("api_version", _text),
+            "skillVersion": ("skill_version", _text),
+        },
+    )

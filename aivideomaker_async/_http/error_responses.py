@@ -53,8 +53,8 @@ _NEVER_FOLLOWED: Final = (
     "which is not followed: the API key goes to the configured address alone; "
     "if the service has moved, change the base URL"
 )
-_OVER_BUDGET: Final = re.compile(r"max[\s_-]?credits|budget", re.IGNORECASE)
-_NO_CREDITS: Final = re.compile(r"insufficient\s+credits?", re.IGNORECASE)
+_OVER_BUDGET: Final = r"(?i)max[\s_-]?credits|budget"
+_NO_CREDITS: Final = r"(?i)insufficient\s+credits?"
 
 
 def is_error_in_disguise(answer: Mapping[str, Any], *, expected: str) -> bool:
@@ -109,9 +109,9 @@ def _kind(request: Request[object], status: int, code: str | None, message: str)
     if code is not None and code in _BY_CODE:
         return _BY_CODE[code]
     # The 2026-03 revision documents no status for errors; only the text identifies this one.
-    if code is None and _NO_CREDITS.search(message):
+    if code is None and re.search(_NO_CREDITS, message):
         return InsufficientCredits
-    if status == 422 and code is None and "X-Max-Credits" in request.headers and _OVER_BUDGET.search(message):
+    if status == 422 and code is None and "X-Max-Credits" in request.headers and re.search(_OVER_BUDGET, message):
         return BudgetExceeded
     if status == 404:
         return TaskNotFound if request.missing == "task" else EndpointNotFound

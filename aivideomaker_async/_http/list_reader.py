@@ -15,11 +15,13 @@ import codecs
 import re
 from enum import Enum, auto
 from json import JSONDecodeError
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ..tasks import TaskDetails
 from .decoding import MAX_COMMAS, MalformedAnswer, decode_task, excerpt, raw_decode
 from .requests import TASK_ANSWER_BYTES
+
+if TYPE_CHECKING:
+    from ..tasks import TaskDetails
 
 __all__ = ["AllTasks", "ListReader"]
 

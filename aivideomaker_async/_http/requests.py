@@ -10,16 +10,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum, auto
 from functools import lru_cache
-from typing import Any, Final, Generic, Protocol, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import quote, urlsplit
-
-from attrs import evolve, field, frozen
 
 from .._redaction import Secret
 from .._util import validation
 from ..errors import ConfigurationError
-from ..tasks import Account, Quote, SubmittedTask, TaskDetails, TaskStatus
+from ..tasks import TaskStatus
 from . import decoding
+
+if TYPE_CHECKING:
+    from ..tasks import Account, Quote, SubmittedTask, TaskDetails
 
 __all__ = [
     "Kind",
@@ -80,33 +82,36 @@ class RequestBody(Protocol):
         ...
 
 
-@frozen(kw_only=True)
-class Request(Generic[T_co]):
+class Request(NamedTuple, Generic[T_co]):
     """One call of the API, whose good answer decodes to a `T_co`."""
 
     method: str
     path: str
     """The quoted path, which is sent as it is."""
     kind: Kind
-    decode: Callable[[Mapping[str, Any]], T_co] = field(repr=False)
+    decode: Callable[[Mapping[str, Any]], T_co]
     """Makes the result from the JSON object of a good answer."""
     expected: str
     """A field that every good answer has; an error in disguise (200 with FAILED) lacks it."""
-    headers: Mapping[str, str] = field(factory=dict[str, str], repr=False)
-    secrets: Mapping[str, Secret] = field(factory=dict[str, Secret], repr=False)
+    headers: Mapping[str, str] = MappingProxyType({})
+    secrets: Mapping[str, Secret] = MappingProxyType({})
     """Further headers, whose values appear in no repr, log or error."""
-    body: RequestBody | None = field(default=None, repr=False)
+    body: RequestBody | None = None
     missing: str = "task"
     """What a 404 says does not exist: `task` or `endpoint`."""
     max_answer_bytes: int = SMALL_ANSWER_BYTES
     """The size limit of a good answer, unpacked."""
 
-    def with_max_credits(self, max_credits: int | None) -> Request[T_co]:
+    def __repr__(self) -> str:
+        # Headers and bodies are private.
+        return f"<Request {self.method} {self.path}>"
+
+    def with_max_credits(self, max_credits: int | None) -> Self:
         """Return the same submit with another price limit in credits; None for no limit."""
         headers = {name: value for name, value in self.headers.items() if name != _MAX_CREDITS}
         if max_credits is not None:
             headers[_MAX_CREDITS] = str(max_credits)
-        return evolve(self, headers=headers)
+        return self._replace(headers=headers)
 
     def hide_in(self, text: str) -> str:
         """Return `text` without the secrets of this request, which a server or a proxy may echo."""

@@ -31,8 +31,7 @@ Which rule stands where:
 - `redis`: `RedisRateLimiter`, a store in Redis, for several hosts; imported on use, since it needs an extra.
 - `base`: the protocol, permits, priorities and statistics that all limiters have in common.
 
-Importing this package imports neither sqlite3 nor redis nor platformdirs: they are loaded when a limiter
-needs them.
+Importing this package imports neither sqlite3 nor redis: they are loaded when a limiter needs them.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -260,13 +261,20 @@ def _remove_unused_files(directory: Path) -> None:
                 file.unlink()
 
 
-def _usual_directories() -> Iterator[Path]:
-    # Imported on use, in the thread: each takes milliseconds.
+def _user_state_directory() -> Path:
+    if sys.platform == "linux":
+        # The rule of the XDG specification, as platformdirs has it, which costs a program more to import than a call.
+        home = os.environ.get("XDG_STATE_HOME", "").strip()
+        return Path(home or Path.home() / ".local/state", APPLICATION)
     from platformdirs import user_state_path
 
+    return user_state_path(APPLICATION, appauthor=False)
+
+
+def _usual_directories() -> Iterator[Path]:
     # A container may have neither a home directory nor a name for its user.
     with suppress(RuntimeError, KeyError, OSError):
-        state = user_state_path(APPLICATION, appauthor=False)
+        state = _user_state_directory()
         if state.is_absolute():
             yield state / "limits"
     import tempfile

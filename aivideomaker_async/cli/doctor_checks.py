@@ -55,7 +55,7 @@ _NO_KEY: Final = "none"
 _NO_REASON: Final = "no reason given"
 """The start of the message of an error whose answer had no message."""
 
-_LIBRARIES: Final = ("aiohttp", "anyio", "attrs", "cattrs", "puremagic", "platformdirs")
+_LIBRARIES: Final = ("aiohttp", "anyio", "attrs", "cattrs", "puremagic")
 _EXTRAS: Final = {"cli": ("cyclopts", "rich"), "simulator": ("av", "pillow"), "redis": ("redis",)}
 _VARIABLES: Final = ("AIVIDEO_API_KEY", "AIVIDEO_BASE_URL", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_STATE_HOME")
 _VENDOR_VARIABLES: Final = ("AIVIDEO_TIMEOUT_MS", "AIVIDEO_MAX_RETRIES")

@@ -36,7 +36,7 @@ from .._redaction import Secret, single_line
 from .._util import validation
 from .._util.base_url import service_url
 from ..errors import APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
-from ..tasks import CancelResult, TaskStatus, video_seconds
+from ..tasks import TaskStatus, video_seconds
 from .rooms import Rooms
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from .._watch.board import StatusBoard
     from ..pricing import Price, PriceTable
     from ..specs import OtherModel, SpecLike, VideoSpec
-    from ..tasks import Account, Quote, TaskDetails
+    from ..tasks import Account, CancelResult, Quote, TaskDetails
     from .generate_many import GenerateMany
     from .task import OnCancel, VideoTask
 
@@ -463,6 +463,8 @@ class AIVideoMaker:
             APIError: the service refuses although the task is SUBMITTED, or its status is not available.
             AIVideoMakerError: a `TransportError` or `ConfigurationError`.
         """
+        from ..tasks import CancelResult
+
         try:
             status = await self._api.call(cancel_task(task_id), self._api.deadline(timeout))
         except RateLimited:

@@ -14,7 +14,6 @@ import zlib
 import aiohttp
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
-from attrs import evolve
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
@@ -441,7 +440,7 @@ async def test_an_answer_that_unpacks_to_too_much_is_refused_and_other_tasks_run
     """60 kB that unpack to 60 MB: it is unpacked in pieces, and no further than the limit."""
     packer = zlib.compressobj(9, wbits=31 if coding == "gzip" else 15)
     bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(60)]) + packer.flush()
-    small = evolve(request_, max_answer_bytes=2 << 20)
+    small = request_._replace(max_answer_bytes=2 << 20)
     reader = Bottomless() if request_.missing == "endpoint" else None
     rounds = 0
 

@@ -189,13 +189,33 @@ async def test_without_a_state_directory_it_lies_with_the_temporary_files(
         await limiter._open_store().update(lambda text, _: (text, None))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have rules of their own, which platformdirs knows")
+@pytest.mark.parametrize(
+    ("state_home", "parent"),
+    [(None, "home/.local/state"), ("", "home/.local/state"), (" ", "home/.local/state"), ("state", "state")],
+)
+async def test_on_linux_it_lies_where_the_xdg_specification_says(
+    state_home: str | None, parent: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    if state_home is None:
+        monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    else:
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / state_home) if state_home.strip() else state_home)
+    file = await used_file(HostRateLimiter(name="x"))
+    assert file.parent == tmp_path / parent / "aivideomaker-async" / "limits"
+
+
 async def test_without_a_home_it_lies_with_the_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A container may have neither a home directory nor a name for its user."""
 
     def nowhere(*_: object, **__: object) -> Path:
         raise RuntimeError("could not determine the home directory")
 
-    monkeypatch.setattr("platformdirs.user_state_path", nowhere)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    if sys.platform != "linux":
+        monkeypatch.setattr("platformdirs.user_state_path", nowhere)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     assert tmp_path in (await used_file(HostRateLimiter(name="x"))).parents
 
@@ -204,7 +224,7 @@ def test_importing_the_package_opens_no_file_and_loads_nothing_for_it() -> None:
     # A tool that measures the tests may have loaded something already.
     code = (
         "import sys; before = set(sys.modules); import aivideomaker_async; "
-        "print(*({'sqlite3', 'platformdirs', 'redis'} & (set(sys.modules) - before)))"
+        "print(*({'sqlite3', 'redis'} & (set(sys.modules) - before)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
