@@ -101,7 +101,8 @@ class RedisTarget:
             import redis
         except ImportError:
             raise ConfigurationError(
-                'the package redis is not installed: pip install "aivideomaker-async[redis]"'
+                'the package redis is not installed: run pip install ".[redis]" in a checkout of the repository of '
+                "aivideomaker-async"
             ) from None
         options = _options(url)
         # Kept here: before Python 3.12, the way in which redis-py keeps it (`wait_for`) may lose a cancellation.

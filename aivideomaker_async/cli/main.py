@@ -45,7 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA_MODULES:
             raise
-        sys.stderr.write('error: the command needs its extra: pip install "aivideomaker-async[cli]"\n')
+        sys.stderr.write(
+            'error: the command needs its extra "cli": run pip install ".[cli]" in a checkout of the repository of '
+            "aivideomaker-async\n"
+        )
         return _CONFIGURATION
     except KeyboardInterrupt:
         return _INTERRUPTED

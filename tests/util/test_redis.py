@@ -66,7 +66,7 @@ def test_a_wrong_url_is_refused(url: str, message: str) -> None:
 def test_without_the_package_redis_its_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    with pytest.raises(ConfigurationError, match=re.escape('pip install "aivideomaker-async[redis]"')):
+    with pytest.raises(ConfigurationError, match=re.escape('pip install ".[redis]" in a checkout')):
         RedisTarget("redis://localhost")
 
 

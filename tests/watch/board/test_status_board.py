@@ -637,7 +637,7 @@ def test_without_the_package_redis_its_extra_is_named(monkeypatch: pytest.Monkey
     """It is imported on use only."""
     monkeypatch.setitem(sys.modules, "redis", None)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    with pytest.raises(ConfigurationError, match=re.escape('pip install "aivideomaker-async[redis]"')):
+    with pytest.raises(ConfigurationError, match=re.escape('pip install ".[redis]" in a checkout')):
         StatusBoard("redis://localhost")
     code = "import aivideomaker_async, sys; assert not any(name.split('.')[0] == 'redis' for name in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
