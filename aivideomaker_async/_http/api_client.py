@@ -143,8 +143,12 @@ class ApiClient:
         attempt, refusals = 1, 0
         while True:
             reader = None if make_reader is None else make_reader()
-            permit = await self._gate.enter(request, Priority.FOREGROUND, deadline)
-            timeout = min(self.settings.attempt_timeout, deadline.left(loop.time()))
+            now = loop.time()
+            permit = self._gate.enter_nowait(request, deadline, now)
+            if permit is None:
+                permit = await self._gate.enter(request, Priority.FOREGROUND, deadline)
+                now = loop.time()
+            timeout = min(self.settings.attempt_timeout, deadline.at - now)
             try:
                 return await self._attempt(request, permit, timeout, sending, reader)
             except (APIError, TransportError) as error:
@@ -214,7 +218,11 @@ class ApiClient:
         self, request: Request[Any], permit: Permit, timeout: float, sending: Sending, reader: ListReader | None
     ) -> Any:  # noqa: ANN401  (the result of the request, or the reader)
         try:
-            transport = self._transport(request)
+            self.lifecycle.check_usable()
+            # The service may close a kept connection at the moment when it is used again, and then nobody knows what
+            # became of the request. A query is asked again; a submit travels on a connection of its own.
+            keep = request.kind is not Kind.SUBMIT
+            transport = self._transports.get(keep) or self._open_transport(keep=keep)
             answer = await transport.send(request, timeout=timeout, sending=sending, reader=reader)
         except ConnectFailed:
             permit.refund()
@@ -277,15 +285,6 @@ class ApiClient:
         # "Invalid API key: ak_..." is how some services answer.
         return request.hide_in(self.settings.key.hide_in(text))
 
-    def _transport(self, request: Request[Any]) -> Transport:
-        self.lifecycle.check_usable()
-        # The service may close a kept connection at the moment when it is used again, and then nobody knows what became
-        # of the request. A query is asked again; a submit travels on a connection of its own.
-        keep = request.kind is not Kind.SUBMIT
-        if keep not in self._transports:
-            self._transports[keep] = self._open_transport(keep=keep)
-        return self._transports[keep]
-
     def _open_transport(self, *, keep: bool) -> Transport:
         # aiohttp is slow to import, and values alone do without.
         from .connections import abandon, open_session
@@ -296,7 +295,9 @@ class ApiClient:
         if is_own:
             loop = asyncio.get_running_loop()
             self.lifecycle.add(close=session.close, abandon=lambda: abandon(session, loop))
-        return Transport(session, base_url=self.settings.base_url, key=self.settings.key, is_own=is_own)
+        transport = Transport(session, base_url=self.settings.base_url, key=self.settings.key, is_own=is_own)
+        self._transports[keep] = transport
+        return transport
 
     # --- clocks --------------------------------------------------------------------------------------
 

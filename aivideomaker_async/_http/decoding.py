@@ -126,6 +126,10 @@ def decode_task_list(answer: Mapping[str, Any]) -> list[TaskDetails]:
 
 def decode_status(answer: Mapping[str, Any]) -> TaskStatus:
     """Decode the status in an answer."""
+    status = answer.get("status")
+    if isinstance(status, str) and status in _KNOWN_STATUSES:
+        # The usual case.
+        return _KNOWN_STATUSES[status]
     return _required(_status, answer, "status", "$")
 
 

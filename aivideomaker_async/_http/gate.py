@@ -68,6 +68,17 @@ class RequestGate:
         self._submits_resume_at = -inf
         self._waits: set[asyncio.Timeout] = set()
 
+    def enter_nowait(self, request: Request[object], deadline: Deadline, now: float) -> Permit | None:
+        """Return the permit of a query that may go at once; None where a request has to wait.
+
+        Raises:
+            RequestTimeout: the deadline passed; nothing was sent.
+        """
+        if deadline.at <= now:
+            # A free permit or slot needs no wait that could time out.
+            raise deadline_exceeded(request)
+        return self._limiter.acquire_nowait() if request.kind is Kind.QUERY else None
+
     async def enter(self, request: Request[object], priority: Priority, deadline: Deadline) -> Permit:
         """Wait until `request` may go, and return its permit. A cancelled wait holds nothing.
 
@@ -75,12 +86,8 @@ class RequestGate:
             RequestTimeout: the deadline passed; nothing was sent.
             ConfigurationError: the client was closed.
         """
-        loop = asyncio.get_running_loop()
-        if deadline.left(loop.time()) <= 0:
-            # A free permit or slot needs no wait that could time out.
-            raise deadline_exceeded(request)
-        if request.kind is Kind.QUERY and (permit := self._limiter.acquire_nowait()) is not None:
-            # The usual case, which needs no timer.
+        permit = self.enter_nowait(request, deadline, asyncio.get_running_loop().time())
+        if permit is not None:
             return permit
         async with self._waiting(request, deadline.at):
             if request.kind is Kind.QUERY:

@@ -50,6 +50,10 @@ class ClientLifecycle:
         Raises:
             ConfigurationError: the client is closed, or belongs to another event loop or process.
         """
+        loop = asyncio._get_running_loop()
+        if loop is not None and loop is self.loop and not self.closed and not self.is_of_parent:
+            # The usual case, which each call passes more than once.
+            return loop
         if self.closed:
             raise ConfigurationError("the client is closed; open a new one with `async with AIVideoMaker() as client:`")
         return self.check_place()

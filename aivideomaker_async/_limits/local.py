@@ -139,7 +139,8 @@ class RateLimiter:
 
         A cancelled wait holds no permit, even if the permit was granted at the same moment.
         """
-        permit = self._take_unless_queued(priority)
+        with self._lock:
+            permit = self._take_unless_queued(1 if priority is Priority.BACKGROUND else 0)
         if permit is not None:
             return permit
         loop = running_loop()
@@ -168,7 +169,8 @@ class RateLimiter:
 
     def acquire_nowait(self) -> Permit | None:
         """Return a permit, or None if the request would have to wait; earlier waiters go first."""
-        return self._take_unless_queued(Priority.FOREGROUND)
+        with self._lock:
+            return self._take_unless_queued(0)
 
     def pause(self, seconds: float) -> None:
         """Grant no permit for `seconds` (an hour at most), since the service answered 429."""
@@ -198,13 +200,12 @@ class RateLimiter:
 
     # --- permits -------------------------------------------------------------------------------------
 
-    def _take_unless_queued(self, priority: Priority) -> _Permit | None:
-        with self._lock:
-            if self._groups:
-                self._drop_closed_loops()
-                if self._queue:
-                    return None
-            return self._take(1 if priority is Priority.BACKGROUND else 0)
+    def _take_unless_queued(self, headroom: int) -> _Permit | None:
+        if self._groups:
+            self._drop_closed_loops()
+            if self._queue:
+                return None
+        return self._take(headroom)
 
     def _take(self, headroom: int) -> _Permit | None:
         if not self._quota.take(self._now(), headroom):

@@ -126,10 +126,10 @@ class Quota:
         now = self._advance(now)
         if self.in_flight + len(self._settled) >= self.limit or now < self.paused_until:
             return False
-        if self._token_at(headroom) > now:
+        if self.tokens < 1 + headroom and self._token_at(headroom) > now:
             return False
         # A wait that ends exactly on time may find a token that lacks the last bit.
-        self.tokens = max(0.0, self.tokens - 1)
+        self.tokens = self.tokens - 1 if self.tokens > 1 else 0.0
         self.in_flight += 1
         return True
 

@@ -87,7 +87,8 @@ class Rooms:
 
     def observe(self, task_id: str, answer: TaskDetails | TaskStatus) -> None:
         """Pass an answer of the service about a task on to the budgets of the process and the waiters of the client."""
-        self._budgets.observe(task_id, answer)
+        if _registry_of is not None:
+            self._budgets.observe(task_id, answer)
         if self._tracker is not None:
             self._tracker.observe(task_id, answer)
 
