@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from .._limits import Limiter, Permit, Priority
@@ -27,7 +27,6 @@ from .retry import (
     Failure,
     RetryPolicy,
     classify_error,
-    classify_status,
     parse_retry_after,
 )
 
@@ -74,7 +73,8 @@ class ApiClient:
         # Two sets of connections: kept ones for everything but submits.
         self._transports: dict[bool, Transport] = {}
         self._gate = RequestGate(limiter, self.lifecycle.check_usable)
-        self._last_date: tuple[str | None, float] = (None, 0.0)
+        self._last_headers: Mapping[str, str] = {}
+        self._last_headers_at: float = 0.0
 
     async def aclose(self) -> None:
         """Close the connections. Calls in flight fail, also those that wait; a second close does nothing."""
@@ -139,7 +139,7 @@ class ApiClient:
         sending: Sending,
         make_reader: Callable[[], ListReader] | None,
     ) -> Any:  # noqa: ANN401  (the result of the request, or the reader)
-        loop = self.lifecycle.check_usable()
+        loop = asyncio.get_running_loop()
         attempt, refusals = 1, 0
         while True:
             reader = None if make_reader is None else make_reader()
@@ -155,7 +155,7 @@ class ApiClient:
                 failure = classify_error(error)
                 if failure is not Failure.LOST:
                     # Nothing came of the bytes that were sent.
-                    sending.sent = False
+                    sending.mark(sent=False)
                 if failure is Failure.NEVER_SENT or (failure is Failure.LOST and request.kind is not Kind.SUBMIT):
                     # A connection that broke because the client was closed must report that.
                     self.lifecycle.check_usable()
@@ -234,14 +234,14 @@ class ApiClient:
                 permit.refund()
             raise
         permit.settle()
-        self._last_date = answer.headers.get("Date"), time.time()
+        self._last_headers, self._last_headers_at = answer.headers, time.time()
         if logger.isEnabledFor(logging.DEBUG):
             size = len(answer.body) if reader is None else reader.bytes_read
             logger.debug("%s %s: %d, %d bytes", request.method, shorten(request.path), answer.status, size)
         return self._decode(request, answer, reader)
 
     def _decode(self, request: Request[Any], answer: Answer, reader: ListReader | None) -> Any:  # noqa: ANN401
-        if classify_status(answer.status) is not None:
+        if not 200 <= answer.status < 300:
             raise self._error_from(request, answer)
         error: APIError | BadResponse
         fields: dict[str, Any] = {}
@@ -311,6 +311,6 @@ class ApiClient:
 
     def clock_offset(self) -> float | None:
         """Return the seconds by which the service's clock is ahead of this machine's; None while it is unknown."""
-        date, read_at = self._last_date
+        date = self._last_headers.get("Date")
         service_time = None if date is None else parse_http_date(date)
-        return None if service_time is None else service_time - read_at
+        return None if service_time is None else service_time - self._last_headers_at

@@ -39,7 +39,7 @@ class _ReportingRequest(aiohttp.ClientRequest):
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         if (sending := current_sending.get()) is not None:
-            sending.sent = True
+            sending.mark(sent=True)
         if isinstance(protocol := conn.protocol, _Protocol):
             protocol.is_busy = True
             conn.add_callback(protocol.set_idle)

@@ -54,7 +54,7 @@ _CONTAINERS: Final = frozenset({dict, list})
 T = TypeVar("T")
 Parse: TypeAlias = Callable[[Any], object]
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK: Final = "\ufeff"
 """Some proxies put one before what they pass on."""
 _WHITESPACE: Final = " \t\r\n"
 
@@ -71,17 +71,17 @@ def json_object(body: bytes | bytearray) -> dict[str, Any]:
     Raises:
         MalformedAnswer: it is something else.
     """
-    if body.count(b",") > MAX_COMMAS:
+    if len(body) > MAX_COMMAS and body.count(b",") > MAX_COMMAS:
         raise MalformedAnswer(f"the body has more than {MAX_COMMAS} values")
     try:
-        text = body.removeprefix(_BYTE_ORDER_MARK).decode().strip(_WHITESPACE)
+        text = body.decode().removeprefix(_BYTE_ORDER_MARK).strip(_WHITESPACE)
         value, end = raw_decode(text)
         if end != len(text):
             raise ValueError
     except (ValueError, RecursionError):
         # Without the cause, which would keep the whole document alive.
         raise MalformedAnswer(f"the body is not JSON: {excerpt(body)}") from None
-    return _object(value, "$")
+    return value if type(value) is dict else _object(value, "$")
 
 
 def excerpt(value: object) -> str:

@@ -127,32 +127,32 @@ class Sending:
         changed: called with the new value of `sent`, just before any byte leaves, and when nothing came of it.
     """
 
-    __slots__ = ("_changed", "_sent")
+    __slots__ = ("_changed", "sent")
 
     def __init__(self, changed: Callable[[bool], None] | None = None) -> None:
         self._changed = changed
-        self._sent = False
+        self.sent: bool = False
+        """Whether any byte may have left, and the outcome is unknown. Read it; `mark` changes it."""
 
-    @property
-    def sent(self) -> bool:
-        """Whether any byte may have left, and its outcome is unknown."""
-        return self._sent
-
-    @sent.setter
-    def sent(self, value: bool) -> None:
-        if value is not self._sent and self._changed is not None:
-            self._changed(value)
-        self._sent = value
+    def mark(self, *, sent: bool) -> None:
+        """Change `sent`."""
+        if sent is not self.sent and self._changed is not None:
+            self._changed(sent)
+        self.sent = sent
 
 
 def get_status(task_id: str) -> Request[TaskStatus]:
     """`GET /tasks/{id}/status`: the status of one task and nothing else."""
-    return _get_status(validation.task_id(task_id))
+    try:
+        return _get_status(task_id)
+    except TypeError:
+        # A wrong value, which is not hashable.
+        return _get_status(validation.task_id(task_id))
 
 
 @lru_cache(maxsize=1024)
 def _get_status(task_id: str) -> Request[TaskStatus]:
-    path = f"{_API}/tasks/{_segment(task_id)}/status"
+    path = f"{_API}/tasks/{_segment(validation.task_id(task_id))}/status"
     return Request(method="GET", path=path, kind=Kind.QUERY, decode=decoding.decode_status, expected="status")
 
 

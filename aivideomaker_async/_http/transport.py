@@ -123,7 +123,8 @@ class Transport:
         if not self._is_own:
             # It is the caller's, who may have closed it, or made it in another event loop.
             check_session(self._session, asyncio.get_running_loop())
-        sending.sent = not self._reports_sending
+        if sending.sent is self._reports_sending:
+            sending.mark(sent=not self._reports_sending)
         token = current_sending.set(sending)
         # aiohttp's own total timeout does not do: bytes on a kept connection count against that of the last request.
         exchange = asyncio.timeout(timeout)
@@ -176,6 +177,11 @@ class Transport:
                 await _read_error(response, answer, exchange)
             elif reader is not None:
                 await _read_list(response, answer, reader, request, exchange)
+            elif response.content.is_eof():
+                # The usual case: a short body came with the headers.
+                answer.body += response.content.read_nowait()
+                if len(answer.body) > request.max_answer_bytes:
+                    raise _too_large(response, request)
             else:
                 await _read(response, answer, request)
             return answer
@@ -234,7 +240,8 @@ async def _read(response: aiohttp.ClientResponse, answer: Answer, request: Reque
             # A fast server never lets other tasks run, nor does aiohttp while it unpacks a body.
             await asyncio.sleep(0)
         answer.body += await content.readany()
-        _check_size(response, len(answer.body), request)
+        if len(answer.body) > request.max_answer_bytes:
+            raise _too_large(response, request)
 
 
 async def _read_list(
@@ -248,7 +255,8 @@ async def _read_list(
     while not response.content.at_eof():
         answer.body += await response.content.readany()
         bytes_read += len(answer.body)
-        _check_size(response, bytes_read, request)
+        if bytes_read > request.max_answer_bytes:
+            raise _too_large(response, request)
         for start in range(0, len(answer.body), PIECE_BYTES):
             reader.feed(bytes(answer.body[start : start + PIECE_BYTES]))
             if reader.enough:
@@ -292,10 +300,9 @@ def _within(seconds: float, exchange: asyncio.Timeout) -> asyncio.Timeout:
     return asyncio.timeout_at(min(now + seconds, end))
 
 
-def _check_size(response: aiohttp.ClientResponse, size: int, request: Request[object]) -> None:
-    if size > request.max_answer_bytes:
-        response.close()
-        raise _error(BadResponse, f"the answer is larger than {request.max_answer_bytes} bytes", request)
+def _too_large(response: aiohttp.ClientResponse, request: Request[object]) -> TransportError:
+    response.close()
+    return _error(BadResponse, f"the answer is larger than {request.max_answer_bytes} bytes", request)
 
 
 def _translate(

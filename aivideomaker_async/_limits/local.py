@@ -34,10 +34,24 @@ class _Permit(BlockPermit):
         """The quota that counts this permit; None once it was settled or refunded."""
 
     def settle(self, *, answered: bool = True) -> None:
-        self._limiter._settle(self, answered)
+        limiter = self._limiter
+        with limiter._lock:
+            # A permit of the parent process has another quota.
+            if self.quota is not limiter._quota:
+                return
+            self.quota = None
+            limiter._quota.settle(limiter._now(), answered=answered)
+        if limiter._groups:
+            limiter._serve_all()
 
     def refund(self) -> None:
-        self._limiter._refund(self)
+        limiter = self._limiter
+        with limiter._lock:
+            if self.quota is not limiter._quota:
+                return
+            limiter._return_unused(self)
+        if limiter._groups:
+            limiter._serve_all()
 
 
 class _Waiter:
@@ -170,7 +184,7 @@ class RateLimiter:
     def acquire_nowait(self) -> Permit | None:
         """Return a permit, or None if the request would have to wait; earlier waiters go first."""
         with self._lock:
-            return self._take_unless_queued(0)
+            return self._take_unless_queued(0) if self._groups else self._take(0)
 
     def pause(self, seconds: float) -> None:
         """Grant no permit for `seconds` (an hour at most), since the service answered 429."""
@@ -212,24 +226,6 @@ class RateLimiter:
             return None
         self._granted += 1
         return _Permit(self, self._quota)
-
-    def _settle(self, permit: _Permit, answered: bool) -> None:
-        with self._lock:
-            # A permit of the parent process has another quota.
-            if permit.quota is not self._quota:
-                return
-            permit.quota = None
-            self._quota.settle(self._now(), answered=answered)
-        if self._groups:
-            self._serve_all()
-
-    def _refund(self, permit: _Permit) -> None:
-        with self._lock:
-            if permit.quota is not self._quota:
-                return
-            self._return_unused(permit)
-        if self._groups:
-            self._serve_all()
 
     def _return_unused(self, permit: _Permit) -> None:
         permit.quota = None

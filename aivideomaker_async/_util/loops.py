@@ -34,7 +34,5 @@ def loop_or_none() -> asyncio.AbstractEventLoop | None:
 
 def loop_time() -> float:
     """Return the time of the running event loop; outside of any loop that of the clock which loops usually read."""
-    try:
-        return asyncio.get_running_loop().time()
-    except RuntimeError:
-        return time.monotonic()
+    loop = asyncio._get_running_loop()
+    return time.monotonic() if loop is None else loop.time()

@@ -248,7 +248,7 @@ def test_a_change_of_sent_is_reported_before_it_takes_effect() -> None:
     reported: list[tuple[bool, bool]] = []
     sending = Sending(lambda sent: reported.append((sent, sending.sent)))
     for value in (False, True, True, False, True):
-        sending.sent = value
+        sending.mark(sent=value)
     assert reported == [(True, False), (False, True), (True, False)]
     assert sending.sent
 
@@ -256,5 +256,5 @@ def test_a_change_of_sent_is_reported_before_it_takes_effect() -> None:
 def test_sending_works_without_a_callback() -> None:
     sending = Sending()
     assert not sending.sent
-    sending.sent = True
+    sending.mark(sent=True)
     assert sending.sent
