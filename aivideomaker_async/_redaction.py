@@ -132,7 +132,7 @@ class HiddenText(str):
         return self
 
     def __str__(self) -> str:
-        return self._secret.reveal()
+        return self._secret._reveal()
 
     def __add__(self, other: str, /) -> str:
         return self._secret.reveal() + other

@@ -55,6 +55,13 @@ class _Protocol(ResponseHandler):
     is_busy: bool = True
     """Whether a request is in flight. A new connection is made for one."""
 
+    has_unread: Callable[[], bool] = staticmethod(lambda: False)
+    """Returns whether something has arrived that the event loop has not read."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.has_unread = _unread_check(transport)
+
     def set_idle(self) -> None:
         self.is_busy = False
 
@@ -82,26 +89,25 @@ class _Connector(aiohttp.TCPConnector):
         self._factory = partial(make, loop=asyncio.get_running_loop())
 
     async def _get(self, *args: Any, **kwargs: Any) -> Connection | None:  # noqa: ANN401  (whatever aiohttp passes)
-        while (connection := await super()._get(*args, **kwargs)) is not None and _is_readable(connection.transport):
+        while (connection := await super()._get(*args, **kwargs)) is not None:
+            if not isinstance(connection.protocol, _Protocol) or not connection.protocol.has_unread():
+                return connection
             # The event loop was busy and has not read it yet: unsolicited bytes, or the end of the connection.
             connection.close()
-        return connection
+        return None
 
 
-def _is_readable(transport: asyncio.BaseTransport | None) -> bool:
-    """Return whether something has arrived that the event loop has not read."""
-    socket = None if transport is None else transport.get_extra_info("socket")
+def _unread_check(transport: asyncio.BaseTransport) -> Callable[[], bool]:
+    """Return a function that returns whether something has arrived that the event loop has not read."""
+    socket = transport.get_extra_info("socket")
     if socket is None:
-        return False
-    handle = socket.fileno()
-    if handle < 0:
-        # TLS closes the socket one step of the event loop before aiohttp learns of it.
-        return True
+        return lambda: False
+    # A closed socket is at its end: TLS closes it one step of the event loop before aiohttp learns of it.
     if not hasattr(select, "poll"):
-        return bool(select.select([handle], [], [], 0)[0])
+        return lambda: socket.fileno() < 0 or bool(select.select([socket.fileno()], [], [], 0)[0])
     poll = select.poll()
-    poll.register(handle, select.POLLIN)
-    return bool(poll.poll(0))
+    poll.register(socket.fileno(), select.POLLIN)
+    return lambda: socket.fileno() < 0 or bool(poll.poll(0))
 
 
 def open_session(key: Secret, *, keep: bool = True) -> aiohttp.ClientSession:

@@ -23,7 +23,7 @@ from yarl import URL
 from .._redaction import Secret, redact_url, shorten, single_line
 from ..errors import BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .connections import check_session, current_sending, header_value
-from .requests import Request, RequestBody, Sending
+from .requests import Kind, Request, RequestBody, Sending
 
 if TYPE_CHECKING:
     from .list_reader import ListReader
@@ -186,7 +186,10 @@ class Transport:
                 await _read(response, answer, request)
             return answer
 
-    def _headers(self, request: Request[object]) -> dict[str, str]:
+    def _headers(self, request: Request[object]) -> dict[str, str] | None:
+        if self._is_own and request.kind is Kind.QUERY:
+            # Those of the session are enough.
+            return None
         headers = dict(request.headers)
         if not self._is_own:
             headers["key"] = header_value(self._key)
