@@ -28,7 +28,7 @@ if _TYPE_CHECKING:
         RedisRateLimiter,
     )
     from ._submits import Budget
-    from ._watch.board import StatusBoard
+    from ._watch import StatusBoard
     from .client import AIVideoMaker, ClientStatistics, GenerateMany, Outcome, StatusWatch, VideoTask
     from .errors import (
         AIVideoMakerError,
@@ -173,7 +173,7 @@ _ROOMS = {
     "_http": "RetryPolicy",
     "_limits": "HostRateLimiter Limiter LimiterStatistics Permit Priority RateLimiter RedisRateLimiter",
     "_submits": "Budget",
-    "_watch.board": "StatusBoard",
+    "_watch": "StatusBoard",
     "client": "AIVideoMaker ClientStatistics GenerateMany Outcome StatusWatch VideoTask",
     "errors": "AIVideoMakerError APIError AuthenticationFailed BadResponse BudgetExceeded ConfigurationError "
     "ConnectFailed ContentRejected Disconnected DownloadError EndpointNotFound FieldProblem "

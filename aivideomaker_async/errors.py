@@ -3,7 +3,7 @@
     AIVideoMakerError
     ├─ ConfigurationError             no key, bad base URL, client closed, wrong event loop, a bad argument
     ├─ InvalidSpec (ValueError)       problems: field, value, what is allowed
-    ├─ UnknownPrice (LookupError)     the price table does not tell the price
+    ├─ UnknownPrice (LookupError)     the price table has no price for it
     ├─ APIError                       the service answered, and the answer is an error
     │   ├─ InvalidRequest             400
     │   ├─ AuthenticationFailed       401, 403
@@ -28,8 +28,9 @@
         ├─ OutputExpired              the service has deleted the file
         └─ IncompleteDownload
 
-No text and no repr of an error shows the API key, an image, a webhook's token or a signed query. What the service said
-about a task is in the error's `details` as it came. Errors can be pickled, and keep the error that caused them.
+No text and no repr of an error shows the API key, an image, a webhook's token or a signed query. What the service
+reported about a task is in the error's `details` as it came. Errors can be pickled, and keep the error that caused
+them.
 """
 
 from __future__ import annotations

@@ -25,12 +25,12 @@ Which rule is where:
 - `fetch`, `save`: the retry loop, and its way to a file
 - `http`: one GET, its redirects, and which hosts it may go to
 - `public_address`, `names`: which addresses are public, which file names are safe (pure)
-- `video`, `source`, `download_all`: the public values and calls
+- `video`, `source`, `download_many`: the public values and calls
 
 Importing the room imports neither aiohttp nor the modules that move bytes: `video` does so when bytes are wanted.
 """
 
-from .download_all import Downloaded, VideoProgress, download_all
+from .download_many import Downloaded, VideoProgress, download_all
 from .public_address import is_private_host
 from .video import Video, VideoStream
 

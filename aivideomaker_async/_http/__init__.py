@@ -1,6 +1,39 @@
 """API calls: from a request as a value to its decoded answer, or to the error that says what happened.
 
-to be written
+**What it promises.** A call ends at its deadline, whatever the network does. A query or a cancel is repeated while that
+may help; a submit is never repeated once a byte of it may have left, and its error says whether that is so (`sent`). A
+query goes out only under the shared limit, and a 429 delays all that it concerns. An answer is read up to a size limit
+and decoded with care: one strange field costs nobody anything, and no answer is taken for that of another request. No
+error, log line or frame shows the API key or a webhook URL; the error keeps its cause.
+
+**How it works.** A request is an immutable value that carries how its answer is decoded. `ApiClient.call` takes it with
+a deadline, which was computed once, and goes around this loop:
+
+    permit ──> send ──> decode ──> result
+      ^          │ no usable answer  │ refused
+      │          v                   v
+      └─ pause ─ what is known about the attempt? ──> raise
+
+The pollers use single attempts (`attempt`, `attempt_list`) instead, since they have a backoff of their own. The task
+list is not decoded whole: a reader takes it row by row while it arrives, and stops it when it has seen enough.
+
+Queries and cancels share kept connections; each submit has a connection of its own, so that it cannot be lost to a
+connection that the service was about to close.
+
+**Where the rules are.**
+
+- `requests`: each call of the API: its path, headers, size limit and decoder (pure);
+- `retry`: what follows a 502, a 429, a broken connection, and after which pause (pure);
+- `error_responses`: which error an answer stands for (pure);
+- `decoding`: how values are read from JSON (pure);
+- `gate`: when a request may go: permits, slots of commands, deadlines;
+- `api_client`: carries out one call with its attempts;
+- `transport`: one exchange over aiohttp, and what its failures mean;
+- `connections`: how aiohttp sessions are opened and closed, when a request counts as sent, unsolicited bytes;
+- `list_reader`: the task list, row by row;
+- `lifecycle`: one event loop, one process, closed once.
+
+Importing this package imports no aiohttp: programs that only make specs do without.
 """
 
 from asyncio import AbstractEventLoop

@@ -1,7 +1,7 @@
 """Requests as values: what is sent, how its answer is decoded, and how it counts.
 
 Each call of the API has one function here, which is the only place that knows its path, its headers and the shape of
-its answer (facts: README, "API revisions"). Nothing is sent here.
+its answer (facts: docs/api-revisions.md). Nothing is sent here.
 """
 
 from __future__ import annotations

@@ -34,10 +34,18 @@ where it is queued. Everything happens in one event loop, and changes are made b
 - `failures`: what follows a poll that brought nothing, and which failures end a wait;
 - `deadlines`: thousands of deadlines under one timer, and a machine that slept;
 - `task_list`: the rows of the list that somebody waits for;
-- `board`: one poller for many processes. Its face is its own, since a client without a board does not import it.
+- `board`: one poller for many processes; imported on use, since most clients have none.
 """
 
+from typing import TYPE_CHECKING
+
+from .._util.lazy import names_on_use
 from .task_state import Subscription, TaskState
 from .tracker import TaskTracker
 
-__all__ = ["Subscription", "TaskState", "TaskTracker"]
+if TYPE_CHECKING:
+    from .board import StatusBoard
+
+__all__ = ["StatusBoard", "Subscription", "TaskState", "TaskTracker"]
+
+__getattr__ = names_on_use(__name__, {"board": "StatusBoard"})

@@ -43,8 +43,7 @@ if TYPE_CHECKING:
 
     from .._files import Downloaded, Video, VideoProgress
     from .._submits import Budget, IdempotencyKey, SubmitResult
-    from .._watch import TaskTracker
-    from .._watch.board import StatusBoard
+    from .._watch import StatusBoard, TaskTracker
     from ..pricing import Price, PriceTable
     from ..specs import OtherModel, SpecLike, VideoSpec
     from ..tasks import Account, CancelResult, Quote, TaskDetails

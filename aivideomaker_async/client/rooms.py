@@ -14,8 +14,7 @@ from .._http import ApiClient
 if TYPE_CHECKING:
     from .._redaction import Secret
     from .._submits import Budget, SubmitRegistry, SubmitService
-    from .._watch import TaskTracker
-    from .._watch.board import StatusBoard
+    from .._watch import StatusBoard, TaskTracker
     from ..errors import SubmitOutcomeUnknown
     from ..pricing import PriceTable
     from ..tasks import TaskDetails, TaskStatus
