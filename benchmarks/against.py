@@ -28,7 +28,7 @@ from typing import Final
 
 from .status_server import status_server
 
-__all__ = ["RATIO_TO_WARN_FROM", "compare", "main"]
+__all__ = ["RATIO_TO_WARN_FROM", "compare", "lines", "main"]
 
 ROOT: Final = Path(__file__).parents[1]
 
@@ -71,12 +71,13 @@ asyncio.run(main())
 """
 
 
-def compare(revision: str, *, rounds: int) -> dict[str, float]:
+def compare(revision: str, *, rounds: int, calls: int = CALLS) -> dict[str, float]:
     """Measure both trees; return the ratio of this one to `revision` for each program.
 
     Args:
         revision: any name of a commit that git knows here.
         rounds: how often each program runs in each tree.
+        calls: status calls in one run of the programs that make many.
     """
     with status_server() as url, TemporaryDirectory(prefix="benchmark-against-") as folder:
         before = Path(folder) / "before"
@@ -85,7 +86,7 @@ def compare(revision: str, *, rounds: int) -> dict[str, float]:
         costs: dict[str, dict[str, list[float]]] = {}
         for number in range(rounds + 1):
             for tree in sorted(trees, reverse=bool(number % 2)):
-                for name, cost in _run_all(trees[tree], url, _environment(trees[tree], Path(folder))).items():
+                for name, cost in _run_all(trees[tree], url, _environment(trees[tree], Path(folder)), calls).items():
                     # The first round compiles the modules.
                     if number:
                         costs.setdefault(name, {}).setdefault(tree, []).append(cost)
@@ -117,10 +118,10 @@ def _environment(tree: Path, folder: Path) -> Mapping[str, str]:
     return environment
 
 
-def _run_all(tree: Path, url: str, environment: Mapping[str, str]) -> dict[str, float]:
+def _run_all(tree: Path, url: str, environment: Mapping[str, str], calls: int) -> dict[str, float]:
     costs = {"ready": _cpu_seconds([READY, url], tree, environment)}
     for width in (1, 50):
-        program = [sys.executable, "-c", CALL, url, str(width), str(CALLS)]
+        program = [sys.executable, "-c", CALL, url, str(width), str(calls)]
         done = subprocess.run(program, check=True, env=environment, cwd=tree, capture_output=True, text=True)
         costs[f"call, {width} at once"] = float(done.stdout)
     return costs
@@ -141,9 +142,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     ratios = compare(options.revision, rounds=SHORT_ROUNDS if options.short else ROUNDS)
     print(f"CPU time of the client, as a ratio to that at {options.revision}:")
-    for name, ratio in ratios.items():
-        warning = "   WARNING: slower than before" if ratio >= RATIO_TO_WARN_FROM else ""
-        print(f"  {name:18} {ratio:.2f} x{warning}")
+    print(*lines(ratios), sep="\n")
+
+
+def lines(ratios: Mapping[str, float]) -> list[str]:
+    """Return a line for each ratio, with a warning where this tree costs noticeably more."""
+    return [
+        f"  {name:18} {ratio:.2f} x{'   WARNING: slower than before' if ratio >= RATIO_TO_WARN_FROM else ''}"
+        for name, ratio in ratios.items()
+    ]
 
 
 if __name__ == "__main__":
