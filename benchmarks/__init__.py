@@ -2,6 +2,6 @@
 
     python -m benchmarks [--short] [--output bench-output] [--write-docs] [scene ...]
 
-Figures are ratios, or counts and seconds of virtual time, wherever that can be: absolute times would only tell of the
+Figures are ratios, or counts and seconds of virtual time, wherever that can be: absolute times would only describe the
 machine.
 """

@@ -13,7 +13,7 @@ from . import alone, board, cpu, detection, files, large_account, plugin, proces
 from .report import FIGURES, Report, put_into_docs, write_json
 
 Scene = Callable[[bool], Report]
-"""Measures, in the short form or in full, and tells what it found."""
+"""Measures, in the short form or in full, and prints what it found."""
 
 SCENES: Final[Mapping[str, Scene]] = {
     "detection": detection.run,
@@ -59,6 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    # Refusals and deliveries that fail are counted, not told.
+    # Refusals and deliveries that fail are counted, not reported.
     logging.disable(logging.WARNING)
     main()

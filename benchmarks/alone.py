@@ -100,7 +100,7 @@ def report(found: Sequence[Alone]) -> Report:
     """The figures for people."""
     table = Table(
         title="One task at a time, in virtual time",
-        columns=("tasks", "who waits", "requests per task", "mean delay", "p95", "max", "measured"),
+        columns=("tasks", "contender", "requests per task", "mean delay", "p95", "max", "measured"),
         rows=[
             (
                 line.form,

@@ -1,8 +1,8 @@
 """Processes of several hosts that poll as one, over Redis, and what happens when the one that polls is killed.
 
 Everything runs in real time, since leases are. To be short, the simulator lets 60 queries through in 6 seconds instead
-of 60, and tasks take a tenth of their time; nothing of the package is told but the length of the window. A Redis server
-of its own runs as long as the scene.
+of 60, and tasks take a tenth of their time; in the package only the length of the window is set. A Redis server of its
+own runs as long as the scene.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Extent:
     lease: float = 3.0
     """Seconds after which a process that polled for all, and gives no sign, is replaced."""
     settled: float = 4.0
-    """Seconds after which it is clear who polls for all."""
+    """Seconds after which it is decided which process polls for all."""
 
 
 FULL: Final = Extent(hosts=3, processes=2, tasks=10, runs_of_failover=2, compared=True)
@@ -119,8 +119,8 @@ def redis_server() -> Iterator[str]:
                 process.kill()
 
 
-def _await_port(port: int, patience: float = 10.0) -> None:
-    deadline = time.monotonic() + patience
+def _await_port(port: int, timeout: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -154,9 +154,9 @@ def _measure(extent: Extent, processes: int, sharing: Limiting, redis_url: str) 
             lease=extent.lease,
         )
         with workers(work, processes) as started:
-            told = [worker.finish() for worker in started]
-        known = {task_id: at for one in told for task_id, at in one.known.items()}
-        run = live_run(known, simulator.seen(), min(one.began for one in told))
+            found = [worker.finish() for worker in started]
+        known = {task_id: at for one in found for task_id, at in one.known.items()}
+        run = live_run(known, simulator.seen(), min(one.began for one in found))
     line = summarise("", [run])
     return Board(
         processes=processes,
@@ -207,8 +207,8 @@ def _polls(worker: Worker, after: float) -> list[float]:
     return [at for at in worker.happened().polls if at > after]
 
 
-def _next_poll(others: Sequence[Worker], after: float, patience: float = 60.0) -> float:
-    while time.monotonic() < after + patience:
+def _next_poll(others: Sequence[Worker], after: float, timeout: float = 60.0) -> float:
+    while time.monotonic() < after + timeout:
         later = [at for worker in others for at in _polls(worker, after)]
         if later:
             return min(later)

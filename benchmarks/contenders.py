@@ -1,4 +1,4 @@
-"""Ways of waiting for many tasks, for the scenes to compare: each submits its tasks and tells what it learns."""
+"""Ways of waiting for many tasks, for the scenes to compare: each submits its tasks and reports what it learns."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ WIRE: Final = {"prompt": SPEC.prompt, "aspectRatio": SPEC.aspect_ratio, "duratio
 
 @frozen(kw_only=True)
 class Job:
-    """What a contender has to do: submit so many tasks, and tell of each as soon as it knows that it has ended."""
+    """What a contender has to do: submit a number of tasks, and report the end of each as soon as it is known."""
 
     url: str
     key: str

@@ -87,7 +87,7 @@ async def _measure(url: str, extent: Extent) -> list[CpuRatio]:
 
 
 async def _pair(bare: Call, sdk: Call, width: int, calls: int, number: int) -> tuple[float, float]:
-    """The costs of a call in two neighbouring batches; who goes first takes turns."""
+    """The costs of a call in two neighbouring batches; the side that goes first alternates."""
     if number % 2:
         ours = await _cost(sdk, width, calls)
         return await _cost(bare, width, calls), ours
@@ -110,7 +110,7 @@ async def _cost(call: Call, width: int, calls: int) -> float:
 
 @asynccontextmanager
 async def _bare(url: str) -> AsyncIterator[Call]:
-    """What somebody would write who needs nothing but the status."""
+    """The shortest program that needs nothing but the status."""
     async with aiohttp.ClientSession(headers={"key": KEY}) as session:
 
         async def call() -> object:

@@ -60,7 +60,7 @@ def _table(found: Sequence[Summary]) -> Table:
         title="Detection: seconds between the end of a task and its waiter knowing, in virtual time",
         columns=(
             "tasks",
-            "who waits",
+            "contender",
             "mean",
             "p95",
             "max",

@@ -122,7 +122,7 @@ def _opened(place: _Place, stack: AsyncExitStack) -> Submit:
 
 
 def _bare(place: _Place, stack: AsyncExitStack) -> Submit:
-    """What somebody would write who thinks of nothing."""
+    """The shortest program, without any precaution."""
 
     async def submit() -> object:
         async with aiohttp.ClientSession(headers={"key": KEY}) as session:

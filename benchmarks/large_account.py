@@ -49,7 +49,7 @@ SHORT: Final = Extent(history=1_000, runs={20: 1}, runs_of_bound=1, live_tasks=2
 
 @frozen(kw_only=True)
 class LargeAccount:
-    """One line of the first table: a contender with so many new tasks."""
+    """One line of the first table: a contender and its number of new tasks."""
 
     contender: str
     history: int
@@ -117,7 +117,7 @@ def measure(extent: Extent) -> list[LargeAccount]:
 
 
 def measure_stalls(extent: Extent) -> list[Stall]:
-    """Measure the event loop in real time, of those who ask for lists."""
+    """Measure in real time the event loop of contenders that read lists."""
     account = Account(history=extent.history, between=extent.live_between)
     found = []
     for name in (SDK, BOUND):
@@ -146,7 +146,7 @@ def report(found: Sequence[LargeAccount], stalls: Sequence[Stall]) -> Report:
 def _delays(found: Sequence[LargeAccount]) -> Table:
     return Table(
         title=f"An account with {found[0].history:,} old tasks, in virtual time",
-        columns=("new tasks", "who waits", "mean delay", "p95", "queries", "429", "KB for each task", "runs"),
+        columns=("new tasks", "contender", "mean delay", "p95", "queries", "429", "KB for each task", "runs"),
         rows=[
             (
                 str(line.tasks),
@@ -166,7 +166,7 @@ def _delays(found: Sequence[LargeAccount]) -> Table:
 def _stalls(found: Sequence[Stall]) -> Table:
     return Table(
         title=f"The same account in real time: the longest stall of the event loop, {found[0].tasks} new tasks",
-        columns=("who waits", "longest stall, ms", "of the idle loop, ms", "mean delay, s", "queries"),
+        columns=("contender", "longest stall, ms", "of the idle loop, ms", "mean delay, s", "queries"),
         rows=[
             (
                 line.contender,

@@ -43,7 +43,7 @@ class _ScaledSelector(selectors.DefaultSelector):
 class CountingLoop(VirtualClockLoop):
     """A loop in virtual time that counts the bytes which its clients take from the system.
 
-    What the server has sent tells less: on loopback the system takes megabytes that nobody reads.
+    What the server has sent says less: on loopback the system takes megabytes that nobody reads.
     """
 
     def __init__(self) -> None:

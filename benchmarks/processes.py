@@ -1,7 +1,7 @@
 """Several processes of one host, each with tasks of its own: the limit is one for all of them.
 
 All clocks, of the simulator and of the processes, run faster than the machine's by the same factor, so that minutes
-take seconds. How late the event loops were tells whether the machine could follow.
+take seconds. The lag of the event loops shows whether the machine could follow.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ def _measure(form: Form) -> Processes:
     with remote_simulator(Account(speed=form.speed, between=form.between)) as simulator:
         work = Work(url=simulator.url, key=simulator.key, tasks=form.tasks, limiting=form.limiting, speed=form.speed)
         with workers(work, form.processes) as started:
-            told = [worker.finish() for worker in started]
-        known = {task_id: at for one in told for task_id, at in one.known.items()}
-        run = live_run(known, simulator.seen(), min(one.began for one in told))
-    return _line(form, run, max(one.lag for one in told))
+            found = [worker.finish() for worker in started]
+        known = {task_id: at for one in found for task_id, at in one.known.items()}
+        run = live_run(known, simulator.seen(), min(one.began for one in found))
+    return _line(form, run, max(one.lag for one in found))
 
 
 def _line(form: Form, run: Run, lag: float) -> Processes:

@@ -54,7 +54,7 @@ class Run:
 
 @frozen(kw_only=True)
 class Summary:
-    """What a contender did with so many tasks, over all runs."""
+    """What a contender did with a number of tasks, over all runs."""
 
     contender: str
     tasks: int

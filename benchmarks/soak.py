@@ -122,7 +122,7 @@ class Books:
     unaccounted: int
     """Tasks that no handle and no unknown submit stands for."""
     wrong_ends: int
-    """Waits that told another end than the task has."""
+    """Waits that returned another end than the task has."""
     hangs: int
     tasks_left: int
     connections_left: int
@@ -170,7 +170,7 @@ class _Users:
         self._number = 0
 
     async def work(self, jobs: int, at_once: int) -> int:
-        """Do so many jobs; returns how many never ended."""
+        """Do this many jobs; return how many never ended."""
         places = asyncio.Semaphore(at_once)
         running: set[asyncio.Task[None]] = set()
         for _ in range(jobs):
@@ -236,10 +236,10 @@ class _Users:
             end = "FAILED"
         except AIVideoMakerError as error:
             end = type(error).__name__
-        told = self._simulator.tasks.get(task.id)
-        if told is None or told.status != end:
+        actual = self._simulator.tasks.get(task.id)
+        if actual is None or actual.status != end:
             self.notes.wrong_ends += 1
-            self.notes.errors[f"{end} of {told and told.status}"] += 1
+            self.notes.errors[f"{end} of {actual and actual.status}"] += 1
 
     async def _watch(self) -> None:
         task = await self._submit()
@@ -268,7 +268,7 @@ class _Users:
         submit.cancel()
         await asyncio.wait([submit])
         if submit.cancelled():
-            # What may have arrived is told to `on_unsettled`; nothing came of the rest.
+            # `on_unsettled` receives what may have arrived; nothing came of the rest.
             self.notes.not_created += 1
         else:
             submit.result()
@@ -364,12 +364,12 @@ async def _close(
         except SubmitOutcomeUnknown:
             pass
     for error in client.unsettled():
-        # What a person does, who can see the service's own books.
+        # As a person does with access to the records of the service.
         client.settle(
             error, next((task.id for task in tasks.values() if task.idempotency_key == error.idempotency_key), None)
         )
     assert handles.keys() <= tasks.keys(), "a handle of no task"
-    # Of some that have failed, nobody has heard.
+    # Some failures were never observed.
     await client.list_tasks()
     budgeted = budget.spent, budget.reserved
     price = sum(tasks[task_id].credits_charged for task_id in {*handles, *of_unknown})
@@ -452,19 +452,19 @@ def report(books: list[Books]) -> Report:
         "faults": "of these with a fault",
         "hours": "hours (of the clock that jumps)",
         "handles": "submits that returned a handle",
-        "unknown": "reported unknown, or cancelled on their way",
-        "unknown_created": "of these truly created",
+        "unknown": "reported unknown, or cancelled in flight",
+        "unknown_created": "of these created",
         "settled": "of these settled by `reconcile` in the end",
         "not_created": "refused, failed or cancelled without a task",
         "created": "**tasks created** (= handles + unknown and created)",
         "credits_charged": "credits charged",
         "credits_expected": "credits expected",
-        "credits_kept": "credits charged and not given back",
-        "budget_spent": "credits that the budget says are spent",
-        "budget_reserved": "credits that it still holds",
+        "credits_kept": "credits charged and not refunded",
+        "budget_spent": "credits spent, by the budget",
+        "budget_reserved": "credits still reserved, by the budget",
         "duplicates": "**duplicates**",
-        "unaccounted": "tasks that nobody stands for",
-        "wrong_ends": "waits that told a wrong end",
+        "unaccounted": "tasks without a handle or an error",
+        "wrong_ends": "waits with a wrong end",
         "hangs": "hangs",
         "tasks_left": "asyncio tasks left",
         "connections_left": "connections left",

@@ -1,4 +1,4 @@
-"""The cheapest server that a client cannot tell from a real one: it answers every GET with a status.
+"""The cheapest server that a client takes for a real one: it answers every GET with a status.
 
 It runs in a process of its own, so that its work does not count as the client's.
 """

@@ -160,7 +160,7 @@ def report(found: Sequence[Webhooks], summaries: Sequence[Summary]) -> Report:
     """The figures for people."""
     table = Table(
         title=f"With webhooks: {summaries[0].tasks} tasks, in virtual time",
-        columns=("who waits", "tasks", "mean", "p95", "max", "queries of all", "429", "worst minute", "runs"),
+        columns=("contender", "tasks", "mean", "p95", "max", "queries of all", "429", "worst minute", "runs"),
         rows=[
             (
                 line.contender,

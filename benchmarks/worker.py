@@ -58,7 +58,7 @@ class Work:
 
 @frozen(kw_only=True)
 class Happened:
-    """What a worker has told."""
+    """The reports of a worker."""
 
     known: Mapping[str, float]
     """When it knew that a task had ended."""
@@ -120,7 +120,7 @@ def _tell(what: str, seconds: float, task_id: str = "") -> None:
 
 
 class Worker:
-    """A process that works, and what it has told so far."""
+    """A process that works, and what it has reported so far."""
 
     def __init__(self, work: Work, state: str) -> None:
         command = [sys.executable, "-m", "benchmarks.worker", json.dumps(asdict(work))]
@@ -132,14 +132,14 @@ class Worker:
         self._reader.start()
 
     def finish(self) -> Happened:
-        """Wait until it is done, and return what it told. One that failed raises."""
+        """Wait until it is done, and return what it reported. One that failed raises."""
         self._reader.join()
         if code := self._process.wait():
             raise RuntimeError(f"a worker failed with {code}")
         return self.happened()
 
     def happened(self) -> Happened:
-        """Return what it has told until now."""
+        """Return what it has reported until now."""
         return read(tuple(self._lines))
 
     def kill(self) -> None:
@@ -170,19 +170,19 @@ def workers(work: Work, count: int) -> Iterator[list[Worker]]:
 
 
 def read(lines: Sequence[str]) -> Happened:
-    """Read what a worker told."""
-    told = [(what, seconds, task_id) for what, seconds, task_id in map(json.loads, lines)]
+    """Read the reports of a worker."""
+    reports = [(what, seconds, task_id) for what, seconds, task_id in map(json.loads, lines)]
     return Happened(
-        known={task_id: seconds for what, seconds, task_id in told if what == "known"},
-        polls=[seconds for what, seconds, _ in told if what == "poll"],
-        began=min((seconds for what, seconds, _ in told if what == "began"), default=math.inf),
-        lag=max((seconds for what, seconds, _ in told if what == "lag"), default=0.0),
+        known={task_id: seconds for what, seconds, task_id in reports if what == "known"},
+        polls=[seconds for what, seconds, _ in reports if what == "poll"],
+        began=min((seconds for what, seconds, _ in reports if what == "began"), default=math.inf),
+        lag=max((seconds for what, seconds, _ in reports if what == "lag"), default=0.0),
     )
 
 
 def main(text: str) -> None:
     """Do the work that `text` describes."""
-    # That the limit was exceeded is counted, not told.
+    # That the limit was exceeded is counted, not reported.
     logging.disable(logging.WARNING)
     work = Work(**json.loads(text))
     with asyncio.Runner(loop_factory=partial(ScaledLoop, work.speed)) as runner:

@@ -45,7 +45,7 @@ class VideoTools:
         """
         ends_at = asyncio.get_running_loop().time() + LONGEST_CALL
         try:
-            # A value that is not allowed raises InvalidSpec, whose message tells the agent what is.
+            # A value that is not allowed raises InvalidSpec, whose message says what is allowed.
             spec = TextToVideo(prompt=prompt, aspect_ratio=aspect_ratio, duration=duration)
         except AIVideoMakerError as error:
             return {"status": "NOT_SUBMITTED", "message": str(error)}
@@ -80,7 +80,7 @@ class VideoTools:
         return report
 
     async def _wait(self, task: VideoTask, ends_at: float) -> tuple[Report, bool]:
-        """What to tell, and whether the task may still be running."""
+        """Return what to answer, and whether the task may still be running."""
         running = False
         try:
             video = await task.result(timeout=max(0.0, ends_at - asyncio.get_running_loop().time()))

@@ -22,7 +22,7 @@ AT_ONCE = 10
 """Tasks that are submitted and not finished; each costs its credits when it is submitted."""
 
 CREDITS = 1000
-"""What all of them may cost together; what does not fit is told, and not submitted."""
+"""What all of them may cost together; a spec that does not fit is reported, and not submitted."""
 
 
 async def generate_all(prompts: Sequence[str], folder: Path) -> list[Path]:

@@ -4,7 +4,7 @@
     uvicorn web_backend:app
 
 One client serves the whole application, so a thousand browsers that watch cost one poller. A browser that goes away
-ends its own watch and nothing else: the task goes on, and whoever comes back gets the last known status first.
+ends its own watch and nothing else: the task goes on, and a client that comes back gets the last known status first.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ app = FastAPI(lifespan=lifespan)
 
 
 @app.exception_handler(AIVideoMakerError)
-async def tell(_request: Request, error: AIVideoMakerError) -> JSONResponse:
+async def answer_error(_request: Request, error: AIVideoMakerError) -> JSONResponse:
     """Errors as JSON. Their texts carry no key and no image."""
     status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 502)
     return JSONResponse({"error": type(error).__name__, "message": str(error)}, status)
