@@ -10,7 +10,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -131,7 +131,16 @@ class Transport:
         try:
             async with exchange:
                 self._exchanges.add(exchange)
-                return await self._exchange(request, timeout, reader, exchange)
+                async with self._open(request, timeout) as response:
+                    answer = Answer(response.status, response.headers)
+                    if response.status == 200 and reader is None and response.content.is_eof():
+                        # The usual case: a short body came with the headers.
+                        answer.body += response.content.read_nowait()
+                        if len(answer.body) > request.max_answer_bytes:
+                            raise _too_large(response, request)
+                    else:
+                        await _read_body(response, answer, request, reader, exchange)
+                    return answer
         except TimeoutError as error:
             if exchange.when() == -inf:
                 kind: type[TransportError] = Disconnected if sending.sent else ConnectFailed
@@ -153,10 +162,8 @@ class Transport:
         # Outside the handler: there, the error would become the context of ours also where it must not be its cause.
         raise failure from cause
 
-    async def _exchange(
-        self, request: Request[object], timeout: float, reader: ListReader | None, exchange: asyncio.Timeout
-    ) -> Answer:
-        async with self._session.request(
+    def _open(self, request: Request[object], timeout: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._session.request(
             request.method,
             # The path is quoted already; to quote it again would name another task.
             self._url(request.path),
@@ -164,27 +171,12 @@ class Transport:
             data=None if request.body is None else _payload(request.body),
             # aiohttp would name a type for a PUT without a body.
             skip_auto_headers=("Content-Type",) if request.method == "PUT" else None,
-            # Statuses are read below, also in a caller's session that would raise them.
+            # Statuses are read by this module, also in a caller's session that would raise them.
             raise_for_status=False,
             # aiohttp would carry the key along to wherever a redirect points.
             allow_redirects=False,
             timeout=_aiohttp_timeout(timeout),
-        ) as response:
-            if response.status < 200:
-                raise _error(BadResponse, "the answer switches to another protocol", request)
-            answer = Answer(response.status, response.headers)
-            if response.status >= 300:
-                await _read_error(response, answer, exchange)
-            elif reader is not None:
-                await _read_list(response, answer, reader, request, exchange)
-            elif response.content.is_eof():
-                # The usual case: a short body came with the headers.
-                answer.body += response.content.read_nowait()
-                if len(answer.body) > request.max_answer_bytes:
-                    raise _too_large(response, request)
-            else:
-                await _read(response, answer, request)
-            return answer
+        )
 
     def _headers(self, request: Request[object]) -> dict[str, str] | None:
         if self._is_own and request.kind is Kind.QUERY:
@@ -236,7 +228,21 @@ async def _stream(body: RequestBody) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
-async def _read(response: aiohttp.ClientResponse, answer: Answer, request: Request[object]) -> None:
+async def _read_body(
+    response: aiohttp.ClientResponse,
+    answer: Answer,
+    request: Request[object],
+    reader: ListReader | None,
+    exchange: asyncio.Timeout,
+) -> None:
+    if response.status < 200:
+        raise _error(BadResponse, "the answer switches to another protocol", request)
+    if response.status >= 300:
+        await _read_error(response, answer, exchange)
+        return
+    if reader is not None:
+        await _read_list(response, answer, reader, request, exchange)
+        return
     content = response.content
     while not content.at_eof():
         if answer.body:

@@ -184,7 +184,13 @@ class RateLimiter:
     def acquire_nowait(self) -> Permit | None:
         """Return a permit, or None if the request would have to wait; earlier waiters go first."""
         with self._lock:
-            return self._take_unless_queued(0) if self._groups else self._take(0)
+            if self._groups:
+                return self._take_unless_queued(0)
+            # The usual case, in which nobody waits.
+            if not self._quota.take(self._now(), 0):
+                return None
+            self._granted += 1
+            return _Permit(self, self._quota)
 
     def pause(self, seconds: float) -> None:
         """Grant no permit for `seconds` (an hour at most), since the service answered 429."""
