@@ -39,13 +39,13 @@ __all__ = [
 MAX_TEXT_CHARACTERS: Final = 200
 """Long enough for most prompts, short enough for a log line."""
 
-MAX_DEPTH: Final = 20
-MAX_ITEMS: Final = 200
+MAX_REPR_DEPTH: Final = 20
+MAX_REPR_ITEMS: Final = 200
 """Items of one repr in all, however they are nested: the repr of a large answer would take seconds."""
 
 LARGEST_NUMBER: Final = 10**40
 
-PIECE_CHARACTERS: Final = 8
+REVEALING_CHARACTERS: Final = 8
 """Runs of this length give away too much of a secret; the pieces that services show to name a key are shorter."""
 
 MIN_BASE64_CHARACTERS: Final = 32
@@ -90,7 +90,7 @@ class Secret:
         Services and HTTP parsers cut the texts that they echo, and hosts come back in lower case.
         """
         secret, lower = self._reveal().lower(), text.translate(_ASCII_LOWER)
-        size = min(PIECE_CHARACTERS, len(secret)) or 1
+        size = min(REVEALING_CHARACTERS, len(secret)) or 1
         pieces = {secret[start : start + size] for start in range(len(secret) - size + 1)}
         shown: list[str] = []
         start = 0
@@ -256,16 +256,16 @@ def redact(value: object) -> object:
 
     Data URIs have placeholders, URLs have no query, and fields with the name of a key, a token or a webhook are hidden.
     """
-    return _Copy().of(value, MAX_DEPTH)
+    return _Copy().of(value, MAX_REPR_DEPTH)
 
 
 class _Copy:
-    """One redacted copy in the making, which stops after `MAX_ITEMS`."""
+    """One redacted copy in the making, which stops after `MAX_REPR_ITEMS`."""
 
     __slots__ = ("_items_left",)
 
     def __init__(self) -> None:
-        self._items_left = MAX_ITEMS
+        self._items_left = MAX_REPR_ITEMS
 
     def of(self, value: object, levels: int) -> object:
         if isinstance(value, str):

@@ -37,12 +37,12 @@ __all__ = [
     "raw_decode",
 ]
 
-MAX_ID_CHARACTERS: Final = 16_384
+MAX_TASK_ID_CHARACTERS: Final = 16_384
 """Longer ids fit into no request."""
 
 MAX_STATUS_CHARACTERS: Final = 100
 
-MAX_DEPTH: Final = 100
+MAX_JSON_DEPTH: Final = 100
 """Levels of values that are kept as they came. Deeper ones can be decoded, but not compared, copied or encoded."""
 
 MAX_COMMAS: Final = 100_000
@@ -189,7 +189,7 @@ def _id(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     # An id that fits into no path would be useless in the next request.
-    if not is_task_id(value) or len(value) > MAX_ID_CHARACTERS:
+    if not is_task_id(value) or len(value) > MAX_TASK_ID_CHARACTERS:
         raise ValueError("expected an id")
     return value
 
@@ -298,8 +298,10 @@ def _decode(shape: _Shape[T], value: Any, path: str) -> T:
     for wire, item in answer.items():
         if wire in shape.required:
             continue
-        if type(item) in _CONTAINERS and _is_deeper(item, MAX_DEPTH - 1):
-            raise MalformedAnswer(f"nested deeper than {MAX_DEPTH} levels @ {path}[{excerpt(wire)}]: {excerpt(item)}")
+        if type(item) in _CONTAINERS and _is_deeper(item, MAX_JSON_DEPTH - 1):
+            raise MalformedAnswer(
+                f"nested deeper than {MAX_JSON_DEPTH} levels @ {path}[{excerpt(wire)}]: {excerpt(item)}"
+            )
         if wire not in shape.optional:
             extra[wire] = item
         elif item is not None:

@@ -51,7 +51,7 @@ _ADDRESS: Final = re.compile(r"https?://[^\s'\"]+")
 CONNECT_SHARE: Final = 0.9
 """The share of an attempt's time that connecting may take, so that its end is not mistaken for a lost answer."""
 
-PIECE_BYTES: Final = 64 * 1024
+WRITE_PIECE_BYTES: Final = 64 * 1024
 """Longer bodies are written in pieces, and longer answers read in pieces, between which other tasks run."""
 
 ERROR_BODY_BYTES: Final = 64 * 1024
@@ -218,7 +218,7 @@ def _aiohttp_timeout(timeout: float) -> aiohttp.ClientTimeout:
 
 def _payload(body: RequestBody) -> AsyncIterator[bytes] | aiohttp.BytesPayload:
     # As a payload, since no repr shows its content: it may hold an image.
-    return _stream(body) if len(body) > PIECE_BYTES else aiohttp.BytesPayload(b"".join(body.pieces()))
+    return _stream(body) if len(body) > WRITE_PIECE_BYTES else aiohttp.BytesPayload(b"".join(body.pieces()))
 
 
 async def _stream(body: RequestBody) -> AsyncIterator[bytes]:
@@ -266,8 +266,8 @@ async def _read_list(
         bytes_read += len(answer.body)
         if bytes_read > request.max_answer_bytes:
             raise _too_large(response, request)
-        for start in range(0, len(answer.body), PIECE_BYTES):
-            reader.feed(bytes(answer.body[start : start + PIECE_BYTES]))
+        for start in range(0, len(answer.body), WRITE_PIECE_BYTES):
+            reader.feed(bytes(answer.body[start : start + WRITE_PIECE_BYTES]))
             if reader.enough:
                 await _drain(response, bytes_read, exchange)
                 return

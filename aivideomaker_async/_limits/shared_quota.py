@@ -111,7 +111,7 @@ class QuotaReply(NamedTuple):
     """Seconds until a pause ends; 0 without a pause."""
 
 
-class _Member:
+class _QuotaMember:
     """A member in the text."""
 
     __slots__ = ("due", "seen", "served", "waits")
@@ -175,7 +175,7 @@ class SharedQuota:
         """When the lease of each permit in flight ends."""
         self._settled: dict[str, float] = {}
         """When each of the others that still count was settled."""
-        self._members: dict[str, _Member] = {}
+        self._members: dict[str, _QuotaMember] = {}
 
     # --- the text ------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class SharedQuota:
         latest = now + min(UNANSWERED_S, window)
         shared._settled = {permit: _number(at, latest) for permit, at in fields["settled"].items()}
         for name, (served, seen, due, waits) in fields["members"].items():
-            shared._members[name] = _Member(
+            shared._members[name] = _QuotaMember(
                 _number(served, now),
                 _number(seen, now),
                 _number(due, now + MAX_REQUEST_INTERVAL_S),
@@ -268,7 +268,7 @@ class SharedQuota:
         quota = self._apply_reports(request)
         member = self._members.get(request.member)
         if member is None:
-            member = self._members[request.member] = _Member(self.now, self.now, self.now)
+            member = self._members[request.member] = _QuotaMember(self.now, self.now, self.now)
         member.seen = self.now
         granted, again_at = self._grant(request, member, quota)
         member.due = self.now if again_at is None else again_at
@@ -316,7 +316,7 @@ class SharedQuota:
             quota.pause(self.now, request.pause)
         return quota
 
-    def _grant(self, request: QuotaRequest, member: _Member, quota: Quota) -> tuple[tuple[str, ...], float | None]:
+    def _grant(self, request: QuotaRequest, member: _QuotaMember, quota: Quota) -> tuple[tuple[str, ...], float | None]:
         """Grant permits to `member` as long as it is its turn, and return them with the time of its next request."""
         waiting = {Priority.FOREGROUND: request.foreground, Priority.BACKGROUND: request.background}
         granted: list[str] = []
@@ -337,7 +337,7 @@ class SharedQuota:
             member.served = self.now
             waiting[member.waits] -= 1
 
-    def _waiting_besides(self, member: _Member, quota: Quota) -> list[_Member]:
+    def _waiting_besides(self, member: _QuotaMember, quota: Quota) -> list[_QuotaMember]:
         """Return the other members that have waiters and do not miss the time of their next request."""
         on_time = self.now - _turn_grace(quota) + DUE_ROUNDING_S
         return [
@@ -346,7 +346,7 @@ class SharedQuota:
             if other is not member and other.waits is not None and other.due > on_time
         ]
 
-    def _turn_at(self, member: _Member, others: list[_Member], quota: Quota, headroom: int) -> float:
+    def _turn_at(self, member: _QuotaMember, others: list[_QuotaMember], quota: Quota, headroom: int) -> float:
         """Return when it is the turn of `member` if nothing else happens."""
         grace = _turn_grace(quota)
         ahead = _ahead_of(member, others, quota)
@@ -362,12 +362,12 @@ def _turn_grace(quota: Quota) -> float:
     return min(max(TURN_GRACE_PACES / quota.rate, MIN_TURN_GRACE_S), MAX_TURN_GRACE_S)
 
 
-def _ahead_of(member: _Member, others: list[_Member], quota: Quota) -> list[_Member]:
+def _ahead_of(member: _QuotaMember, others: list[_QuotaMember], quota: Quota) -> list[_QuotaMember]:
     """Return those of `others` that go before `member`, in order."""
     polling = sum(each.waits is Priority.BACKGROUND for each in (member, *others))
     head_start = FOREGROUND_STREAK * polling / quota.rate
 
-    def rank(each: _Member) -> float:
+    def rank(each: _QuotaMember) -> float:
         return each.served - (head_start if each.waits is Priority.FOREGROUND else 0.0)
 
     return sorted((other for other in others if rank(other) < rank(member)), key=rank)

@@ -30,7 +30,7 @@ The API key is read from the environment variable AIVIDEO_API_KEY, never from th
 machine can see. `aivideomaker models` lists what can be generated, and `aivideomaker doctor` checks whether it would
 work. `aivideomaker demo` shows everything without a key, on a simulator."""
 
-_CODES: Final = "Exit codes:\n" + "\n".join(f"{code:>4} {meaning}" for code, meaning in MEANINGS.items())
+_CODES_HELP: Final = "Exit codes:\n" + "\n".join(f"{code:>4} {meaning}" for code, meaning in MEANINGS.items())
 
 _EXPECTED: Final = (AIVideoMakerError, UsageError, OutputClosed, Terminated, KeyboardInterrupt, OSError)
 
@@ -41,7 +41,7 @@ def build() -> App:
         name="aivideomaker",
         help=_HELP,
         help_format="plaintext",
-        help_epilogue=_CODES,
+        help_epilogue=_CODES_HELP,
         version=__version__,
         result_action="return_value",
     )

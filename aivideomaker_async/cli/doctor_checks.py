@@ -46,7 +46,7 @@ __all__ = ["Check", "Verdict", "run_checks"]
 _QUERY_TIMEOUT_S: Final = 10.0
 """For each of the two queries, with its wait for the limiter."""
 
-_MAX_SKEW_S: Final = 30.0
+_TOLERATED_SKEW_S: Final = 30.0
 """Clocks may differ by this much. The `Date` of the service has whole seconds."""
 
 _NO_KEY: Final = "none"
@@ -279,7 +279,7 @@ def _check_clock(client: AIVideoMaker) -> Check:
     offset = client.statistics().clock_offset
     if offset is None:
         return Check("clock", "not compared: no answer of the service had a date")
-    if abs(offset) <= _MAX_SKEW_S:
+    if abs(offset) <= _TOLERATED_SKEW_S:
         return Check("clock", f"as the service's, within {max(1.0, abs(offset)):.0f} s")
     found = f"{abs(offset):.0f} s {'behind' if offset > 0 else 'ahead of'} the service's"
     return _warning("clock", found, "set it: dates that the service sends for retries depend on it")

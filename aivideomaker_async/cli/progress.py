@@ -18,7 +18,13 @@ from .output import Output, printable
 
 __all__ = ["ProgressDisplay", "TaskRow", "format_elapsed", "format_size", "format_table"]
 
-_STYLES: Final = {"SUBMITTED": "yellow", "PROGRESS": "cyan", "COMPLETED": "green", "FAILED": "red", "CANCEL": "magenta"}
+_STATUS_STYLES: Final = {
+    "SUBMITTED": "yellow",
+    "PROGRESS": "cyan",
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "CANCEL": "magenta",
+}
 _FRAMES_PER_SECOND: Final = 8
 
 
@@ -118,12 +124,12 @@ def _plain(text: str) -> Text:
 
 def _status(row: TaskRow) -> Text:
     status = row.changes[-1][0] if row.changes else "..."
-    return Text(printable(status), _STYLES.get(status, "bold"))
+    return Text(printable(status), _STATUS_STYLES.get(status, "bold"))
 
 
 def _history(row: TaskRow) -> Text:
     parts = [
-        Text(f"{printable(status)} {format_elapsed(seconds)}", _STYLES.get(status, "bold"))
+        Text(f"{printable(status)} {format_elapsed(seconds)}", _STATUS_STYLES.get(status, "bold"))
         for status, seconds in row.changes
     ]
     if row.ended is None:

@@ -24,7 +24,7 @@ _PYTHON_IMAGE: Final = re.compile(
 )
 _PATH: Final = re.compile(r"\b(?:Posix|Windows)Path\(('[^']*'|\"[^\"]*\")\)")
 _OR_NONE: Final = re.compile(r",\s+or\s+None")
-_IMAGE: Final = "an http(s) URL, a data URI or the name of a file"
+_IMAGE_HELP: Final = "an http(s) URL, a data URI or the name of a file"
 
 
 @attrs.frozen
@@ -115,13 +115,15 @@ def options_of(spec: type[VideoSpec]) -> list[SpecOption]:
 
 def help_of(spec: type[VideoSpec]) -> str:
     """Return the docstring of `spec` in the terms of a command line."""
-    text = _PYTHON_IMAGE.sub(_IMAGE, inspect.getdoc(spec) or "")
+    text = _PYTHON_IMAGE.sub(_IMAGE_HELP, inspect.getdoc(spec) or "")
     return _OR_NONE.sub("", text).replace("`", "")
 
 
 def in_command_line_terms(text: str) -> str:
     """Return the message of a wrong spec in the terms of a command line."""
-    text = text.replace(f"{IMAGE_FORMS} (a file name goes into pathlib.Path)", _IMAGE).replace(IMAGE_FORMS, _IMAGE)
+    text = text.replace(f"{IMAGE_FORMS} (a file name goes into pathlib.Path)", _IMAGE_HELP).replace(
+        IMAGE_FORMS, _IMAGE_HELP
+    )
     text = text.replace("AIVideoMaker(max_image_size=...) changes that", "a program can set another limit")
     return _PATH.sub(r"\1", text)
 
@@ -142,7 +144,7 @@ def _allowed(attribute: attrs.Attribute[Any]) -> str:
     rule = attribute.metadata.get("rule")
     if not isinstance(rule, Rule):
         return ""
-    return _OR_NONE.sub("", rule.allowed.replace(IMAGE_FORMS, _IMAGE)).replace("'", "")
+    return _OR_NONE.sub("", rule.allowed.replace(IMAGE_FORMS, _IMAGE_HELP)).replace("'", "")
 
 
 def _image(flag: str, text: str) -> str | Path:
@@ -152,7 +154,7 @@ def _image(flag: str, text: str) -> str | Path:
     shown = show_image(path)
     if shown != repr(path) and not _exists(path):
         # An image in Base64 or an address of another kind, taken for a file name: it must not reach messages and logs.
-        raise UsageError(f"{flag} {shown}: must be {_IMAGE}, and there is no such file")
+        raise UsageError(f"{flag} {shown}: must be {_IMAGE_HELP}, and there is no such file")
     return path
 
 

@@ -45,7 +45,7 @@ _FILES = ("video", "upload")
 _WITHOUT_NAMES = frozenset({"list", "account", "upload"})
 # Endpoints whose paths have a model and no task.
 _WITHOUT_TASK = frozenset({"submit", "quote"})
-_API = "/api/"
+_API_PREFIX = "/api/"
 _ENDPOINTS: tuple[tuple[Endpoint, frozenset[str], re.Pattern[str]], ...] = (
     ("submit", frozenset({"POST"}), re.compile(r"/api/v1/generate/(?P<model>[^/]+)")),
     ("list", frozenset({"GET"}), re.compile(r"/api/v1/tasks")),
@@ -145,7 +145,7 @@ class Fault:
         if not isinstance(self.on, str):
             return bool(self.on(call.method, call.path))
         if self.on == "any":
-            return call.path.startswith(_API)
+            return call.path.startswith(_API_PREFIX)
         return call.endpoint in (_QUERIES if self.on == "query" else {self.on})
 
 

@@ -558,10 +558,10 @@ def test_a_status_is_short_and_printable(value: str) -> None:
 def test_a_field_that_is_nested_too_deep_is_malformed(field: str) -> None:
     """It could be decoded, and then be neither compared nor encoded. A lesser depth is kept as it came."""
     kept = decoding.decode_task(
-        {**TASK, field: nested(decoding.MAX_DEPTH) if field != "output" else {"new": nested(50)}}
+        {**TASK, field: nested(decoding.MAX_JSON_DEPTH) if field != "output" else {"new": nested(50)}}
     )
     assert decoding.decode_task(json.loads(json.dumps(decoding.encode_task(kept)))) == kept
-    for levels in (decoding.MAX_DEPTH + 1, 500, 900):
+    for levels in (decoding.MAX_JSON_DEPTH + 1, 500, 900):
         with pytest.raises(MalformedAnswer, match=f"nested deeper than 100 levels @ \\$\\['{field}'\\]"):
             decoding.decode_task({**TASK, field: nested(levels)})
 
