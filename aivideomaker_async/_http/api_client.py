@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from .._limits import Limiter, Permit, Priority
@@ -100,15 +100,21 @@ class ApiClient:
         limit = self.settings.call_timeout if timeout is None else validation.seconds("timeout", timeout)
         return Deadline(limit, loop.time())
 
-    def call(
-        self, request: Request[T], deadline: Deadline, *, sending: Sending | None = None
-    ) -> Coroutine[Any, Any, T]:
+    async def call(
+        self,
+        request: Request[T],
+        deadline: Deadline,
+        *,
+        sending: Sending | None = None,
+        make_reader: Callable[[], ListReader] | None = None,
+    ) -> T:
         """Make one API call, and repeat it where that is safe and may help.
 
         Args:
             request: what to ask.
             deadline: the end of the call.
             sending: keeps how far the request got, which some callers need also when they are cancelled.
+            make_reader: for `read_list`.
 
         Raises:
             APIError: the service refuses.
@@ -116,41 +122,19 @@ class ApiClient:
                 arrived: the caller must find out what became of it.
             ConfigurationError: the client cannot be used.
         """
-        # Not a coroutine of its own: a status call notices each one on its way.
-        return self._repeat(request, deadline, sending or Sending(), None)
-
-    async def read_list(self, make_reader: Callable[[], Reader], deadline: Deadline) -> Reader:
-        """Read the task list while it arrives, and ask again where that may help.
-
-        Args:
-            make_reader: makes the reader of the answer, anew for each attempt.
-            deadline: the end of the call.
-
-        Raises:
-            AIVideoMakerError: as `call`.
-        """
-        reader: Reader = await self._repeat(list_tasks(), deadline, Sending(), make_reader)
-        return reader
-
-    async def _repeat(
-        self,
-        request: Request[Any],
-        deadline: Deadline,
-        sending: Sending,
-        make_reader: Callable[[], ListReader] | None,
-    ) -> Any:  # noqa: ANN401  (the result of the request, or the reader)
-        loop = asyncio.get_running_loop()
+        sending = sending or Sending()
+        clock = asyncio.get_running_loop().time
         attempt, refusals = 1, 0
         while True:
             reader = None if make_reader is None else make_reader()
-            now = loop.time()
+            now = clock()
             permit = self._gate.enter_nowait(request, deadline, now)
             if permit is None:
                 permit = await self._gate.enter(request, Priority.FOREGROUND, deadline)
-                now = loop.time()
+                now = clock()
             timeout = min(self.settings.attempt_timeout, deadline.at - now)
             try:
-                return await self._attempt(request, permit, timeout, sending, reader)
+                return await self._attempt(request, permit, timeout, sending, reader)  # type: ignore[no-any-return]
             except (APIError, TransportError) as error:
                 failure = classify_error(error)
                 if failure is not Failure.LOST:
@@ -165,7 +149,7 @@ class ApiClient:
                     attempt=attempt,
                     random=random.random(),
                     repeatable=request.kind is not Kind.SUBMIT,
-                    time_left=deadline.left(loop.time()),
+                    time_left=deadline.left(clock()),
                     retry_after=getattr(error, "retry_after", None),
                     refusals=refusals,
                 )
@@ -174,6 +158,20 @@ class ApiClient:
                 logger.info("%s; attempt %d, next in %.2f s", error, attempt, pause)
                 attempt += failure is not Failure.RATE_LIMITED
             await self._gate.sleep(request, pause, deadline.at)
+
+    async def read_list(self, make_reader: Callable[[], Reader], deadline: Deadline) -> Reader:
+        """Read the task list while it arrives, and ask again where that may help.
+
+        Args:
+            make_reader: makes the reader of the answer, anew for each attempt.
+            deadline: the end of the call.
+
+        Raises:
+            AIVideoMakerError: as `call`.
+        """
+        request: Request[Any] = list_tasks()
+        reader: Reader = await self.call(request, deadline, make_reader=make_reader)
+        return reader
 
     async def sleep(self, request: Request[Any], seconds: float, deadline: Deadline | None = None) -> None:
         """Wait before something else is done about `request`; closing the client ends the wait.
@@ -218,7 +216,9 @@ class ApiClient:
         self, request: Request[Any], permit: Permit, timeout: float, sending: Sending, reader: ListReader | None
     ) -> Any:  # noqa: ANN401  (the result of the request, or the reader)
         try:
-            self.lifecycle.check_usable()
+            if self.lifecycle.closed:
+                # Since the deadline was made, or the permit was asked for.
+                self.lifecycle.check_usable()
             # The service may close a kept connection at the moment when it is used again, and then nobody knows what
             # became of the request. A query is asked again; a submit travels on a connection of its own.
             keep = request.kind is not Kind.SUBMIT
