@@ -24,7 +24,6 @@ from .._http import (
     Request,
     Sending,
     classify_error,
-    deadline_exceeded,
     generate,
     list_tasks,
 )
@@ -204,10 +203,9 @@ class SubmitService:
         if budgets or max_credits is not None or key.is_callers:
             reservation, limit = await self._guard.reserve(spec, body, key.text, budgets, max_credits, deadline)
         try:
-            if deadline.is_too_close_to_submit(asyncio.get_running_loop().time()):
-                raise deadline_exceeded(request)
-            fingerprint = make_fingerprint(spec.model, fields)
-            result = await self._submit_once(request.with_max_credits(limit), fingerprint, key, deadline)
+            if limit != max_credits:
+                request = request.with_max_credits(limit)
+            result = await self._submit_once(request, make_fingerprint(spec.model, fields), key, deadline)
         except BaseException:
             with self._registry.locked() as reconciler:
                 is_open = reconciler.open_with(key.text) is not None
