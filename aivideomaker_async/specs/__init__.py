@@ -7,13 +7,14 @@ Fields that the API requires are required here too: the duration decides the pri
 documents one. Defaults are sent: what a request asks for does not change when the service changes its own defaults.
 
 The classes of each revision are in `models_2026_03` and `models_2026_09`; `base` has what they share, `validators` the
-rules for their fields, and `image_input` what an image may be. The functions that are exported beside the classes serve
-the other rooms of the package.
+rules for their fields, and `image_input` what an image may be. Names beside those in `__all__` serve the other rooms of
+the package, and may change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import cache
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
@@ -23,23 +24,20 @@ from .._redaction import repr_redacted
 from ..errors import FieldProblem, InvalidSpec, UnknownPrice
 from ..pricing import PriceTable, usual_prices
 from .base import VideoSpec, copy_mapping, is_omitted, wire_fields, wire_names
-from .image_input import IMAGE_FORMS, SNIFFED_BYTES, ImageInput, image_type, show_image
+from .image_input import IMAGE_FORMS as IMAGE_FORMS
+from .image_input import SNIFFED_BYTES as SNIFFED_BYTES
+from .image_input import ImageInput
+from .image_input import image_type as image_type
+from .image_input import show_image as show_image
 from .models_2026_03 import AspectRatio, ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3
 from .models_2026_09 import HappyHorse, MiniMaxH3, Seedance20, Wan27
-from .validators import (
-    LONG_TEXT_CHARACTERS,
-    Rule,
-    check_extra,
-    check_fields,
-    check_model_name,
-    replace_long_texts,
-    texts_in,
-)
+from .validators import LONG_TEXT_CHARACTERS as LONG_TEXT_CHARACTERS
+from .validators import Rule as Rule
+from .validators import check_extra, check_fields, check_model_name
+from .validators import replace_long_texts as replace_long_texts
+from .validators import texts_in as texts_in
 
 __all__ = [
-    "IMAGE_FORMS",
-    "LONG_TEXT_CHARACTERS",
-    "SNIFFED_BYTES",
     "SPECS",
     "AspectRatio",
     "HappyHorse",
@@ -49,7 +47,6 @@ __all__ = [
     "LongVideo",
     "MiniMaxH3",
     "OtherModel",
-    "Rule",
     "Seedance20",
     "SpecLike",
     "TextToVideo",
@@ -58,12 +55,6 @@ __all__ = [
     "Wan27",
     "as_spec",
     "extra_names",
-    "image_fields",
-    "image_type",
-    "replace_long_texts",
-    "show_image",
-    "texts_in",
-    "to_wire",
     "wire_fields",
     "wire_names",
 ]
@@ -149,13 +140,30 @@ def to_wire(spec: VideoSpec | OtherModel) -> dict[str, object]:
     """Return the fields of the request body by wire name. An image is still what the user gave."""
     if isinstance(spec, OtherModel):
         return dict(spec.body)
-    sent: dict[str, object] = {}
-    for item in fields(type(spec)):
-        value = getattr(spec, item.name)
-        if item.name != "extra" and not is_omitted(value):
-            convert = item.metadata.get("wire_type")
-            sent[item.metadata.get("wire_name") or item.name] = value if convert is None else convert(value)
-    return sent | dict(spec.extra)
+    return {name: value for name, value in _writer(type(spec))(spec).items() if not is_omitted(value)} | dict(
+        spec.extra
+    )
+
+
+@cache
+def _writer(kind: type[VideoSpec]) -> Callable[[VideoSpec], dict[str, object]]:
+    """Return the function that writes the fields of a spec class under their wire names and in their wire types."""
+    # Imported on use: only what is sent needs it.
+    from cattrs import Converter
+    from cattrs.gen import make_dict_unstructure_fn, override
+
+    def as_sent(convert: Callable[[object], object] | None) -> Callable[[object], object]:
+        return lambda value: value if value is None or convert is None else convert(value)
+
+    overrides = {
+        item.name: override(
+            rename=item.metadata.get("wire_name"),
+            unstruct_hook=as_sent(item.metadata.get("wire_type")),
+            omit=item.name == "extra",
+        )
+        for item in fields(kind)
+    }
+    return make_dict_unstructure_fn(kind, Converter(), **overrides)  # type: ignore[arg-type]
 
 
 def image_fields(spec: VideoSpec | OtherModel) -> dict[str, ImageInput | tuple[ImageInput, ...]]:
