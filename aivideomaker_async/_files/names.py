@@ -9,7 +9,7 @@ from typing import Final
 
 __all__ = ["beside", "is_plain_name", "name_key", "video_name"]
 
-MAX_ID_CHARACTERS: Final = 100
+MAX_FILE_NAME_ID_CHARACTERS: Final = 100
 """The length to which an id is cut in a name."""
 
 MAX_NAME_BYTES: Final = 255
@@ -28,7 +28,7 @@ def video_name(task_id: str) -> str:
     An id that is not a good name (with separators, too long, reserved by Windows...) is changed, and a hash of it is
     appended, so that two ids never share a name.
     """
-    name = _UNSAFE.sub("_", task_id)[:MAX_ID_CHARACTERS] or "_"
+    name = _UNSAFE.sub("_", task_id)[:MAX_FILE_NAME_ID_CHARACTERS] or "_"
     if _RESERVED.fullmatch(name):
         name = f"_{name}"
     if name != task_id:

@@ -25,7 +25,7 @@ from .versions import PartMetadata, ResponseHead, Version
 
 __all__ = ["Changed", "DownloadRetries", "Transfer", "Unusable"]
 
-FIRST_PAUSE_S: Final = 0.5
+FIRST_RESUME_PAUSE_S: Final = 0.5
 PAUSE_FACTOR: Final = 4.0
 MAX_PAUSE_S: Final = 20.0
 """Five attempts last about half a minute: long enough for most restarts of a server."""
@@ -185,4 +185,4 @@ class DownloadRetries:
 
         The jitter spreads downloads that failed together.
         """
-        return min(MAX_PAUSE_S, FIRST_PAUSE_S * PAUSE_FACTOR ** min(self.failures - 1, 9)) * (1 + random / 4)
+        return min(MAX_PAUSE_S, FIRST_RESUME_PAUSE_S * PAUSE_FACTOR ** min(self.failures - 1, 9)) * (1 + random / 4)

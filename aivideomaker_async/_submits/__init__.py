@@ -35,13 +35,11 @@ what was ordered, and since when it exists: `matching`; the life of a submit and
 
 from .body import Body
 from .budget import Budget
-from .images import MAX_IMAGE_BYTES
 from .prices import MODEL_CHECK_TIMEOUT_S, PERHAPS_RETIRED
 from .registry import SubmitRegistry, registry_of
 from .service import IdempotencyKey, SubmitResult, SubmitService
 
 __all__ = [
-    "MAX_IMAGE_BYTES",
     "MODEL_CHECK_TIMEOUT_S",
     "PERHAPS_RETIRED",
     "Body",

@@ -28,7 +28,7 @@ CHUNK_BYTES: Final = 4 * PIECE_BYTES
 TURN_CHECK_S: Final = 0.1
 """How often a thread that waits for a shared file checks whether its result is still wanted."""
 
-_KINDS: Final = {
+_FILE_KINDS: Final = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
     stat.S_IFSOCK: "a socket",
@@ -90,7 +90,7 @@ def read_path(path: os.PathLike[str], max_bytes: int, job: ReadJob) -> list[byte
 
 def _check_regular(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ValueError(f"it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, and not a regular file")
+        raise ValueError(f"it is {_FILE_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, and not a regular file")
 
 
 def read_open_file(file: IO[bytes], max_bytes: int, job: ReadJob) -> list[bytes]:

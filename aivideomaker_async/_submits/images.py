@@ -35,10 +35,7 @@ from ..specs import (
 from .body import DIGEST_BYTES, Base64Content, Body, BytesContent, Content, Image, LongText, write_body
 from .image_file import ImageTooLarge, ReadJob, read_open_file, read_path
 
-__all__ = ["MAX_IMAGE_BYTES", "load_fields", "load_request_body"]
-
-MAX_IMAGE_BYTES: Final = 32 * 1024 * 1024
-"""The size limit of an image, unless the client has another."""
+__all__ = ["load_fields", "load_request_body"]
 
 FILE_RESTORE_S: Final = 1.0
 """How long a cancelled call waits until a file of the caller's is back at its position: one chunk is being read."""

@@ -36,7 +36,7 @@ logger: Final = logging.getLogger("aivideomaker_async.submits")
 SPACING_PACES: Final = 2
 """Lists are at least this many requests of the limiter's pace apart: others need the limit as well."""
 
-FIRST_PAUSE_S: Final = 2.0
+FIRST_LIST_PAUSE_S: Final = 2.0
 """Pause after a list that could not be had with all its attempts; it doubles each time."""
 
 LONGEST_PAUSE_S: Final = 30.0
@@ -74,7 +74,7 @@ class SubmitLookup:
             SubmitOutcomeUnknown: it cannot be known.
         """
         loop = asyncio.get_running_loop()
-        pause = FIRST_PAUSE_S
+        pause = FIRST_LIST_PAUSE_S
         while True:
             with self._registry.locked() as reconciler:
                 verdict = reconciler.decide(submit, self.clock())

@@ -41,7 +41,7 @@ __all__ = [
 MIN_PREFIX_CHARACTERS: Final = 6
 """Letters and digits that are enough to recognise a text by its beginning."""
 
-MAX_DEPTH: Final = 20
+MAX_COMPARED_DEPTH: Final = 20
 
 CLOCK_TOLERANCE_S: Final = 5.0
 """A task stamped up to this long before its submit may belong to it: headers have whole seconds, and the clocks of two
@@ -172,7 +172,7 @@ def _hash(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def _normalize(value: object, levels: int = MAX_DEPTH) -> object:
+def _normalize(value: object, levels: int = MAX_COMPARED_DEPTH) -> object:
     """Return `value` so that values of the same meaning are equal: "8" and 8, texts that differ in spaces."""
     if isinstance(value, bool) or value is None:
         return value

@@ -48,7 +48,7 @@ __all__ = [
     "Verdict",
 ]
 
-MAX_KEYS: Final = 10_000
+MAX_REMEMBERED_KEYS: Final = 10_000
 """Idempotency keys that may be used again, remembered with their tasks."""
 
 MAX_UNSETTLED: Final = 10_000
@@ -278,7 +278,7 @@ class Reconciler:
         self._forget_assignments(now.loop)
         if submit.has_callers_key or submit.was_lost:
             self._by_key[submit.key] = task_id, submit.fingerprint
-            if len(self._by_key) > MAX_KEYS:
+            if len(self._by_key) > MAX_REMEMBERED_KEYS:
                 self._by_key.popitem(last=False)
 
     def _forget_assignments(self, now: float) -> None:

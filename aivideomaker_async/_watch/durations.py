@@ -23,7 +23,7 @@ MAX_DURATION_S: Final = 24 * 3600.0
 MIN_DURATION_S: Final = 0.1
 """A shorter one was measured by a clock that was set; polls would follow it at the pace of the limit."""
 
-MAX_KEYS: Final = 500
+MAX_LEARNED_KINDS: Final = 500
 """Models and lengths that are remembered; a service has a few dozen. The names of models come from its answers."""
 
 MAX_NAME_CHARACTERS: Final = 200
@@ -110,7 +110,7 @@ class Durations:
         key = (model, length)
         if key not in self._samples:
             self._samples[key] = deque(maxlen=SAMPLES_KEPT)
-            if len(self._samples) > MAX_KEYS:
+            if len(self._samples) > MAX_LEARNED_KINDS:
                 del self._samples[next(iter(self._samples))]
         self._samples[key].append(min(sensible))
         self._estimates.clear()
@@ -122,7 +122,7 @@ class Durations:
         key = (model, length)
         found = self._estimates.get(key)
         if found is None:
-            if len(self._estimates) >= MAX_KEYS:
+            if len(self._estimates) >= MAX_LEARNED_KINDS:
                 self._estimates.clear()
             found = self._estimates[key] = self._fit(key)
         return found

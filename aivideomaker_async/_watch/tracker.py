@@ -12,7 +12,7 @@ from .._redaction import Secret
 from ..tasks import Eta, StatusChange, SubmittedTask, TaskDetails, video_seconds
 from .durations import Durations
 from .task_state import Subscription, TaskState
-from .updates import Answer, Source, StatusUpdates
+from .updates import Answer, AnswerSource, StatusUpdates
 from .watcher import TaskWatcher
 from .webhook_signals import WebhookSignals
 
@@ -134,21 +134,21 @@ class TaskTracker:
         """Pass what the service has answered to a user's own call on to all that wait for the task."""
         state = self._states.get(task_id)
         if state is not None:
-            self._updates.apply(state, answer, Source.SINGLE, asyncio.get_running_loop().time())
+            self._updates.apply(state, answer, AnswerSource.SINGLE, asyncio.get_running_loop().time())
             self._watcher.answered(state)
 
-    def _updated(self, state: TaskState, answer: Answer, change: StatusChange | None, source: Source) -> None:
-        if source is Source.SUBMIT:
+    def _updated(self, state: TaskState, answer: Answer, change: StatusChange | None, source: AnswerSource) -> None:
+        if source is AnswerSource.SUBMIT:
             return
         is_new = change is not None or isinstance(answer, TaskDetails)
         if is_new:
             self._observed(state.task_id, answer)
-        if source is Source.PEER:
+        if source is AnswerSource.PEER:
             return
         if change is not None:
             now, has_webhook = asyncio.get_running_loop().time(), state.observed.has_webhook
             self._signals.changed(now, is_end=change.status.is_terminal, has_webhook=has_webhook)
-        if self._board is not None and (is_new or source is Source.SINGLE):
+        if self._board is not None and (is_new or source is AnswerSource.SINGLE):
             self._board.publish(state.task_id, answer)
 
     # --- waiting -------------------------------------------------------------------------------------

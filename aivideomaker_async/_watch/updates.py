@@ -18,7 +18,7 @@ from .durations import Durations
 from .task_list import reported_seconds
 from .task_state import NEVER, Observation, TaskState, wake
 
-__all__ = ["Answer", "Source", "StatusUpdates"]
+__all__ = ["Answer", "AnswerSource", "StatusUpdates"]
 
 logger: Final = logging.getLogger("aivideomaker_async.watch")
 
@@ -39,7 +39,7 @@ ETA_TAIL: Final = 0.1
 """The share of tasks that end before the earliest, and after the latest moment of an `Eta`."""
 
 
-class Source(Enum):
+class AnswerSource(Enum):
     """Where an answer comes from."""
 
     SUBMIT = auto()
@@ -66,7 +66,7 @@ class StatusUpdates:
         durations: Durations,
         *,
         service_time: Callable[[], float],
-        on_update: Callable[[TaskState, Answer, StatusChange | None, Source], object] = lambda *_: None,
+        on_update: Callable[[TaskState, Answer, StatusChange | None, AnswerSource], object] = lambda *_: None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._durations = durations
@@ -75,7 +75,7 @@ class StatusUpdates:
         self._wall_clock = wall_clock
         self._unknown_statuses: set[str] = set()
 
-    def apply(self, state: TaskState, answer: Answer, source: Source, now: float) -> StatusChange | None:
+    def apply(self, state: TaskState, answer: Answer, source: AnswerSource, now: float) -> StatusChange | None:
         """Apply an answer of the service; return the change that it brought, or None when its status is not new.
 
         Where details and a bare status disagree on how the task ended, the details have the output and are kept.
@@ -108,7 +108,7 @@ class StatusUpdates:
             observed.details = details
             wake(state.subscriptions)
         observed.last_answer_at = now
-        if source in {Source.SINGLE, Source.SUBMIT}:
+        if source in {AnswerSource.SINGLE, AnswerSource.SUBMIT}:
             observed.last_single_answer_at = now
         state.wake_for_answer()
         if not status.is_known:
@@ -144,7 +144,7 @@ class StatusUpdates:
         observed.started_at, observed.is_dated = now, True
         observed.webhook_url = webhook_url or observed.webhook_url
         observed.has_webhook |= has_webhook
-        self.apply(state, answer.status, Source.SUBMIT, now)
+        self.apply(state, answer.status, AnswerSource.SUBMIT, now)
 
     def awaited_elsewhere(
         self,

@@ -24,7 +24,7 @@ from .failures import Ends, PollFailures
 from .schedule import Ask, Plan, PollInput, plan
 from .task_list import NewsOfTasks
 from .task_state import WOKEN_AT_ONCE, Subscription, TaskState, Trouble, wake
-from .updates import Source, StatusUpdates
+from .updates import AnswerSource, StatusUpdates
 from .wait_set import WaitSet
 from .webhook_signals import WebhookSignals
 
@@ -303,7 +303,7 @@ class TaskWatcher:
         else:
             answer = await self._api.attempt(get_status(state.task_id), permit=permit, timeout=timeout)
         now = loop.time()
-        change = self._updates.apply(state, answer, Source.SINGLE, now)
+        change = self._updates.apply(state, answer, AnswerSource.SINGLE, now)
         if answers_for_batch:
             self._signals.polled(began, now)
         if planned.is_probe:
@@ -331,7 +331,7 @@ class TaskWatcher:
             state = asked.get(task_id) or known.get(task_id)
             if state is not None:
                 applied.add(task_id)
-                self._updates.apply(state, details, Source.LIST, loop.time())
+                self._updates.apply(state, details, AnswerSource.LIST, loop.time())
 
         trains = began >= self._training_at
         reader = NewsOfTasks(
@@ -354,7 +354,7 @@ class TaskWatcher:
             if (state := asked.get(task_id) or known.get(task_id)) is None:
                 continue
             if task_id not in applied:
-                self._updates.apply(state, TaskStatus(status), Source.LIST, now)
+                self._updates.apply(state, TaskStatus(status), AnswerSource.LIST, now)
             if not state.lacks_output():
                 self._failures.clear(state)
             elif not state.backoff.failures:

@@ -44,9 +44,9 @@ MIN_SECRET_LENGTH: Final = 16
 _ANSWERS: Final = {200: b"ok\n", 404: b"not found\n", 413: b"too large\n"}
 
 # As parts of words: a server may write CANCELLED.
-_END: Final = re.compile(rb"COMPLETED|FAILED|CANCEL")
+_END_WORDS: Final = re.compile(rb"COMPLETED|FAILED|CANCEL")
 # As whole words, in capitals as the service writes them: any other spelling may mean anything.
-_NO_END: Final = re.compile(rb"\b(?:PROGRESS|SUBMITTED)\b")
+_NO_END_WORDS: Final = re.compile(rb"\b(?:PROGRESS|SUBMITTED)\b")
 
 
 @frozen(kw_only=True)
@@ -270,7 +270,7 @@ def may_be_end(body: bytes | bytearray) -> bool:
     The body is neither trusted nor parsed, since nothing about it is documented. Every doubt counts as an end: a
     poll too many costs one request, a poll too late costs somebody's time. Linear in the length of the body.
     """
-    return _END.search(body) is not None or _NO_END.search(body) is None
+    return _END_WORDS.search(body) is not None or _NO_END_WORDS.search(body) is None
 
 
 # --- ASGI, in pieces -----------------------------------------------------------------------------

@@ -20,7 +20,8 @@ from anyio import CancelScope
 from aivideomaker_async import ImageToVideo, InvalidSpec
 from aivideomaker_async._submits import images
 from aivideomaker_async._submits.image_file import CHUNK_BYTES, JobCancelled, ReadJob, read_open_file
-from aivideomaker_async._submits.images import MAX_IMAGE_BYTES, load_fields
+from aivideomaker_async._submits.images import load_fields
+from aivideomaker_async.client.client import MAX_IMAGE_BYTES
 from tests.support.loading import FORMS, LARGE, Minimal, Unseekable, arrives, loaded, refused
 from tests.support.pictures import NO_PICTURES, PNG, as_image, data_uri
 

@@ -27,7 +27,8 @@ from aivideomaker_async import (
 )
 from aivideomaker_async._submits.body import Body, Image
 from aivideomaker_async._submits.image_file import CHUNK_BYTES
-from aivideomaker_async._submits.images import MAX_IMAGE_BYTES, load_fields, load_request_body
+from aivideomaker_async._submits.images import load_fields, load_request_body
+from aivideomaker_async.client.client import MAX_IMAGE_BYTES
 from tests.support.loading import FORMS, LARGE, Unseekable, arrives, loaded, refused
 from tests.support.pictures import MIMES, NO_PICTURES, PICTURES, PNG, as_image, data_uri, in_lines, picture
 

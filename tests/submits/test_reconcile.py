@@ -698,7 +698,7 @@ def test_of_submits_that_were_given_up_the_oldest_is_forgotten(settles: bool, mo
 
 
 def test_a_limited_number_of_callers_keys_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "MAX_KEYS", 2)
+    monkeypatch.setattr(rules, "MAX_REMEMBERED_KEYS", 2)
     reconciler = Reconciler()
     for number in range(4):
         submit = Submit(f"key-{number}", ORDER, has_callers_key=True)

@@ -13,7 +13,8 @@ import pytest
 
 from aivideomaker_async import ImageToVideo, InvalidSpec
 from aivideomaker_async._submits.body import Image
-from aivideomaker_async._submits.images import MAX_IMAGE_BYTES, load_fields
+from aivideomaker_async._submits.images import load_fields
+from aivideomaker_async.client.client import MAX_IMAGE_BYTES
 from tests.support.pictures import as_image, data_uri, picture
 
 LARGE = picture("PNG", 64) + bytes(200_000)

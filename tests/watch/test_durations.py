@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aivideomaker_async._watch.durations import (
     MAX_DURATION_S,
-    MAX_KEYS,
+    MAX_LEARNED_KINDS,
     MAX_NAME_CHARACTERS,
     MIN_DURATION_S,
     SAMPLES_KEPT,
@@ -191,15 +191,15 @@ def test_an_absurd_duration_teaches_nothing(seconds: float) -> None:
 def test_invented_models_take_no_room() -> None:
     """The names of models come from answers: only the latest are remembered, and no endless one."""
     durations = Durations()
-    for number in range(3 * MAX_KEYS):
+    for number in range(3 * MAX_LEARNED_KINDS):
         durations.learn(f"m{number}", number, reported=60.0)
         durations.estimate(f"e{number}", None)
-    assert len(durations._samples) == MAX_KEYS
+    assert len(durations._samples) == MAX_LEARNED_KINDS
     durations.learn("m0", 5, reported=60.0)
-    for number in range(3 * MAX_KEYS):
+    for number in range(3 * MAX_LEARNED_KINDS):
         durations.estimate(f"e{number}", None)
-    assert len(durations._estimates) <= MAX_KEYS
-    assert durations.estimate(f"m{3 * MAX_KEYS - 1}", 3 * MAX_KEYS - 1).samples == 1
+    assert len(durations._estimates) <= MAX_LEARNED_KINDS
+    assert durations.estimate(f"m{3 * MAX_LEARNED_KINDS - 1}", 3 * MAX_LEARNED_KINDS - 1).samples == 1
     assert durations.estimate("m1", 1) is USUAL
     endless = "x" * (MAX_NAME_CHARACTERS + 1)
     durations.learn(endless, 5, measured=60.0, reported=60.0)

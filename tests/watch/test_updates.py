@@ -15,7 +15,7 @@ from aivideomaker_async import Eta, StatusChange, SubmittedTask, TaskDetails, Ta
 from aivideomaker_async._redaction import Secret
 from aivideomaker_async._watch.durations import Durations
 from aivideomaker_async._watch.task_state import Backoff, Subscription, TaskState
-from aivideomaker_async._watch.updates import Answer, Source, StatusUpdates
+from aivideomaker_async._watch.updates import Answer, AnswerSource, StatusUpdates
 from tests.support.scripted import Arrival, Reply, row
 from tests.support.service import Service, kinds, watching
 from tests.support.waiting import LIST, seconds_of
@@ -41,7 +41,7 @@ class Updates(StatusUpdates):
 
     def __init__(self) -> None:
         self.durations = Durations()
-        self.reported: list[tuple[str, Answer, StatusChange | None, Source]] = []
+        self.reported: list[tuple[str, Answer, StatusChange | None, AnswerSource]] = []
         super().__init__(
             self.durations,
             service_time=MORNING.timestamp,
@@ -67,25 +67,27 @@ def submit(updates: Updates, state: TaskState, *, now: float = NOW) -> None:
 def test_a_new_status_is_a_change_and_a_stale_one_is_none(updates: Updates) -> None:
     """Whichever answer came later: statuses never go backwards."""
     state = TaskState("a")
-    change = updates.apply(state, PROGRESS, Source.LIST, NOW)
+    change = updates.apply(state, PROGRESS, AnswerSource.LIST, NOW)
     assert change == StatusChange(task_id="a", status=PROGRESS, previous=None, at=MORNING)
-    assert updates.apply(state, SUBMITTED, Source.SINGLE, NOW + 1) is None
+    assert updates.apply(state, SUBMITTED, AnswerSource.SINGLE, NOW + 1) is None
     assert (state.status, state.observed.last_change) == (PROGRESS, change)
-    end = updates.apply(state, details(), Source.PEER, NOW + 2)
+    end = updates.apply(state, details(), AnswerSource.PEER, NOW + 2)
     assert end is not None and (end.status, end.previous) == (COMPLETED, PROGRESS)
     assert updates.reported == [
-        ("a", PROGRESS, change, Source.LIST),
-        ("a", SUBMITTED, None, Source.SINGLE),
-        ("a", details(), end, Source.PEER),
+        ("a", PROGRESS, change, AnswerSource.LIST),
+        ("a", SUBMITTED, None, AnswerSource.SINGLE),
+        ("a", details(), end, AnswerSource.PEER),
     ]
 
 
 def test_any_answer_counts_as_one_and_only_single_ones_as_single(updates: Updates) -> None:
     state = TaskState("a")
-    for now, source in enumerate(Source, 1):
+    for now, source in enumerate(AnswerSource, 1):
         updates.apply(state, PROGRESS, source, now)
         assert state.observed.last_answer_at == now
-    singles = [number for number, source in enumerate(Source, 1) if source in {Source.SUBMIT, Source.SINGLE}]
+    singles = [
+        number for number, source in enumerate(AnswerSource, 1) if source in {AnswerSource.SUBMIT, AnswerSource.SINGLE}
+    ]
     assert state.observed.last_single_answer_at == singles[-1] == 2
 
 
@@ -97,25 +99,25 @@ async def test_consumers_of_changes_get_each_of_them_and_waiters_for_the_end_onl
     for subscription in (watching, waiting):
         state.subscribe(subscription)
     changed, ended = watching.next_update(), waiting.next_update()
-    first = updates.apply(state, PROGRESS, Source.LIST, NOW)
+    first = updates.apply(state, PROGRESS, AnswerSource.LIST, NOW)
     assert (list(watching.unread or ()), waiting.unread) == ([first], None)
     assert (changed.done(), ended.done()) == (True, False)
-    updates.apply(state, details(url=None), Source.SINGLE, NOW)
+    updates.apply(state, details(url=None), AnswerSource.SINGLE, NOW)
     assert not ended.done(), "its URL has not come"
-    updates.apply(state, details(), Source.SINGLE, NOW)
+    updates.apply(state, details(), AnswerSource.SINGLE, NOW)
     assert ended.done()
 
 
 async def test_an_answer_without_a_change_wakes_a_consumer_that_waits_for_the_current_status(updates: Updates) -> None:
     state = TaskState("a")
-    updates.apply(state, PROGRESS, Source.LIST, NOW)
+    updates.apply(state, PROGRESS, AnswerSource.LIST, NOW)
     usual, current = (Subscription(state, wants_details=False) for _ in range(2))
     current.wants_answer = True
     futures = []
     for subscription in (usual, current):
         state.subscribe(subscription)
         futures.append(subscription.next_update())
-    updates.apply(state, PROGRESS, Source.LIST, NOW + 1)
+    updates.apply(state, PROGRESS, AnswerSource.LIST, NOW + 1)
     assert [future.done() for future in futures] == [False, True]
 
 
@@ -136,7 +138,7 @@ async def test_an_answer_without_a_change_wakes_a_consumer_that_waits_for_the_cu
 def test_only_whole_details_of_an_end_are_kept(updates: Updates, answers: list[Answer], kept: bool) -> None:
     state = TaskState("a")
     for answer in answers:
-        updates.apply(state, answer, Source.SINGLE, NOW)
+        updates.apply(state, answer, AnswerSource.SINGLE, NOW)
     assert state.observed.details == (answers[-1] if kept else None)
     state.subscribe(Subscription(state, wants_details=True))
     assert state.needs_details() is (state.is_terminal and not kept)
@@ -147,12 +149,12 @@ def test_only_whole_details_of_an_end_are_kept(updates: Updates, answers: list[A
     st.lists(
         st.tuples(
             st.sampled_from([*TaskStatus, TaskStatus("QUEUED"), details(PROGRESS), details(), details(FAILED)]),
-            st.sampled_from(Source),
+            st.sampled_from(AnswerSource),
         ),
         max_size=12,
     )
 )
-def test_whatever_is_answered_consumers_get_a_story_that_ends_once(answers: list[tuple[Answer, Source]]) -> None:
+def test_whatever_is_answered_consumers_get_a_story_that_ends_once(answers: list[tuple[Answer, AnswerSource]]) -> None:
     """Each change follows the one before it, and none follows the end."""
     updates, state = Updates(), TaskState("a")
     subscription = Subscription(state, wants_details=False)
@@ -176,7 +178,9 @@ def test_a_submit_dates_a_task_and_makes_it_fresh(updates: Updates) -> None:
     assert (state.status, observed.submitted, observed.started_at) == (SUBMITTED, answer, NOW + 5)
     assert (observed.model, observed.length, observed.is_fresh) == ("t2v", 5, True)
     assert (observed.webhook_url, observed.has_webhook) == (hook, True)
-    updates.apply(state, details(PROGRESS, model="i2v", created_at=MORNING - timedelta(hours=1)), Source.LIST, NOW + 9)
+    updates.apply(
+        state, details(PROGRESS, model="i2v", created_at=MORNING - timedelta(hours=1)), AnswerSource.LIST, NOW + 9
+    )
     assert (observed.model, observed.started_at) == ("t2v", NOW + 5), "this client knows it better"
 
 
@@ -196,7 +200,9 @@ def test_the_age_of_a_task_that_was_taken_up_is_that_of_the_service(
     """Unless it makes no sense: then it counts from the first watch."""
     state = TaskState("a")
     updates.first_watched(state, NOW - 7)
-    updates.apply(state, details(PROGRESS, created_at=created, model="t2v", input={"duration": "5"}), Source.LIST, NOW)
+    updates.apply(
+        state, details(PROGRESS, created_at=created, model="t2v", input={"duration": "5"}), AnswerSource.LIST, NOW
+    )
     updates.first_watched(state, NOW)
     assert state.observed.started_at == started_at
     assert (state.observed.model, state.observed.length) == ("t2v", 5)
@@ -232,12 +238,12 @@ def test_an_end_teaches_how_long_tasks_take(
     """By the own clock if the end was observed soon after it; by that of the service if it has reported both times."""
     state = TaskState("a")
     submit(updates, state) if is_ours else updates.first_watched(state, NOW)
-    updates.apply(state, PROGRESS, Source.LIST, NOW + 100 - last_answer)
+    updates.apply(state, PROGRESS, AnswerSource.LIST, NOW + 100 - last_answer)
     completed = None if reported is None else MORNING + timedelta(seconds=reported)
     end = details(model="t2v", input={"duration": "5"}, created_at=MORNING, completed_at=completed)
     # Asked for again, the same end teaches nothing more.
     for _ in range(2):
-        updates.apply(state, end, Source.LIST, NOW + 100)
+        updates.apply(state, end, AnswerSource.LIST, NOW + 100)
     found, expected = updates.durations.estimate("t2v", 5), Durations()
     if learned is not None:
         expected.learn("t2v", 5, reported=learned)
@@ -248,7 +254,7 @@ def test_failed_tasks_teach_nothing(updates: Updates) -> None:
     state = TaskState("a")
     submit(updates, state)
     end = details(FAILED, url=None, created_at=MORNING, completed_at=MORNING + timedelta(seconds=90))
-    updates.apply(state, end, Source.SINGLE, NOW + 90)
+    updates.apply(state, end, AnswerSource.SINGLE, NOW + 90)
     assert not updates.durations.estimate("t2v", 5).samples
 
 
@@ -256,7 +262,7 @@ def test_a_doubt_makes_the_details_wanted(updates: Updates) -> None:
     """Also before the task has ended, and where only changes are watched."""
     state = TaskState("a")
     state.subscribe(Subscription(state, wants_details=False))
-    updates.apply(state, PROGRESS, Source.LIST, NOW)
+    updates.apply(state, PROGRESS, AnswerSource.LIST, NOW)
     state.backoff = Backoff(in_doubt=True)
     assert state.needs_details()
     assert not state.lacks_output()

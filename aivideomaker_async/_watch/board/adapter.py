@@ -15,7 +15,7 @@ from typing import Final
 from ..._redaction import Secret
 from ...errors import TaskNotFound
 from ..task_state import Subscription, TaskState
-from ..updates import MAX_AGE_S, Answer, Source, StatusUpdates
+from ..updates import MAX_AGE_S, Answer, AnswerSource, StatusUpdates
 from ..watcher import TaskWatcher
 from .client import BoardClient
 from .messages import Interest
@@ -128,7 +128,7 @@ class BoardAdapter:
     def observed_elsewhere(self, task_id: str, news: Answer) -> None:
         """Apply what another process has observed."""
         state = self._state(task_id)
-        self._updates.apply(state, news, Source.PEER, asyncio.get_running_loop().time())
+        self._updates.apply(state, news, AnswerSource.PEER, asyncio.get_running_loop().time())
         self._watcher.answered(state)
         if state.lacks_output():
             self._watcher.expect_from_peer(state, LEADER_FETCHES_S)

@@ -47,7 +47,7 @@ News: TypeAlias = TaskDetails | TaskStatus
 Step: TypeAlias = "tuple[str, Interest | None]"
 """A task, and what all other members together want of it from now on; None for nothing any more."""
 
-MAX_ID_CHARACTERS: Final = 1000
+MAX_SHARED_ID_CHARACTERS: Final = 1000
 
 MAX_NEWS_CHARACTERS: Final = 100_000
 """The longest news of one task. With an image in its input it is longer: then its status alone is published."""
@@ -154,7 +154,7 @@ def _merge(interests: Iterable[Interest]) -> Interest | None:
 
 
 @define(eq=False)
-class _Member:
+class _Process:
     version: int = 0
     """The number of its last change that is known."""
     interests: dict[str, Interest] = field(factory=dict[str, Interest])
@@ -176,8 +176,8 @@ class RemoteInterests:
     """Members whose interests must be read anew."""
     _heard_from: set[str] = field(factory=set[str], init=False)
     """Members that have sent a change since the count began."""
-    _members: dict[str, _Member] = field(factory=dict[str, _Member], init=False)
-    _wanted_by: dict[str, dict[_Member, Interest]] = field(factory=dict[str, "dict[_Member, Interest]"], init=False)
+    _members: dict[str, _Process] = field(factory=dict[str, _Process], init=False)
+    _wanted_by: dict[str, dict[_Process, Interest]] = field(factory=dict[str, "dict[_Process, Interest]"], init=False)
     _merged: dict[str, Interest] = field(factory=dict[str, Interest], init=False)
 
     def __contains__(self, task_id: str) -> bool:
@@ -188,7 +188,7 @@ class RemoteInterests:
 
     def change(self, member: str, version: int, changes: Mapping[str, Interest | None]) -> list[Step]:
         """Apply the change number `version` of a member."""
-        known = self._members.setdefault(member, _Member())
+        known = self._members.setdefault(member, _Process())
         self._heard_from.add(member)
         if known.seen is not None:
             known.held_back[version] = changes
@@ -203,7 +203,7 @@ class RemoteInterests:
     def begin(self, member: str) -> None:
         """Begin to read all interests of a member; its changes are held back until `finish`."""
         self.stale.discard(member)
-        self._members.setdefault(member, _Member()).seen = set()
+        self._members.setdefault(member, _Process()).seen = set()
 
     def page(self, member: str, interests: Mapping[str, Interest]) -> list[Step]:
         """Apply some of the interests of a member that is being read."""
@@ -254,12 +254,12 @@ class RemoteInterests:
     def drop(self, member: str) -> Iterator[list[Step]]:
         """Remove a member with its interests: some at a time, to be taken to the end, with pauses if need be."""
         self.stale.discard(member)
-        known = self._members.pop(member, _Member())
+        known = self._members.pop(member, _Process())
         interests = tuple(known.interests)
         slices = (interests[at : at + INTERESTS_PER_STEP] for at in range(0, len(interests), INTERESTS_PER_STEP))
         return (self._apply(known, dict.fromkeys(some)) for some in slices)
 
-    def _apply(self, known: _Member, changes: Mapping[str, Interest | None]) -> list[Step]:
+    def _apply(self, known: _Process, changes: Mapping[str, Interest | None]) -> list[Step]:
         steps: list[Step] = []
         for task_id, interest in changes.items():
             by = self._wanted_by.setdefault(task_id, {})
@@ -424,7 +424,7 @@ def _read_interests(texts: Mapping[str, object]) -> dict[str, Interest | None]:
 
 def is_id(value: object) -> bool:
     """Return whether `value` can be an id."""
-    return is_task_id(value) and len(value) <= MAX_ID_CHARACTERS
+    return is_task_id(value) and len(value) <= MAX_SHARED_ID_CHARACTERS
 
 
 def _parsed(text: str | bytes) -> object:
