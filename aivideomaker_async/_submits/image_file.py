@@ -157,6 +157,9 @@ def _size_from(file: IO[bytes], position: int) -> int | None:
 
 
 def _read_chunks(file: IO[bytes], max_bytes: int, job: ReadJob) -> list[bytes]:
+    if type(file) is io.BytesIO:
+        # Its size is known, and read as a whole it gives away its bytes without a copy.
+        return [file.read()]
     chunks: list[bytes] = []
     size = 0
     while True:

@@ -432,7 +432,7 @@ COSTS: dict[str, tuple[Callable[[Path], Any], float]] = {
     "open file": (lambda path: path.open("rb"), 1.1),
     "unbuffered": (lambda path: path.open("rb", buffering=0), 1.1),
     "unseekable": (lambda path: io.BufferedReader(Unseekable(MEASURED)), 1.1),
-    "in memory": (lambda path: io.BytesIO(MEASURED), 1.1),
+    "in memory": (lambda path: io.BytesIO(MEASURED), 0.1),
     "bytes": (lambda path: MEASURED, 0.1),
     "bytearray": (lambda path: bytearray(MEASURED), 1.1),
     "data URI": (lambda path: URI, 0.1),
