@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -131,16 +131,17 @@ class Transport:
         try:
             async with exchange:
                 self._exchanges.add(exchange)
-                async with self._open(request, timeout) as response:
-                    answer = Answer(response.status, response.headers)
-                    if response.status == 200 and reader is None and response.content.is_eof():
-                        # The usual case: a short body came with the headers.
-                        answer.body += response.content.read_nowait()
-                        if len(answer.body) > request.max_answer_bytes:
-                            raise _too_large(response, request)
-                    else:
+                response = await self._open(request, timeout)
+                answer = Answer(response.status, response.headers)
+                if _is_complete(response, request) and reader is None:
+                    # The usual case: a short body came with the headers, and its connection is free again.
+                    answer.body += response.content.read_nowait()
+                    if len(answer.body) > request.max_answer_bytes:
+                        raise _too_large(response, request)
+                else:
+                    async with response:
                         await _read_body(response, answer, request, reader, exchange)
-                    return answer
+                return answer
         except TimeoutError as error:
             if exchange.when() == -inf:
                 kind: type[TransportError] = Disconnected if sending.sent else ConnectFailed
@@ -162,7 +163,7 @@ class Transport:
         # Outside the handler: there, the error would become the context of ours also where it must not be its cause.
         raise failure from cause
 
-    def _open(self, request: Request[object], timeout: float) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    def _open(self, request: Request[object], timeout: float) -> Awaitable[aiohttp.ClientResponse]:
         return self._session.request(
             request.method,
             # The path is quoted already; to quote it again would name another task.
@@ -226,6 +227,11 @@ async def _stream(body: RequestBody) -> AsyncIterator[bytes]:
         yield piece
         # A fast peer would never let other tasks run.
         await asyncio.sleep(0)
+
+
+def _is_complete(response: aiohttp.ClientResponse, request: Request[object]) -> bool:
+    """Return whether all of a good answer has arrived, to a request of which nothing is left to be sent."""
+    return response.status == 200 and response.content.is_eof() and request.body is None
 
 
 async def _read_body(
