@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import pickle
 import traceback
@@ -102,6 +103,9 @@ def frames_of(awaitable: Any) -> Iterator[FrameType]:
             frame, awaitable = awaitable.gi_frame, awaitable.gi_yieldfrom
         elif isinstance(awaitable, AsyncGeneratorType):
             frame, awaitable = awaitable.ag_frame, awaitable.ag_await
+        elif type(awaitable).__name__ == "coroutine_wrapper":
+            # What `__await__` of a coroutine returns. It has no attribute for the coroutine.
+            frame, (awaitable, *_) = None, gc.get_referents(awaitable)
         else:
             return
         if frame is not None:
