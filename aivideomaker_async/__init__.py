@@ -10,12 +10,12 @@
 Each name is imported when it is first used, so that a program loads only the rooms that it enters.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from ._util.lazy import names_on_use as _names_on_use
 from ._util.version import __version__
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from ._files import Downloaded, Video, VideoStream, download_all
     from ._http import RetryPolicy
     from ._limits import (
@@ -185,7 +185,9 @@ _ROOMS = {
     "SpecLike TextToVideo TextToVideoV3 VideoSpec Wan27",
     "tasks": "Account CancelResult Eta Quote StatusChange SubmittedTask TaskDetails TaskOutput TaskStatus",
 }
-__getattr__ = _names_on_use(__name__, _ROOMS)
+if not _typing.TYPE_CHECKING:
+    # Type checkers would take every wrong name for one of these.
+    __getattr__ = _names_on_use(__name__, _ROOMS)
 
 
 def __dir__() -> list[str]:

@@ -21,6 +21,7 @@ from aivideomaker_async import (
     TaskDetails,
     TaskOutput,
     TaskStatus,
+    tasks,
 )
 from aivideomaker_async.tasks import SEGMENT_S, video_seconds
 from tests.support.pictures import PNG, data_uri
@@ -190,3 +191,9 @@ def test_the_outcome_of_a_cancel_follows_from_the_status(status: TaskStatus, can
 def test_the_length_of_a_video_is_read_from_its_request(body: dict[str, object], seconds: int | None) -> None:
     """A list of prompts makes five seconds each."""
     assert video_seconds(body) == seconds
+
+
+def test_the_package_of_values_lists_its_names_before_it_has_loaded_them() -> None:
+    assert set(tasks.__all__) <= set(dir(tasks))
+    with pytest.raises(AttributeError, match=r"'aivideomaker_async\.tasks' has no attribute 'Job'"):
+        _ = tasks.Job  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO, Literal, assert_type
 
+import aivideomaker_async.tasks
 from aivideomaker_async import (
     PRICES_2026_03,
     PRICES_2026_09,
@@ -382,3 +383,9 @@ async def errors(task: VideoTask, client: AIVideoMaker) -> None:
     except SubmitOutcomeUnknown as error:
         assert_type(error.idempotency_key, str)
         assert_type(error.candidates, tuple[TaskDetails, ...])
+
+
+def wrong_names() -> None:
+    """Names are imported on use, and a wrong one must be an error all the same."""
+    aivideomaker_async.TextToVideos  # type: ignore[attr-defined]  # noqa: B018
+    aivideomaker_async.tasks.Job  # type: ignore[attr-defined]  # noqa: B018

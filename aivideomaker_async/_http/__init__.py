@@ -99,7 +99,9 @@ __all__ = [
 ]
 
 
-__getattr__ = names_on_use(__name__, {"list_reader": "AllTasks ListReader"})
+if not TYPE_CHECKING:
+    # Type checkers would take every wrong name for one of these.
+    __getattr__ = names_on_use(__name__, {"list_reader": "AllTasks ListReader"})
 
 
 # aiohttp is slow to import, and values alone do without: what needs it is reached through functions.

@@ -61,4 +61,6 @@ __all__ = [
     "default_limiter",
 ]
 
-__getattr__ = names_on_use(__name__, {"local": "RateLimiter", "redis": "RedisRateLimiter"})
+if not TYPE_CHECKING:
+    # Type checkers would take every wrong name for one of these.
+    __getattr__ = names_on_use(__name__, {"local": "RateLimiter", "redis": "RedisRateLimiter"})

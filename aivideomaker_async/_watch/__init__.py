@@ -48,4 +48,6 @@ if TYPE_CHECKING:
 
 __all__ = ["StatusBoard", "Subscription", "TaskState", "TaskTracker"]
 
-__getattr__ = names_on_use(__name__, {"board": "StatusBoard"})
+if not TYPE_CHECKING:
+    # Type checkers would take every wrong name for one of these.
+    __getattr__ = names_on_use(__name__, {"board": "StatusBoard"})

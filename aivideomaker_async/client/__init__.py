@@ -30,4 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AIVideoMaker", "ClientStatistics", "GenerateMany", "Outcome", "StatusWatch", "VideoTask"]
 
-__getattr__ = names_on_use(__name__, {"generate_many": "GenerateMany Outcome", "task": "StatusWatch VideoTask"})
+if not TYPE_CHECKING:
+    # Type checkers would take every wrong name for one of these.
+    __getattr__ = names_on_use(__name__, {"generate_many": "GenerateMany Outcome", "task": "StatusWatch VideoTask"})

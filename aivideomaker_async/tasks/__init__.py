@@ -106,14 +106,16 @@ def video_seconds(body: Mapping[str, object]) -> int | None:
     return SEGMENT_S * len(prompts) if isinstance(prompts, list | tuple) and prompts else None
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import values
+if not TYPE_CHECKING:
+    # Type checkers would take every wrong name for one of these.
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import values
 
-    value: object = getattr(values, name)
-    globals()[name] = value
-    return value
+        value: object = getattr(values, name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
