@@ -12,6 +12,8 @@ import tomllib
 import venv
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 ROOT = Path(__file__).resolve().parent.parent
 
 TRY = """
@@ -76,7 +78,8 @@ def main() -> None:
     assert len(built) == 2, built
     run(sys.executable, "-m", "twine", "check", "--strict", *built)
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    core = {item.partition(">")[0] for item in dependencies}
+    requirements = [Requirement(item) for item in dependencies]
+    core = {item.name for item in requirements if item.marker is None or item.marker.evaluate()}
     extras = {"av", "pillow", "cyclopts", "rich", "pytest", "numpy"}
     for distribution in built:
         found = installed_with(distribution)

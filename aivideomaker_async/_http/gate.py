@@ -39,9 +39,9 @@ class Deadline:
     __slots__ = ("at", "timeout")
 
     def __init__(self, timeout: float, now: float) -> None:
-        self.at = now + timeout
+        self.at: float = now + timeout
         """The moment on the clock of the event loop."""
-        self.timeout = timeout
+        self.timeout: float = timeout
 
     def left(self, now: float) -> float:
         """Return the seconds left."""

@@ -133,29 +133,29 @@ class Submit:
         *,
         has_callers_key: bool = False,
     ) -> None:
-        self.key = key
-        self.fingerprint = fingerprint
-        self.grace_s = grace_s
-        self.has_callers_key = has_callers_key
-        self.state = SubmitState.IDLE
+        self.key: str = key
+        self.fingerprint: Fingerprint = fingerprint
+        self.grace_s: float = grace_s
+        self.has_callers_key: bool = has_callers_key
+        self.state: SubmitState = SubmitState.IDLE
         self.sent_at: Instant | None = None
         """When the first attempt that may have arrived was sent."""
-        self.was_lost = False
+        self.was_lost: bool = False
         """Whether an attempt was lost: from then on `sent_at` stays that of the first."""
-        self.lost_at = -inf
+        self.lost_at: float = -inf
         """When the last answer was lost, on the clock of the event loop."""
-        self.polls = 0
+        self.polls: int = 0
         """Lists that were requested since the loss."""
         self.seen_at_first_poll: set[str] = set()
         """Ids of the tasks that the first of these lists showed, or that were known before."""
         self.task_id: str | None = None
         self.details: TaskDetails | None = None
         """The row of its task, where that was adopted from the list."""
-        self.sent_elsewhere = False
+        self.sent_elsewhere: bool = False
         """Whether another process sent it. Which tasks were assigned to others there since then is unknown here."""
         self.assigned_elsewhere: frozenset[str] = frozenset()
         """Tasks that were assigned to other submits in that process."""
-        self.is_time_known = True
+        self.is_time_known: bool = True
         """Whether `sent_at` can be trusted: another process may not have known the time of the service."""
 
     def search_anew(self) -> None:

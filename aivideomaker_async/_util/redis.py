@@ -155,7 +155,7 @@ class RedisConnections:
     __slots__ = ("__weakref__", "_pools", "target")
 
     def __init__(self, target: RedisTarget) -> None:
-        self.target = target
+        self.target: RedisTarget = target
         self._pools: dict[asyncio.AbstractEventLoop, tuple[_Client, AsyncGenerator[None, None]]] = {}
         after_fork_in_child(self, RedisConnections._leave_to_parent)
 
