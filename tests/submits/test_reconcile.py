@@ -284,7 +284,10 @@ def test_no_task_is_bought_twice_and_no_handle_given_twice(
     """
     world = build(data, seed)
     for number, (age, order, lasts) in enumerate(sorted(olds, key=lambda old: -old[0])):
-        world.service.tasks.append(Task(f"old{number}", order, None, -age, -age + lasts))
+        # By a clock that is ahead by just its age, an older task is a new one.
+        looks_new = -100.0 < world.service.stamp(-age) - EPOCH < 15_000.0
+        if world.service.honest_date or not looks_new:
+            world.service.tasks.append(Task(f"old{number}", order, None, -age, -age + lasts))
     for at, order, fates in plan:
         world.at(spread * at, lambda order=order, fates=fates: world.submit(order, fates))  # type: ignore[misc]
     world.run()
