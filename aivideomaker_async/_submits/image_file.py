@@ -1,12 +1,11 @@
 """The content of an image file, read in chunks by a thread.
 
 A file that the caller has open is read from its position to its end. It stays open, and is put back to that position
-afterwards, whatever happens. One that cannot be put back, such as a pipe, is read to its end.
+afterwards, whatever happens. One that does not say that it can be put back, such as a pipe, is read to its end.
 """
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import stat
@@ -78,19 +77,13 @@ def read_path(path: os.PathLike[str], max_bytes: int, job: ReadJob) -> list[byte
         ValueError: it is not a regular file: to open a named pipe would wait for a writer, and some devices never end.
         ImageTooLarge: it has more than `max_bytes`.
     """
-    _check_regular(Path(path).stat())
-    with Path(path).open("rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        # It may have been replaced since the check.
-        _check_regular(status)
-        if status.st_size > max_bytes:
-            raise ImageTooLarge(f"it has {status.st_size:,} bytes")
-        return _read_chunks(file, max_bytes, job)
-
-
-def _check_regular(status: os.stat_result) -> None:
+    status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"it is {_FILE_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, and not a regular file")
+    if status.st_size > max_bytes:
+        raise ImageTooLarge(f"it has {status.st_size:,} bytes")
+    with Path(path).open("rb", buffering=0) as file:
+        return _read_chunks(file, max_bytes, job)
 
 
 def read_open_file(file: IO[bytes], max_bytes: int, job: ReadJob) -> list[bytes]:
@@ -100,20 +93,18 @@ def read_open_file(file: IO[bytes], max_bytes: int, job: ReadJob) -> list[bytes]
         OSError, ValueError: it cannot be read, or not be put back.
         ImageTooLarge: it has more than `max_bytes`.
     """
-    with _only_reader(file, job):
+    with _only_reader(file, job), _file_errors():
+        seekable: Callable[[], bool] | None = getattr(file, "seekable", None)
+        if seekable is None or not seekable():
+            return _read_chunks(file, max_bytes, job)
         with job.moved:
             # A call that was cancelled before this moment has not waited for the file.
             job.check()
-            position = _position(file)
-            if position is not None:
-                try:
-                    if (size := _size_from(file, position)) is not None and size > max_bytes:
-                        raise ImageTooLarge(f"it has {size:,} bytes")
-                    return _read_chunks(file, max_bytes, job)
-                finally:
-                    with _file_errors("moving it back"):
-                        file.seek(position)
-        return _read_chunks(file, max_bytes, job)
+            position = file.tell()
+            try:
+                return _read_chunks(file, max_bytes, job)
+            finally:
+                file.seek(position)
 
 
 @contextmanager
@@ -130,30 +121,6 @@ def _only_reader(file: IO[bytes], job: ReadJob) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _position(file: IO[bytes]) -> int | None:
-    """Return the position of a file; None when it cannot be put back there."""
-    # Some have no `seekable` and can be moved all the same, such as `mmap` before Python 3.13.
-    seekable: Callable[[], bool] | None = getattr(file, "seekable", None)
-    tell: Callable[[], object] | None = getattr(file, "tell", None)
-    with _file_errors("asking for its position"):
-        if tell is None or (seekable is not None and not seekable()):
-            return None
-        position = tell()
-    if not isinstance(position, int):
-        raise ValueError(f"it gives {type(position).__name__} for its position, and not int")  # noqa: TRY004  (as for all that is wrong with a file)
-    return position
-
-
-def _size_from(file: IO[bytes], position: int) -> int | None:
-    """Return the bytes from `position` to the end, where that costs nothing: others unpack or fetch all for it."""
-    is_plain = type(file) in {io.BufferedReader, io.BufferedRandom, io.FileIO}
-    if type(file) is not io.BytesIO and not (is_plain and isinstance(getattr(file, "raw", file), io.FileIO)):
-        return None
-    size = file.seek(0, os.SEEK_END) - position
-    file.seek(position)
-    return size
 
 
 def _read_chunks(file: IO[bytes], max_bytes: int, job: ReadJob) -> list[bytes]:
@@ -178,15 +145,11 @@ def _read_chunk(file: IO[bytes], job: ReadJob) -> bytes:
     # A socket or an unbuffered file may give less than it is asked for; only nothing at all is the end.
     while missing:
         job.check()
-        with _file_errors("reading it"):
-            part: object = file.read(missing)
-        if inspect.iscoroutine(part):
-            part.close()
-            raise ValueError("the file is async: read it first, and pass its bytes")
+        part: object = file.read(missing)
         if part is None:
             raise ValueError("the file has nothing to read yet: it must not be in non-blocking mode")
         if not isinstance(part, bytes):
-            raise ValueError(f"the file gives {type(part).__name__}, and not bytes: open it in mode 'rb'")  # noqa: TRY004  (see above)
+            raise ValueError(f"the file gives {type(part).__name__}, and not bytes: open it in mode 'rb'")  # noqa: TRY004  (as for all that is wrong with a file)
         if len(part) > missing:
             raise ValueError(f"the file gave {len(part)} bytes when it was asked for {missing}")
         if not part:
@@ -197,15 +160,15 @@ def _read_chunk(file: IO[bytes], job: ReadJob) -> bytes:
 
 
 @contextmanager
-def _file_errors(doing: str) -> Iterator[None]:
+def _file_errors() -> Iterator[None]:
     """Turn whatever a file object of others raises into an error of a file."""
     try:
         yield
     except io.UnsupportedOperation as error:
         # Its own text is the name of the method.
-        raise ValueError(f"{doing} is not supported: open it in mode 'rb'") from error
-    except (OSError, ValueError):
+        raise ValueError("reading it is not supported: open it in mode 'rb'") from error
+    except (OSError, ValueError, JobCancelled):
         raise
     except Exception as error:
         reason = shorten(hide_data_uris(f"{type(error).__name__}: {error}"))
-        raise ValueError(f"{doing} failed with {reason}") from error
+        raise ValueError(f"reading it failed with {reason}") from error
