@@ -23,7 +23,7 @@ from ..tasks import TaskDetails, TaskStatus
 __all__ = ["Budget", "Reservation", "Reservations"]
 
 MAX_REMEMBERED: Final = 100_000
-"""Reservations that are remembered of each kind. The credits of a forgotten one stay reserved or spent."""
+"""Unfinished tasks whose reservations are remembered. The credits of a forgotten one stay spent."""
 
 _REFUNDED: Final = frozenset({TaskStatus.FAILED, TaskStatus.CANCEL})
 """Statuses with which the credits come back in full."""
@@ -233,7 +233,6 @@ class Reservations:
             reservation.calls += 1
             if not reservation.is_empty:
                 self._by_key[key] = reservation
-                self._forget_one_pending()
             return reservation
 
     def leave(self, key: str, taken: Reservation | None, *, is_open: bool) -> None:
@@ -280,10 +279,3 @@ class Reservations:
         if reservation is not None and not reservation.calls:
             del self._by_key[key]
             reservation.release()
-
-    def _forget_one_pending(self) -> None:
-        if len(self._by_key) > MAX_REMEMBERED:
-            # Not one that a call is at work on.
-            oldest = next((key for key, held in self._by_key.items() if not held.calls), None)
-            if oldest is not None:
-                del self._by_key[oldest]

@@ -337,25 +337,12 @@ def test_tens_of_thousands_of_running_tasks_are_remembered() -> None:
     assert budgets.MAX_REMEMBERED >= 50_000
 
 
-def test_purchases_that_calls_are_at_work_on_are_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budgets, "MAX_REMEMBERED", 3)
-    budget, reservations = Budget(100), Reservations()
-    taken = [take(reservations, f"key {number}", [budget], 1) for number in range(5)]
-    for number, reservation in enumerate(taken):
-        reservations.leave(f"key {number}", reservation, is_open=False)
-    assert (budget.reserved, reservations.is_empty) == (0, True)
-
-
-def test_purchases_that_nobody_settles_are_forgotten_and_stay_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfinished_tasks_that_are_forgotten_stay_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budgets, "MAX_REMEMBERED", 3)
     budget, reservations = Budget(100), Reservations()
     for number in range(5):
-        reservation = take(reservations, f"key {number}", [budget], 1)
-        reservations.leave(f"key {number}", reservation, is_open=True)
-    assert [reservations.is_pending(f"key {number}") for number in range(5)] == [False, False, True, True, True]
-    for number in range(5):
-        take(reservations, f"other {number}", [budget], 1)
-        reservations.bought(f"other {number}", f"ck{number}", None)
+        take(reservations, f"key {number}", [budget], 1)
+        reservations.bought(f"key {number}", f"ck{number}", None)
     for number in range(5):
         reservations.observe(f"ck{number}", ROW)
-    assert (budget.spent, budget.reserved) == (2, 5)
+    assert (budget.spent, reservations.is_empty) == (2, True)
