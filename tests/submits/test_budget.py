@@ -164,6 +164,11 @@ def test_a_row_may_end_a_reservation(answer: TaskDetails | TaskStatus, is_over: 
     assert reservation.observe(answer) is is_over
 
 
+def holds(reservation: Reservation) -> int:
+    """Credits that it holds of each of its budgets, reserved or spent."""
+    return reservation._amount if reservation._charged is None else reservation._charged - reservation._refunded
+
+
 class Spending(RuleBasedStateMachine):
     """Anything may happen to submits, in any order; the sums are those of a list that is kept beside."""
 
@@ -201,8 +206,10 @@ class Spending(RuleBasedStateMachine):
     def settle(self, data: st.DataObject, charged: int | None) -> None:
         if self.held:
             reservation, _ = data.draw(st.sampled_from(self.held))
-            self.overcharged |= (charged or 0) > reservation._amount
+            before = holds(reservation)
             reservation.settle(charged)
+            # What it gave back may be reserved for another since.
+            self.overcharged |= holds(reservation) > before
 
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
@@ -217,7 +224,9 @@ class Spending(RuleBasedStateMachine):
         settled = [reservation for reservation, _ in self.held if reservation._charged is not None]
         if settled:
             reservation = data.draw(st.sampled_from(settled))
+            before = holds(reservation)
             reservation.observe(evolve(ROW, credits_refunded=refunded) if is_row else TaskStatus.FAILED)
+            self.overcharged |= holds(reservation) > before
             assert reservation._charged is not None
             assert 0 <= reservation._refunded <= reservation._charged
 
@@ -225,8 +234,8 @@ class Spending(RuleBasedStateMachine):
     def sums(self) -> None:
         for budget in getattr(self, "budgets", []):
             held = [reservation for reservation, chosen in self.held if budget in chosen]
-            reserved = sum(item._amount for item in held if item._charged is None)
-            spent = sum(item._charged - item._refunded for item in held if item._charged is not None)
+            reserved = sum(holds(item) for item in held if item._charged is None)
+            spent = sum(holds(item) for item in held if item._charged is not None)
             assert (budget.reserved, budget.spent) == (reserved, spent)
             assert budget.remaining == max(0, budget.credits - reserved - spent)
             assert self.overcharged or reserved + spent <= budget.credits, "the budget is exceeded"
