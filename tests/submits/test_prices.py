@@ -118,15 +118,6 @@ async def test_a_model_that_the_account_does_not_name_is_tried_with_a_warning(
     assert service.paths().count("GET /api/v1/account") == 1
 
 
-async def test_a_refusal_follows_the_warning(caplog: pytest.LogCaptureFixture) -> None:
-    """It is the service's own."""
-    market = Market(Reply(400, {"status": "FAILED", "errorCode": "INVALID_MODEL", "message": "Invalid model: lv"}))
-    async with buying(market) as (_, client):
-        with pytest.raises(Exception, match="INVALID_MODEL"):
-            await client.submit(LONG)
-    assert len(warnings(caplog)) == 1
-
-
 async def test_a_documented_model_needs_no_query(caplog: pytest.LogCaptureFixture) -> None:
     """Each query counts against the limit. An account that is known anyway is used."""
     market = Market()

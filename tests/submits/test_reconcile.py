@@ -733,22 +733,6 @@ def is_assigned(reconciler: Reconciler, task_id: str) -> bool:
     return reconciler.row_filter().matches({"id": task_id, "model": "none"})
 
 
-def test_old_assignments_are_forgotten_unless_an_open_submit_needs_them() -> None:
-    """A submit needs those since some time before it was sent: the list has to show them."""
-    reconciler = Reconciler()
-    buy(reconciler, "ck0", sent_at=0.0, answered_at=0.0)
-    buy(reconciler, "ck1", sent_at=100.0, answered_at=100.0)
-    buy(reconciler, "ck2", sent_at=RETENTION_S + 1.0, answered_at=RETENTION_S + 1.0)
-    assert [is_assigned(reconciler, task) for task in ("ck0", "ck1", "ck2")] == [False, True, True]
-    submit = lose(reconciler, sent_at=RETENTION_S + 100.0, at=RETENTION_S + 101.0)
-    reconciler.give_up(submit)
-    buy(reconciler, "ck3", sent_at=50_000.0, answered_at=50_000.0, key="key-3")
-    assert [is_assigned(reconciler, task) for task in ("ck1", "ck2", "ck3")] == [True, True, True]
-    reconciler.settle(submit, None, moment(50_001.0))
-    buy(reconciler, "ck4", sent_at=50_001.0, answered_at=50_001.0, key="key-4")
-    assert [is_assigned(reconciler, task) for task in ("ck1", "ck2", "ck3", "ck4")] == [False, False, True, True]
-
-
 def test_of_too_many_assignments_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a submit that is never settled would need them."""
     monkeypatch.setattr(rules, "MAX_ASSIGNMENTS", 10)

@@ -7,7 +7,7 @@ import io
 import pickle
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ from aivideomaker_async._submits import service as submit_service
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
 from tests.support.scripted import LOST_ANSWERS, Action, Drop, Hang, Reply, scripted
-from tests.support.shop import START, Lost, Shop, buying, ids, posts
+from tests.support.shop import Lost, Shop, buying, ids, posts
 
 pytestmark = pytest.mark.anyio
 
@@ -102,16 +102,6 @@ async def test_many_lost_answers_share_the_lists(keeps_keys: bool) -> None:
     assert len([arrival for arrival in service.arrivals if arrival.method == "GET"]) <= 12
 
 
-@pytest.mark.parametrize("keeps_keys", [True, False])
-@pytest.mark.parametrize("lost", [[True, True, False], [False, False, False], [True, True, True], [True, None, False]])
-async def test_identical_orders_at_once_get_a_task_each(lost: list[bool | None], keeps_keys: bool) -> None:
-    shop = Shop(*[None if acted is None else Lost(acted) for acted in lost], keeps_keys=keeps_keys)
-    async with buying(shop) as (_, client):
-        tasks = await asyncio.gather(*[client.submit(SPEC) for _ in lost])
-    assert ids(tasks) == ids(shop.sold)
-    assert len(shop.sold) == len(lost)
-
-
 async def test_the_task_of_an_order_in_flight_is_not_taken() -> None:
     """The only task in the list may belong to an identical submit whose answer is still to come."""
     shop = Shop(Lost(acted=False))
@@ -122,36 +112,6 @@ async def test_the_task_of_an_order_in_flight_is_not_taken() -> None:
         second = asyncio.ensure_future(client.submit(SPEC))
         tasks = await asyncio.gather(first, second)
     assert ids(tasks) == ids(shop.sold) == ["ck1", "ck2"]
-
-
-async def test_different_images_with_the_same_words_are_not_swapped() -> None:
-    """Which is which cannot be known: both are unknown, with both candidates."""
-    shop = Shop(Lost(acted=True), Lost(acted=True))
-    specs = [ImageToVideo(image=picture(color), prompt="it moves", duration=5) for color in ("red", "blue")]
-    async with buying(shop) as (service, client):
-        outcomes = await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
-        assert len(posts(service)) == 2
-        for outcome in outcomes:
-            assert isinstance(outcome, SubmitOutcomeUnknown)
-            assert ids(outcome.candidates) == ["ck1", "ck2"]
-        assert client.unsettled() == outcomes
-
-
-async def test_a_list_that_lags_is_waited_for() -> None:
-    shop = Shop(Lost(acted=True))
-    shop.list_lag = 10.0
-    async with buying(shop) as (service, client):
-        task = await client.submit(SPEC)
-    assert task.id == "ck1"
-    assert len(posts(service)) == 1
-
-
-async def test_a_task_that_is_created_late_is_waited_for() -> None:
-    shop = Shop(Lost(acted=True, late=9.0))
-    async with buying(shop) as (service, client):
-        task = await client.submit(SPEC)
-    assert task.id == "ck1"
-    assert len(posts(service)) == 1
 
 
 async def test_the_grace_time_is_the_callers() -> None:
@@ -193,45 +153,6 @@ async def test_an_older_identical_task_is_not_adopted(age: timedelta, status: st
         first, second = await client.submit(SPEC), await client.submit(SPEC)
     assert ids([first, second]) == ["ck1", "ck2"]
     assert len(shop.sold) == 2
-
-
-async def test_an_older_task_that_still_runs_may_be_ours() -> None:
-    """By a clock that was never compared with the service's: nothing is guessed."""
-    shop = Shop(Lost(acted=False))
-    shop.date_is_skewed = False
-    behind = timedelta(seconds=asyncio.get_running_loop().time() + 600)
-    shop.skew = datetime.now(UTC) - START - behind
-    async with buying(shop) as (service, client):
-        shop.sold.append(_sold_before(shop))
-        with pytest.raises(SubmitOutcomeUnknown) as caught:
-            await client.submit(SPEC)
-    assert ids(caught.value.candidates) == ["ck1"]
-    assert len(posts(service)) == 1
-
-
-def _sold_before(shop: Shop) -> Any:
-    from tests.support.shop import Sold
-
-    now = asyncio.get_running_loop().time()
-    return Sold("ck1", "t2v", {"prompt": SPEC.prompt, "aspectRatio": "16:9", "duration": "5"}, "other-key", now - 20)
-
-
-async def test_the_key_decides_where_the_service_keeps_it() -> None:
-    """A task with another key is not taken, however new it is."""
-    shop = Shop(Lost(acted=False), keeps_keys=True)
-    async with buying(shop) as (_, client):
-        shop.sold.append(_sold_before(shop))
-        task = await client.submit(SPEC)
-    assert task.id == "ck2"
-
-
-async def test_also_a_service_that_keeps_keys_may_create_late() -> None:
-    """And show keys without looking at them."""
-    shop = Shop(None, Lost(acted=True, late=9.0), keeps_keys=True)
-    async with buying(shop) as (service, client):
-        tasks = [await client.submit(SPEC) for _ in range(2)]
-    assert ids(tasks) == ["ck1", "ck2"]
-    assert len(posts(service)) == 2
 
 
 @pytest.mark.parametrize(("fault", "kind"), [(Lost(False, Reply(500)), ServerError), (Lost(False), TransportError)])
@@ -527,31 +448,6 @@ async def test_the_same_key_in_two_clients_of_a_process() -> None:
     assert len(posts(service)) == 1
 
 
-async def test_two_clients_settle_one_submit_at_once() -> None:
-    shop = Shop(Lost(acted=True, action=Hang()))
-    async with scripted(shop) as service:
-        options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
-        async with AIVideoMaker("ak_test", **options) as one, AIVideoMaker("ak_test", **options) as two:
-            with pytest.raises(TimeoutError):
-                async with asyncio.timeout(5):
-                    await one.submit(SPEC)
-            (error,) = one.unsettled()
-            found = await asyncio.gather(one.reconcile(error), two.reconcile(error))
-            assert ids(task for task in found if task is not None) == ["ck1", "ck1"]
-            assert one.unsettled() == two.unsettled() == []
-
-
-async def test_a_key_that_was_reconciled_is_the_same_task() -> None:
-    shop = Shop(Lost(acted=True, action=Hang()))
-    async with buying(shop) as (service, client):
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
-                await client.submit(SPEC, idempotency_key="order-42")
-        assert await client.reconcile(client.unsettled()[0]) is not None
-        assert (await client.submit(SPEC, idempotency_key="order-42")).id == "ck1"
-    assert len(posts(service)) == 1
-
-
 async def test_a_client_that_is_gone_has_bought_what_it_has_bought() -> None:
     """A program may open a client for each job."""
     shop = Shop(None, Lost(acted=False))
@@ -563,11 +459,16 @@ async def test_a_client_that_is_gone_has_bought_what_it_has_bought() -> None:
 
 
 async def test_a_person_can_settle_what_cannot_be_known() -> None:
-    """Two submits look the same in the list, and a person has looked at the videos."""
+    """Two submits with different images look the same in the list, and a person has looked at the videos."""
     shop = Shop(Lost(acted=True), Lost(acted=True))
     specs = [ImageToVideo(image=picture(color), prompt="it moves", duration=5) for color in ("red", "blue")]
-    async with buying(shop) as (_, client):
-        await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
+    async with buying(shop) as (service, client):
+        outcomes = await asyncio.gather(*map(client.submit, specs), return_exceptions=True)
+        assert len(posts(service)) == 2
+        for outcome in outcomes:
+            assert isinstance(outcome, SubmitOutcomeUnknown)
+            assert ids(outcome.candidates) == ["ck1", "ck2"]
+        assert client.unsettled() == outcomes
         one, other = client.unsettled()
         task = client.settle(one, "ck2")
         assert task is not None
