@@ -23,21 +23,7 @@ from aivideomaker_async._submits.body import (
 )
 from tests.support.pictures import PNG, as_image, data_uri, in_lines, picture
 
-BORDERS = [
-    0,
-    1,
-    2,
-    3,
-    4,
-    PIECE_BYTES - 2,
-    PIECE_BYTES - 1,
-    PIECE_BYTES,
-    PIECE_BYTES + 1,
-    PIECE_BYTES + 2,
-    PIECE_BYTES + 3,
-    2 * PIECE_BYTES,
-    2 * PIECE_BYTES + 1,
-]
+BORDERS = [*range(5), *range(PIECE_BYTES - 2, PIECE_BYTES + 4), 2 * PIECE_BYTES, 2 * PIECE_BYTES + 1]
 
 
 def noise(size: int) -> bytes:
@@ -117,18 +103,8 @@ def test_spaces_in_base64_text_change_nothing(size: int, spaces: list[tuple[int,
 
 SIZE = 2 * PIECE_BYTES + 100
 TEXT = base64.b64encode(noise(SIZE)).decode()
-SEAMS = [
-    0,
-    1,
-    4,
-    7,
-    PIECE_CHARACTERS - 4,
-    PIECE_CHARACTERS - 1,
-    PIECE_CHARACTERS,
-    PIECE_CHARACTERS + 1,
-    2 * PIECE_CHARACTERS,
-    len(TEXT) - 4,
-]
+AROUND_A_SEAM = [PIECE_CHARACTERS + offset for offset in (-4, -1, 0, 1)]
+SEAMS = [0, 1, 4, 7, *AROUND_A_SEAM, 2 * PIECE_CHARACTERS, len(TEXT) - 4]
 
 
 @pytest.mark.parametrize("place", SEAMS)

@@ -22,7 +22,7 @@ from aivideomaker_async import (
     Wan27,
 )
 from tests.support.market import Market
-from tests.support.scripted import Action, Arrival, Drop, Hang, Reply
+from tests.support.scripted import Action, Drop, Hang, Reply
 from tests.support.shop import buying
 
 pytestmark = pytest.mark.anyio
@@ -169,30 +169,6 @@ async def test_a_hostile_list_of_models_breaks_no_log_line(caplog: pytest.LogCap
         await client.submit(LONG)
     (warning,) = warnings(caplog)
     assert "\n" not in warning and len(warning) < 2000
-
-
-async def test_the_account_has_balance_guardrails_and_models() -> None:
-    def answer(arrival: Arrival) -> Action:
-        guardrails = {"dailyCreditLimit": -1, "generationRequestsPerMinute": 12, "creditWarningAt": -1}
-        return Reply(
-            body={
-                "ok": True,
-                "apiVersion": "v1",
-                "skillVersion": "1.0.15",
-                "currentBalance": 415,
-                "supportedModels": ["t2v", "minimax"],
-                "newField": {"a": 1},
-                **guardrails,
-            }
-        )
-
-    market = Market()
-    market.override = answer
-    async with buying(market) as (_, client):
-        account = await client.account()
-    assert (account.current_balance, account.supported_models) == (415, ("t2v", "minimax"))
-    assert (account.daily_credit_limit, account.generation_requests_per_minute) == (None, 12)
-    assert account.extra == {"ok": True, "newField": {"a": 1}}
 
 
 async def test_a_service_without_an_account_is_remembered() -> None:
