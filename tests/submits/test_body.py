@@ -79,7 +79,7 @@ def test_an_image_may_lie_in_memory_in_chunks(sizes: list[int]) -> None:
 def test_the_text_of_a_data_uri_is_sent_and_read_as_it_is(size: int, line: int | None) -> None:
     """But for its line breaks, which are not sent."""
     data = noise(size)
-    uri = data_uri(data) if line is None else in_lines(data_uri(data), line)
+    uri = data_uri(data) if line is None else in_lines(data_uri(data), line) + "\n"
     text = Base64Content(uri)
     assert b"".join(text.encoded()) == base64.b64encode(data)
     assert b"".join(text.decoded()) == data

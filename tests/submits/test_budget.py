@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -246,16 +245,6 @@ def test_the_sums_are_right_whatever_happens() -> None:
     run_state_machine_as_test(Spending)
 
 
-@given(st.lists(st.integers(0, 50), max_size=20), st.integers(0, 200))
-def test_no_more_than_the_budget_is_ever_spent(prices: list[int], limit: int) -> None:
-    budget = Budget(limit)
-    for price in prices:
-        reservation = Reservation()
-        if reservation.reserve([budget], price) is None:
-            reservation.settle(price)
-    assert budget.spent <= limit
-
-
 # --- the reservations of a key -----------------------------------------------------------------------
 
 
@@ -329,21 +318,6 @@ def test_a_task_is_known_by_its_id_until_it_has_ended() -> None:
     assert (budget.spent, reservations.is_empty) == (0, True)
     reservations.bought("key", "ck3", 5)
     assert budget.spent == 0
-
-
-def test_a_refund_that_is_reported_late_comes_back() -> None:
-    """The first row of a failed task may not have it yet."""
-    budget, reservations = Budget(10), Reservations()
-    take(reservations, "key", [budget], 8)
-    reservations.bought("key", "ck1", 8)
-    for refunded, left in ((0, 2), (5, 7), (8, 10)):
-        reservations.observe("ck1", evolve(ROW, credits_refunded=refunded))
-        assert budget.remaining == left
-    assert reservations.is_empty
-
-
-def test_tens_of_thousands_of_running_tasks_are_remembered() -> None:
-    assert budgets.MAX_REMEMBERED >= 50_000
 
 
 def test_unfinished_tasks_that_are_forgotten_stay_spent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,20 +126,6 @@ def _later(arrival: Arrival, shop: Shop) -> Action | None:
     return Reply(body={"tasks": shop.rows(arrival.at)}, delay=5.0)
 
 
-async def test_what_another_client_has_settled_is_settled() -> None:
-    shop = Shop(Lost(acted=True))
-    async with scripted(shop) as service:
-        options: dict[str, Any] = {"base_url": service.url, "limiter": RateLimiter()}
-        async with AIVideoMaker("ak_test", **options) as one, AIVideoMaker("ak_test", **options) as two:
-            shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
-            with pytest.raises(SubmitOutcomeUnknown) as caught:
-                await one.submit(SPEC, timeout=30)
-            assert one.unsettled() == [caught.value]
-            shop.override = lambda _: None
-            assert await two.reconcile(caught.value) is not None
-            assert one.unsettled() == []
-
-
 async def test_a_submit_is_not_settled_by_the_task_of_another() -> None:
     shop = Shop(None, Lost(acted=True))
     async with scripted(shop) as service:

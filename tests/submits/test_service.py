@@ -220,17 +220,6 @@ async def test_of_too_many_unsettled_submits_the_oldest_is_forgotten_and_logged(
     assert "order-no-0" in forgotten.getMessage()
 
 
-async def test_reconcile_finds_that_nothing_was_created() -> None:
-    shop = Shop(Lost(acted=False))
-    shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
-    async with buying(shop) as (_, client):
-        with pytest.raises(SubmitOutcomeUnknown) as caught:
-            await client.submit(SPEC, timeout=60)
-        shop.override = lambda _: None
-        assert await client.reconcile(caught.value) is None
-        assert client.unsettled() == []
-
-
 @pytest.mark.parametrize(("keeps_keys", "knows_time"), [(True, False), (False, True), (False, False)])
 async def test_reconcile_in_another_process(keeps_keys: bool, knows_time: bool) -> None:
     """The error is pickled, without any private name of the package, and settled by a process that knows nothing."""
