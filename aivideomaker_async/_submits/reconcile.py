@@ -69,9 +69,6 @@ WITNESSES: Final = 5
 FEWEST_SHOWN: Final = 10
 """No service lists fewer tasks than this if there are more: a list that has as many of others may hide older ones."""
 
-MAX_CLOCK_ERROR_S: Final = 86_400.0
-"""How wrong the clock of a machine may be that sent a submit without knowing the time of the service."""
-
 POLL_AFTER_S: Final = (0.0, 1.0, 3.0, 7.0)
 """When the list is requested after the loss of an answer, and once more at the end of the grace time."""
 
@@ -507,8 +504,8 @@ class Reconciler:
         """Return whether a task that the last list does not show does not exist."""
         sent_at = submit.sent_at
         assert sent_at is not None  # noqa: S101
-        # It may be cut after a number of rows, and begin after this submit.
-        begin = self._times(submit, clock).earliest - (0.0 if submit.is_time_known else MAX_CLOCK_ERROR_S)
+        # It may be cut after a number of rows, and begin after this submit, whose age another process may not know.
+        begin = self._times(submit, clock).earliest if submit.is_time_known else -inf
         is_cut = self._list.oldest_at is not None and self._list.oldest_at > begin
         if self._list.unreadable or (is_cut and self._list.strangers >= FEWEST_SHOWN):
             return False
