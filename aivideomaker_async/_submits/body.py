@@ -11,7 +11,7 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from attrs import field, frozen
 
@@ -28,28 +28,8 @@ DIGEST_BYTES: Final = 16
 _PADDING: Final = ord("=")
 
 
-class Content(Protocol):
-    """The bytes of an image in one form or another. They can be iterated over any number of times."""
-
-    def size_over(self, limit: int) -> int | None:
-        """Return the size of the image in bytes if it is more than `limit`, else None, without decoding it."""
-        ...
-
-    def decoded(self) -> Iterator[bytes | memoryview]:
-        """Yield the bytes of the image in pieces of at most `PIECE_BYTES`.
-
-        Raises:
-            ValueError: they cannot be decoded.
-        """
-        ...
-
-    def encoded(self) -> Iterator[bytes]:
-        """Yield the same as base64 text, in pieces of at most `PIECE_CHARACTERS`."""
-        ...
-
-
 class BytesContent:
-    """The bytes of an image in memory.
+    """The bytes of an image in memory. They can be iterated over any number of times.
 
     Args:
         chunks: in order; each but the last has a multiple of `PIECE_BYTES` bytes.
@@ -64,20 +44,20 @@ class BytesContent:
         return size if size > limit else None
 
     def decoded(self) -> Iterator[memoryview]:
-        """Yield the bytes in pieces, without copying them."""
+        """Yield the bytes in pieces of at most `PIECE_BYTES`, without copying them."""
         for chunk in self._chunks:
             view = memoryview(chunk)
             for start in range(0, len(view), PIECE_BYTES):
                 yield view[start : start + PIECE_BYTES]
 
     def encoded(self) -> Iterator[bytes]:
-        """Yield the base64 text in pieces."""
+        """Yield the same as base64 text, in pieces of at most `PIECE_CHARACTERS`."""
         for piece in self.decoded():
             yield binascii.b2a_base64(piece, newline=False)
 
 
 class Base64Content:
-    """The base64 text of a data URI, which may have line breaks.
+    """The base64 text of a data URI, which may have line breaks. It can be iterated over any number of times.
 
     Args:
         uri: the whole data URI.
@@ -88,7 +68,7 @@ class Base64Content:
         self._start = uri.find(",") + 1
 
     def size_over(self, limit: int) -> int | None:
-        """Return the size in bytes if it is more than `limit`, else None."""
+        """Return the size in bytes if it is more than `limit`, else None, without decoding it."""
         if (len(self._text) - self._start) * 3 // 4 <= limit:
             return None
         # With its line breaks and its padding the text is too long; without them it may not be.
@@ -96,7 +76,7 @@ class Base64Content:
         return size if size > limit else None
 
     def decoded(self) -> Iterator[bytes]:
-        """Yield the bytes in pieces.
+        """Yield the bytes in pieces of at most `PIECE_BYTES`.
 
         Raises:
             ValueError: the text is not base64.
@@ -117,12 +97,16 @@ class Base64Content:
             yield _decode(rest)
 
     def encoded(self) -> Iterator[bytes]:
-        """Yield the text without line breaks, in pieces."""
+        """Yield the text without line breaks, in pieces of at most `PIECE_CHARACTERS`."""
         for start in range(self._start, len(self._text), PIECE_CHARACTERS):
             # Neither what is not ASCII nor a question mark is base64.
             text = "".join(self._text[start : start + PIECE_CHARACTERS].split()).encode("ascii", "replace")
             if text:
                 yield text
+
+
+Content: TypeAlias = BytesContent | Base64Content
+"""The bytes of an image in one form or another."""
 
 
 def _decode(text: bytes) -> bytes:
