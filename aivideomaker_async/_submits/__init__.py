@@ -8,7 +8,7 @@ caller gives up. To send it again could pay twice, to forget it would lose what 
 - a submit with the same idempotency key is the same submit within a process, whatever the service does with keys;
 - a budget is not exceeded, and gets back what was refunded;
 - what is sent is what was checked: an image is read once, however often it is sent, and a file of the caller's stays
-  open and is put back to its position.
+  open and is put back to its position if it is seekable.
 
 Every decision about money is a pure function of values (`state`, `matching`, `reconcile`); the rest of the room carries
 it out. In case of doubt a decision is "unknown", never "not created".
