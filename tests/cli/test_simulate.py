@@ -175,21 +175,17 @@ def test_every_argument_of_a_fault_can_be_parsed() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the kind of a fault must be one of drop, reset, "),
         ("drip:on=any", "the kind of a fault must be one of drop, reset, "),
         ("drop:acted", "'acted' must be NAME=VALUE, with a name out of on, task_id, model, "),
         ("drop:on=any,,", "'' must be NAME=VALUE"),
         ("status:body=a,b", "'b' must be NAME=VALUE"),
         ("drop:acted=none", "acted must be true or false, got 'none'"),
-        ("redirect:location=none", "location must be a text of printable ASCII characters, got None"),
         ("drop:seconds=1", "'seconds=1' must be NAME=VALUE, with a name out of on, task_id, model, after, times, "),
         ("drop:on=any,on=list", "on is given twice"),
-        ("drop:on=nowhere", "on must be one of submit, list, "),
         ("drop:times=often", "times must be a whole number, or none for no end, got 'often'"),
         ("drop:after=1.5", "after must be a whole number, got '1.5'"),
         ("drop:probability=p", "probability must be a number, got 'p'"),
         ("drop:times=0", "times must be a whole number of at least 1, got 0"),
-        ("slow", "a fault of the kind slow needs seconds"),
     ],
 )
 def test_a_wrong_fault_is_a_usage_error(cli: Command, text: str, message: str) -> None:

@@ -315,10 +315,10 @@ def test_another_budget_is_refused_where_there_are_budgets(text: str) -> None:
     assert read_submit_headers({"X-Max-Credits": text}, revision_named(MARCH)) == SubmitHeaders()
 
 
-@pytest.mark.parametrize("url", ["", "ftp://a/b", "hook", "javascript:alert(1)"])
-def test_a_webhook_is_an_http_url(url: str) -> None:
-    with pytest.raises(Refusal, match=r"webhookUrl must be an http\(s\) URL"):
-        read_submit_headers({"webhookUrl": url}, revision_named(MARCH))
+def test_a_webhook_is_an_http_url() -> None:
+    with pytest.raises(Refusal, match=r"webhookUrl must be an http\(s\) URL") as refused:
+        read_submit_headers({"webhookUrl": "ftp://a/b"}, revision_named(MARCH))
+    assert (refused.value.status, refused.value.code) == (400, "INVALID_PAYLOAD")
 
 
 # --- images ------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import email.utils
 import gzip
@@ -28,23 +27,16 @@ KEY = {"Idempotency-Key": "key-0001"}
 # --- keys, routes and methods ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", TASKS),
-        ("POST", GENERATE),
-        ("POST", "/api/v1/generate/unknown"),
-        ("DELETE", TASKS),
-        ("GET", "/api/v1/nowhere"),
-    ],
-)
-@pytest.mark.parametrize("key", ["", "ak_wrong"])
-async def test_the_key_is_checked_before_anything_else(method: str, path: str, key: str) -> None:
-    async with running() as (simulator, call):
-        answer = await call(method, path, key=key)
-        assert (answer.status, answer.json) == (401, {"status": "FAILED", "message": "Invalid API key"})
-        async with aiohttp.ClientSession() as session, session.request(method, f"{simulator.url}{path}") as bare:
-            assert bare.status == 401
+async def test_the_key_is_checked_before_anything_else() -> None:
+    """Before the method, the path and the body, and before the query is counted."""
+    requests = [("GET", TASKS), ("POST", GENERATE), ("POST", "/api/v1/generate/unknown"), ("DELETE", TASKS)]
+    async with running() as (simulator, call), aiohttp.ClientSession() as session:
+        for method, path in [*requests, ("GET", "/api/v1/nowhere")]:
+            for key in ("", "ak_wrong"):
+                answer = await call(method, path, key=key)
+                assert (answer.status, answer.json) == (401, {"status": "FAILED", "message": "Invalid API key"})
+            async with session.request(method, f"{simulator.url}{path}") as bare:
+                assert bare.status == 401
         assert simulator.statistics().queries == 0
 
 
@@ -81,33 +73,21 @@ async def test_september_has_methods_of_its_own(method: str, path: str, allowed:
 # --- submits -----------------------------------------------------------------------------------------
 
 
-async def test_a_submit_is_charged_and_answered() -> None:
-    async with running(seed=1) as (simulator, call):
-        answer = await call("POST", GENERATE, T2V)
+async def test_an_order_is_quoted_charged_and_finished() -> None:
+    body, price = VALID["2026-09"]["wan27"]
+    async with september(durations=(0, 10), clock=FakeClock()) as (simulator, call):
+        quoted = (await call("POST", "/api/v1/quote/wan27", body)).json
+        assert (quoted["credits"], len(simulator.tasks), simulator.credits) == (price, 0, 10_000)
+        answer = await call("POST", "/api/v1/generate/wan27", body)
         (task_id,) = simulator.tasks
         assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json; charset=utf-8")
-        assert (answer.json["status"], answer.json["taskId"]) == ("SUBMITTED", task_id)
-        assert answer.json["statusUrl"].startswith("https://aivideomaker.ai/")
-        assert simulator.credits == 10_000 - 5
-
-
-@pytest.mark.parametrize("model", VALID["2026-09"])
-async def test_every_model_of_september_can_be_quoted_and_ordered(model: str) -> None:
-    body, price = VALID["2026-09"][model]
-    async with september(durations=(0, 10), clock=FakeClock()) as (simulator, call):
-        quoted = (await call("POST", f"/api/v1/quote/{model}", body)).json
-        assert (quoted["credits"], len(simulator.tasks), simulator.credits) == (price, 0, 10_000)
-        answer = (await call("POST", f"/api/v1/generate/{model}", body)).json
-        assert (answer["creditsCharged"], answer["idempotentReplay"]) == (price, False)
+        assert (answer.json["taskId"], answer.json["creditsCharged"]) == (task_id, price)
         assert simulator.credits == 10_000 - price
         simulator.advance(10)
-        task = (await call("GET", f"/api/v1/tasks/{answer['taskId']}")).json
-        assert (task["model"], task["input"], task["status"]) == (model, body, "COMPLETED")
+        task = (await call("GET", f"/api/v1/tasks/{task_id}")).json
+        assert (task["model"], task["input"], task["status"]) == ("wan27", body, "COMPLETED")
         assert [task[name] for name in ("creditsCharged", "creditsRefunded", "listValueCents")] == [price, 0, price]
         assert (await call("GET", TASKS)).json == {"tasks": [task]}
-
-
-LV = {"image": PNG_URI, "prompt": ["a", "[reject: b]"]}
 
 
 @pytest.mark.parametrize(
@@ -116,18 +96,10 @@ LV = {"image": PNG_URI, "prompt": ["a", "[reject: b]"]}
         ("2026-03", {}, "t2v", {**T2V, "duration": 5}, 400, None, "duration"),
         ("2026-03", {}, "so%2Fra", T2V, 400, None, 'Invalid model: "so/ra"'),
         ("2026-03", {"supported_models": ["i2v"]}, "t2v", T2V, 400, None, "Invalid model"),
-        ("2026-03", {"credits": 4}, "t2v", T2V, 402, None, "Insufficient credits"),
-        ("2026-03", {}, "lv", LV, 422, None, "b"),
-        ("2026-09", {}, "t2v", {**T2V, "duration": 5}, 400, "INVALID_PAYLOAD", "duration"),
-        ("2026-09", {}, "lv", LV, 400, "INVALID_MODEL", "Invalid model"),
         ("2026-09", {"supported_models": ["veo9"]}, "veo9", T2V, 400, "INVALID_MODEL", "Invalid model"),
-        ("2026-09", {"credits": 14}, "t2v", T2V, 402, "INSUFFICIENT_CREDITS", "Insufficient credits"),
         ("2026-09", {"daily_credit_limit": 14}, "t2v", T2V, 402, "INSUFFICIENT_CREDITS", "daily limit of 14"),
-        ("2026-09", {}, "t2v", {**T2V, "prompt": "[reject: no]"}, 422, "CONTENT_REJECTED", "no"),
         ("2026-09", {"headers": {"X-Max-Credits": "14"}}, "t2v", T2V, 422, "BUDGET_EXCEEDED", "budget of 14"),
-        ("2026-09", {"headers": {"X-Max-Credits": "1.5"}}, "t2v", T2V, 400, "INVALID_PAYLOAD", "X-Max-Credits"),
         ("2026-09", {"headers": {"Idempotency-Key": "short"}}, "t2v", T2V, 400, "INVALID_PAYLOAD", "8 to 128"),
-        ("2026-09", {"headers": {"webhookUrl": "hook"}}, "t2v", T2V, 400, "INVALID_PAYLOAD", "webhookUrl"),
     ],
 )
 async def test_a_refused_submit_has_a_status_and_in_september_a_code(
@@ -142,11 +114,6 @@ async def test_a_refused_submit_has_a_status_and_in_september_a_code(
         assert message in answer.json["message"]
         assert answer.json.get("error") == (answer.json["message"] if code else None)
         assert (len(simulator.tasks), simulator.credits) == (0, before)
-
-
-async def test_march_ignores_a_budget() -> None:
-    async with running() as (_, call):
-        assert (await call("POST", GENERATE, T2V, headers={"X-Max-Credits": "x"})).status == 200
 
 
 @pytest.mark.parametrize(
@@ -173,20 +140,6 @@ async def test_a_body_has_a_largest_size(monkeypatch: pytest.MonkeyPatch) -> Non
     async with running() as (_, call):
         answer = await call("POST", GENERATE, {**T2V, "prompt": "x" * 1000})
         assert (answer.status, answer.json["status"]) == (413, "FAILED")
-
-
-async def test_submits_may_be_limited() -> None:
-    clock = FakeClock()
-    async with september(generation_limit=2, clock=clock, speed=2.0) as (simulator, call):
-        assert [(await call("POST", GENERATE, {**T2V, "prompt": one})).status for one in ("a", "")] == [200, 400]
-        refused = await call("POST", GENERATE, T2V)
-        assert (refused.status, refused.json["errorCode"]) == (429, "RATE_LIMITED")
-        assert refused.headers["Retry-After"] == "30"
-        assert (await call("POST", QUOTE, T2V)).status == 200
-        assert simulator.statistics().queries == 0
-        clock.seconds += 30
-        assert (await call("POST", GENERATE, T2V)).status == 200
-        assert (await call("GET", ACCOUNT)).json["generationRequestsPerMinute"] == 2
 
 
 # --- idempotency -------------------------------------------------------------------------------------
@@ -226,13 +179,6 @@ async def test_the_same_image_is_the_same_request() -> None:
         assert len(ids) == len(simulator.tasks) == 1
 
 
-async def test_a_refused_order_does_not_use_up_its_key() -> None:
-    async with september() as (_, call):
-        assert (await call("POST", GENERATE, {**T2V, "prompt": "[reject]"}, headers=KEY)).status == 422
-        answer = await call("POST", GENERATE, T2V, headers=KEY)
-        assert (answer.status, answer.json["idempotentReplay"]) == (200, False)
-
-
 # --- images ------------------------------------------------------------------------------------------
 
 
@@ -260,19 +206,6 @@ async def test_an_image_is_stored_neither_for_a_quote_nor_for_an_order_that_is_n
 
 
 # --- queries -----------------------------------------------------------------------------------------
-
-
-async def test_tasks_are_listed_newest_first_with_their_details() -> None:
-    async with running(clock=FakeClock(), epoch=EPOCH, durations=(10, 50)) as (simulator, call):
-        first = await call.submit(prompt="one")
-        simulator.advance(20)
-        second = await call.submit(prompt="two")
-        rows = (await call("GET", TASKS)).json["tasks"]
-        assert [(row["id"], row["createdAt"], row["status"]) for row in rows] == [
-            (second, "2026-03-19T08:00:20.000Z", "SUBMITTED"),
-            (first, "2026-03-19T08:00:00.000Z", "PROGRESS"),
-        ]
-        assert (await call("GET", f"/api/v1/tasks/{first}")).json == rows[1]
 
 
 @pytest.mark.parametrize("limit", [0, 2])
@@ -387,21 +320,15 @@ async def test_a_submitted_task_is_cancelled_and_refunded() -> None:
         assert (task["output"], task["creditsRefunded"]) == (None, 15)
 
 
-@pytest.mark.parametrize("status", [400, 409])
-async def test_a_cancel_that_comes_too_late_changes_nothing(status: int) -> None:
-    async with running(durations=(10, 50), late_cancel=status) as (simulator, call):
+@pytest.mark.parametrize(("late_cancel", "shown"), [(200, "PROGRESS"), (400, "FAILED"), (409, "FAILED")])
+async def test_a_cancel_that_comes_too_late_changes_nothing(late_cancel: int, shown: str) -> None:
+    """With the status 200 it is answered with the status of the task, and otherwise it is an error."""
+    async with running(durations=(10, 50), late_cancel=late_cancel) as (simulator, call):
         task_id = await call.submit()
         simulator.advance(10)
         answer = await call("PUT", f"/api/v1/tasks/{task_id}/cancel")
-        assert (answer.status, answer.json["status"]) == (status, "FAILED")
+        assert (answer.status, answer.json["status"]) == (late_cancel, shown)
         assert simulator.tasks[task_id].status == "PROGRESS"
-
-
-async def test_a_late_cancel_can_be_answered_with_the_status_instead() -> None:
-    async with running(durations=(0, 0), late_cancel=200) as (_, call):
-        task_id = await call.submit()
-        answer = await call("PUT", f"/api/v1/tasks/{task_id}/cancel")
-        assert (answer.status, answer.json) == (200, {"status": "COMPLETED", "taskId": task_id})
 
 
 # --- the query limit ---------------------------------------------------------------------------------
@@ -416,6 +343,21 @@ async def test_all_queries_share_one_limit_and_other_requests_do_not_count() -> 
         assert (await call("PUT", f"/api/v1/tasks/{task_id}/cancel")).status == 200
         counts = simulator.statistics()
         assert (counts.queries, counts.rejected, counts.worst_window) == (4, 1, 4)
+
+
+async def test_submits_have_a_limit_of_their_own() -> None:
+    """A submit that is refused for another reason counts too, and a quote does not."""
+    clock = FakeClock()
+    async with september(generation_limit=2, clock=clock, speed=2.0) as (simulator, call):
+        assert [(await call("POST", GENERATE, {**T2V, "prompt": one})).status for one in ("a", "")] == [200, 400]
+        refused = await call("POST", GENERATE, T2V)
+        assert (refused.status, refused.json["errorCode"]) == (429, "RATE_LIMITED")
+        assert refused.headers["Retry-After"] == "30"
+        assert (await call("POST", QUOTE, T2V)).status == 200
+        assert simulator.statistics().queries == 0
+        clock.seconds += 30
+        assert (await call("POST", GENERATE, T2V)).status == 200
+        assert (await call("GET", ACCOUNT)).json["generationRequestsPerMinute"] == 2
 
 
 async def test_retry_after_can_be_a_date() -> None:
@@ -436,13 +378,6 @@ async def test_every_address_has_a_limit_of_its_own() -> None:
         other = Caller(simulator.url, simulator.api_key, session)
         assert [(await one("GET", TASKS)).status for one in (call, other)] == [200, 200]
         assert [one.client for one in simulator.requests] == ["127.0.0.1", "127.0.0.2"]
-
-
-async def test_without_a_limit_nothing_is_refused() -> None:
-    async with running(limit=None) as (simulator, call):
-        answers = await asyncio.gather(*(call("GET", TASKS) for _ in range(100)))
-        assert {answer.status for answer in answers} == {200}
-        assert simulator.statistics().worst_window == 100
 
 
 # --- files -------------------------------------------------------------------------------------------
@@ -470,26 +405,19 @@ async def test_a_finished_video_is_served_without_a_key_and_in_parts() -> None:
         assert (beyond.status, beyond.body) == (416, b"")
 
 
-@pytest.mark.parametrize("status", ["SUBMITTED", "PROGRESS", "FAILED", "CANCEL", "QUEUED"])
-async def test_only_a_completed_task_has_a_video(status: str) -> None:
+async def test_only_a_completed_task_has_a_video() -> None:
     async with running() as (simulator, call):
         task_id = await call.submit()
-        simulator.set_status(task_id, status)
-        assert (await call("GET", f"/videos/{task_id}.mp4")).status == 404
-
-
-async def test_files_of_old_tasks_have_expired_but_for_the_last_day() -> None:
-    async with running(history={"t2v": 300}, seed=4) as (simulator, call):
-        done = [task.id for task in simulator.tasks.values() if task.status == "COMPLETED"]
-        assert [(await call("GET", f"/videos/{done[one]}.mp4")).status for one in (0, -1)] == [410, 200]
+        for status in ("SUBMITTED", "PROGRESS", "FAILED", "CANCEL", "QUEUED"):
+            simulator.set_status(task_id, status)
+            assert (await call("GET", f"/videos/{task_id}.mp4")).status == 404
 
 
 # --- time --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("speed", [1.0, 60.0])
-async def test_at_speed_everything_happens_sooner_in_the_time_of_the_clients(speed: float) -> None:
-    clock = FakeClock()
+async def test_at_speed_everything_happens_sooner_in_the_time_of_the_clients() -> None:
+    clock, speed = FakeClock(), 60.0
 
     def passed(simulated: float) -> None:
         clock.seconds += simulated / speed

@@ -143,14 +143,6 @@ async def test_a_port_in_use_is_named() -> None:
 
 
 @pytest.mark.anyio
-async def test_several_simulators_are_independent() -> None:
-    async with running() as (one, call), running() as (two, _):
-        await call.submit()
-        assert (len(one.tasks), len(two.tasks)) == (1, 0)
-        assert one.url != two.url
-
-
-@pytest.mark.anyio
 async def test_nothing_is_left_when_it_has_ended() -> None:
     tasks, threads = asyncio.all_tasks(), threading.active_count()
     async with running(durations=(0, 0), render=True) as (_, call):
@@ -264,6 +256,10 @@ async def test_statistics_count_everything_since_the_start() -> None:
         assert (counts.requests, counts.queries, counts.tasks, counts.faults) == (3, 1, 2, 0)
         assert counts.by_status == {"COMPLETED": 1, "FAILED": 1}
         assert (counts.credits_charged, counts.credits_refunded) == (10, 5)
+        simulator.fault("rate_limit", on="list")
+        await call("GET", "/api/v1/tasks")
+        counts = simulator.statistics()
+        assert (counts.requests, counts.queries, counts.rejected, counts.faults) == (4, 1, 0, 1)
 
 
 @pytest.mark.anyio
@@ -281,44 +277,3 @@ async def test_a_seed_repeats_tasks_and_the_draws_of_faults() -> None:
     assert seen[1] == seen[2]
     assert set(seen[1][0]) == {200, 500}
     assert seen[0][1] == seen[1][1], "faults draw by themselves"
-
-
-# --- controls ----------------------------------------------------------------------------------------
-
-
-@pytest.mark.anyio
-async def test_tasks_can_be_finished_failed_and_put_into_any_status() -> None:
-    async with running() as (simulator, call):
-        good, bad, odd = [await call.submit() for _ in range(3)]
-        simulator.finish(good)
-        simulator.fail(bad, "out of memory")
-        simulator.set_status(odd, "QUEUED")
-        simulator.advance(10_000)
-        assert simulator.tasks[good].status == "COMPLETED"
-        assert simulator.tasks[bad].output == {"error": "out of memory"}
-        assert (await call("GET", f"/api/v1/tasks/{odd}/status")).json == {"status": "QUEUED"}
-        assert simulator.credits == 10_000 - 10
-        with pytest.raises(ValueError, match="is COMPLETED"):
-            simulator.fail(good)
-        simulator.set_status(good, "PROGRESS")
-        assert (simulator.tasks[good].status, simulator.tasks[good].completed_at) == ("PROGRESS", None)
-
-
-@pytest.mark.anyio
-async def test_wrong_controls_are_errors_of_the_caller() -> None:
-    async with running() as (simulator, _):
-        for control in (simulator.finish, simulator.fail, lambda one: simulator.set_status(one, "FAILED")):
-            with pytest.raises(KeyError, match="unknown"):
-                control("unknown")
-        with pytest.raises(ValueError, match="cannot go by -1"):
-            simulator.advance(-1)
-
-
-@pytest.mark.anyio
-async def test_all_faults_can_be_removed_at_once() -> None:
-    async with running() as (simulator, call):
-        fault = simulator.fault("status", times=None)
-        assert (await call("GET", "/api/v1/tasks")).status == 500
-        simulator.clear_faults()
-        assert (await call("GET", "/api/v1/tasks")).status == 200
-        assert (fault.hits, fault.over) == (1, True)

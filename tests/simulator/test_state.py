@@ -145,13 +145,6 @@ def test_a_day_limits_the_credits_that_were_spent_and_not_refunded() -> None:
     account.submit(order(), 3600 + DAY)
 
 
-def test_a_refund_can_pay_for_the_next_task() -> None:
-    account = state(credits=5)
-    account.submit(order("[fail]"), 0)
-    account.submit(order(), 60)
-    assert len(account.tasks) == 2
-
-
 # --- idempotency keys --------------------------------------------------------------------------------
 
 
@@ -243,6 +236,7 @@ def test_a_refund_stays_after_a_change_of_status_by_hand() -> None:
     account.set_status(task.id, FAILED, 1)
     account.set_status(task.id, PROGRESS, 2)
     assert (account.balance(3), task.refunded, task.credits_refunded(3)) == (100, 5, 5)
+    assert (task.completed(1), task.completed(3)) == (1, None)
 
 
 def test_tasks_are_found_by_id_as_of_a_moment() -> None:

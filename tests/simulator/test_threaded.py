@@ -53,7 +53,7 @@ def test_it_serves_and_is_controlled_from_a_thread_without_an_event_loop() -> No
 
 
 def test_faults_are_handles_in_every_thread() -> None:
-    with ThreadedSimulator(idempotency="kept") as simulator:
+    with ThreadedSimulator() as simulator:
         with simulator.fault("status", on="list", status=503, times=None) as fault:
             for number in (1, 2):
                 with pytest.raises(urllib.error.HTTPError, match="503") as refused:
@@ -65,9 +65,6 @@ def test_faults_are_handles_in_every_thread() -> None:
         simulator.clear_faults()
         assert call(simulator, "GET", "/api/v1/tasks") == {"tasks": []}
         assert simulator.statistics().faults == 2
-        with pytest.raises(ValueError, match="takes only acted"):
-            simulator.fault("drop", status=500)
-        assert call(simulator, "POST", "/api/v1/generate/t2v", T2V)["idempotentReplay"] is False
 
 
 def test_an_outage_is_over_when_its_time_is() -> None:
@@ -78,10 +75,6 @@ def test_an_outage_is_over_when_its_time_is() -> None:
                 assert call(simulator, "GET", "/api/v1/tasks") == {"tasks": []}
                 break
         assert simulator.statistics().requests == 1
-        with pytest.raises(ValueError, match="seconds must be"):
-            simulator.outage(-1)
-    with pytest.raises(RuntimeError, match="only while it runs"):
-        simulator.outage(1)
 
 
 def test_the_thread_ends_with_it_and_the_views_stay_readable() -> None:
@@ -96,10 +89,13 @@ def test_the_thread_ends_with_it_and_the_views_stay_readable() -> None:
 
 def test_errors_are_raised_in_the_thread_that_called() -> None:
     with ThreadedSimulator() as simulator:
-        with pytest.raises(KeyError):
-            simulator.finish("unknown")
-        with pytest.raises(ValueError, match="cannot go by"):
+        for control in (simulator.finish, simulator.fail, lambda one: simulator.set_status(one, "FAILED")):
+            with pytest.raises(KeyError, match="unknown"):
+                control("unknown")
+        with pytest.raises(ValueError, match="cannot go by -1"):
             simulator.advance(-1)
+        with pytest.raises(ValueError, match="takes only acted"):
+            simulator.fault("drop", status=500)
 
 
 def test_errors_of_the_start_are_raised_by_it() -> None:
