@@ -39,10 +39,16 @@ def test_any_bytes_have_a_type_or_no_type(data: bytes) -> None:
     assert mime is None or mime.startswith("image/")
 
 
-@pytest.mark.parametrize("prose", ["GIF89 was a format", "RIFFs and solos", "II*", "\x89PNG"])
-def test_a_text_that_begins_like_an_image_is_refused(prose: str) -> None:
-    """A prompt in the wrong field, for example."""
-    assert image_type(prose.encode("latin-1")) is None
+@pytest.mark.parametrize(
+    "prose",
+    [
+        *(b"GIF89 was a format", b"RIFFs and solos", b"II*", b"\x89PNG"),
+        *(b"BMW builds cars", b"P6 is a road", b"BM\nand a second line", b"GIF89a is a format"),
+    ],
+)
+def test_a_text_that_begins_like_an_image_is_refused(prose: bytes) -> None:
+    """A prompt in the wrong field, for example: an image has bytes that no text has."""
+    assert image_type(prose) is None
 
 
 # --- what can be an image ----------------------------------------------------------------------------
@@ -242,14 +248,6 @@ BASE64 = data_uri(PNG * 2).partition(",")[2].replace("=", "")
 def test_an_image_is_named_by_kind_and_size(image: str | bytes | os.PathLike[str], shown: str) -> None:
     """Never by its content, and a URL without what may be a secret."""
     assert show_image(image) == shown
-
-
-@pytest.mark.parametrize(
-    "prose", [b"BMW builds cars", b"P6 is a road", b"BM\nand a second line", b"GIF89a tells nothing"]
-)
-def test_prose_that_begins_like_an_image_is_not_one(prose: bytes) -> None:
-    """Two letters are no evidence; an image has bytes that no text has."""
-    assert image_type(prose) is None
 
 
 def test_a_drawing_in_svg_is_an_image_though_it_is_text() -> None:

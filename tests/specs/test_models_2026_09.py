@@ -112,73 +112,17 @@ def test_a_resolution_from_an_enum_is_one_of_ours(kind: type[VideoSpec], value: 
     assert hash(spec) == hash(make(kind, resolution=720))
 
 
-class Counted:
-    """A number of some library, which JSON does not have."""
-
-    def __index__(self) -> int:
-        return 10
-
-    __int__ = __index__
-
-    def __eq__(self, other: object) -> bool:
-        return other == 10
-
-    def __hash__(self) -> int:
-        return hash(10)
-
-
 HUGE = 10**5000
-NO_NUMBERS = ["5", 5.0, True, None, [5], float("nan"), b"5", HUGE, -HUGE, Counted()]
-NO_RESOLUTIONS = [
-    None,
-    True,
-    720.0,
-    "720",
-    "720i",
-    " 720p",
-    4320,
-    "4k",
-    b"720p",
-    [720],
-    {720},
-    ["720p"],
-    HUGE,
-    "p" * 10**6,
-]
-WRONG: dict[tuple[type[VideoSpec], str], tuple[list[Any], str]] = {
-    (MiniMaxH3, "duration"): ([4, 21, *NO_NUMBERS], "a whole number from 5 to 20 (seconds)"),
-    (MiniMaxH3, "resolution"): ([480, "480P", *NO_RESOLUTIONS], "'720p' or '1080p'"),
-    (MiniMaxH3, "tier"): (["", "Turbo", "pro", None, True], "'turbo' or 'base'"),
-    (Seedance20, "duration"): ([3, 16, *NO_NUMBERS], "a whole number from 4 to 15 (seconds)"),
-    (Seedance20, "resolution"): ([1080, "1080P", *NO_RESOLUTIONS], "'480p' or '720p'"),
-    (Wan27, "duration"): ([0, 4, 8, 20, *NO_NUMBERS], "5 or 10 or 15 (seconds)"),
-    (Wan27, "resolution"): ([480, "480P", *NO_RESOLUTIONS], "'720p' or '1080p'"),
-    (Wan27, "prompt_extend"): ([0, 1, "true", None, "False"], "True or False"),
-    (HappyHorse, "duration"): ([2, 16, *NO_NUMBERS], "a whole number from 3 to 15 (seconds)"),
-    (HappyHorse, "resolution"): ([480, "480P", *NO_RESOLUTIONS], "'720p' or '1080p'"),
-}
+NO_RESOLUTIONS = [None, True, 720.0, "720", "720i", " 720p", 4320, "4k", b"720p", [720], {720}, HUGE, "p" * 10**6]
 
 
-@pytest.mark.parametrize(("kind", "name"), WRONG)
-def test_a_wrong_setting_is_reported_as_it_was_given(kind: type[VideoSpec], name: str) -> None:
-    """With all allowed values."""
-    values, allowed = WRONG[kind, name]
-    for value in values:
-        error = refused(kind, **{name: value})
-        assert [(problem.field, problem.allowed) for problem in error.problems] == [(name, allowed)]
+def test_a_wrong_resolution_is_reported_as_it_was_given() -> None:
+    for value in [480, *NO_RESOLUTIONS]:
+        error = refused(MiniMaxH3, resolution=value)
+        assert [(problem.field, problem.allowed) for problem in error.problems] == [("resolution", "'720p' or '1080p'")]
         assert len(error.value) < 600
-        if isinstance(value, int) and abs(value) < HUGE:
+        if isinstance(value, int) and value < HUGE:
             assert error.value == repr(value)
-
-
-@kinds
-@pytest.mark.parametrize("value", [None, "", " \n", 5, b"text", ["a"], "a \ud800"])
-def test_a_prompt_is_required(kind: type[VideoSpec], value: object) -> None:
-    """By three of the models."""
-    if kind is Seedance20 and value is None:
-        assert "prompt" not in to_wire(make(kind, prompt=None, image=URL))
-    else:
-        assert refused(kind, prompt=value).field == "prompt"
 
 
 # --- which fields go together ------------------------------------------------------------------------
@@ -249,39 +193,7 @@ def test_a_value_that_cannot_be_compared_is_refused(name: str) -> None:
 
 # --- images and addresses ----------------------------------------------------------------------------
 
-IMAGE_FIELDS: list[tuple[type[VideoSpec], str]] = [
-    (MiniMaxH3, "image"),
-    (MiniMaxH3, "last_frame"),
-    (Seedance20, "image"),
-    (Wan27, "image"),
-    (HappyHorse, "image"),
-]
 LISTS: list[tuple[type[VideoSpec], str]] = [(MiniMaxH3, "reference_images"), (HappyHorse, "image")]
-ADDRESSES: list[tuple[type[VideoSpec], str]] = [
-    (MiniMaxH3, "reference_video"),
-    (Seedance20, "video"),
-    (Seedance20, "audio"),
-]
-
-
-@pytest.mark.parametrize("image", [URL, URI, PNG, bytearray(PNG), memoryview(PNG), Path("a.png"), io.BytesIO(PNG)])
-@pytest.mark.parametrize(("kind", "name"), IMAGE_FIELDS)
-def test_an_image_may_have_any_form(kind: type[VideoSpec], name: str, image: object) -> None:
-    """A buffer is copied."""
-    found = getattr(make(kind, **{name: image}), name)
-    assert found == (bytes(image) if isinstance(image, bytearray | memoryview) else image)
-    assert not isinstance(found, bytearray | memoryview)
-
-
-@pytest.mark.parametrize("image", ["a.png", "", b"text", 5, True, io.StringIO(), {URL}, {URL: 1}, "ftp://a/b.png"])
-@pytest.mark.parametrize(("kind", "name"), IMAGE_FIELDS)
-def test_another_value_than_an_image_is_refused(kind: type[VideoSpec], name: str, image: object) -> None:
-    """The message mentions None where the field is optional, and a list where there may be several."""
-    error = refused(kind, **{name: image})
-    assert [problem.field for problem in error.problems] == [name]
-    assert error.allowed.endswith(", or None")
-    assert ("or a list of these that is not empty" in error.allowed) is (kind is HappyHorse)
-
 
 MADE: dict[str, Callable[[list[Any]], Any]] = {
     "list": list,
@@ -347,74 +259,6 @@ def test_a_path_is_one_image_whatever_else_it_can_do() -> None:
     assert make(HappyHorse, image=folder).image is folder  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("count", range(7))
-def test_the_lists_are_as_long_as_documented(count: int) -> None:
-    """At most four images and two sounds; one model accepts any number of images from one on."""
-    for name, item, most, of in (("reference_images", URL, 4, "images"), ("reference_audios", SOUND, 2, "URLs")):
-        if count <= most:
-            assert len(getattr(make(MiniMaxH3, **{name: [item] * count}), name)) == count
-        else:
-            error = refused(MiniMaxH3, **{name: [item] * count})
-            assert str(error) == f"MiniMaxH3: {name}=<{count} {of}>: must be a list of at most {most} {of}"
-    if count:
-        assert len(make(HappyHorse, image=[URL] * count).image) == count  # type: ignore[attr-defined]
-    else:
-        assert refused(HappyHorse, image=[]).value == "<an empty list>"
-
-
-@pytest.mark.parametrize("wrong", [None, "", "a.png", b"text", 5, [URL], "\ud800"])
-@pytest.mark.parametrize(("kind", "name"), LISTS)
-def test_a_wrong_image_of_several_is_reported_by_its_index(kind: type[VideoSpec], name: str, wrong: object) -> None:
-    """All of them; and it cannot be None there."""
-    error = refused(kind, **{name: [URL, wrong, URL, wrong]})
-    assert [problem.field for problem in error.problems] == [f"{name}[1]", f"{name}[3]"]
-    assert not any(problem.allowed.endswith("or None") for problem in error.problems)
-
-
-@pytest.mark.parametrize(("kind", "name"), LISTS)
-def test_a_closed_file_of_several_is_reported_by_its_index(kind: type[VideoSpec], name: str) -> None:
-    """It cannot be read later."""
-    file = io.BytesIO(PNG)
-    file.close()
-    error = refused(kind, **{name: [io.BytesIO(PNG), file]})
-    assert (error.field, error.value) == (f"{name}[1]", "<BytesIO>")
-    assert error.allowed == "a file that is open for reading, and this one is closed"
-
-
-NO_ADDRESSES: list[object] = [
-    *(
-        "",
-        "a.mp4",
-        "/a.mp4",
-        "ftp://example.com/a.mp4",
-        "data:video/mp4;base64,AAAA",
-        URI,
-        "https://",
-        f"{FILM} ",
-        "\ud800",
-    ),
-    *(b"bytes", Path("a.mp4"), io.BytesIO(b"film"), 5, True, [FILM], {FILM}),
-]
-FETCHED = "a public http(s) URL (the service fetches videos and sounds, and takes no data)"
-
-
-@pytest.mark.parametrize("value", NO_ADDRESSES)
-def test_videos_and_sounds_are_addresses(value: object) -> None:
-    """The message explains why a file, bytes or a data URI is refused."""
-    for kind, name in ADDRESSES:
-        error = refused(kind, **{name: value})
-        assert [(problem.field, problem.allowed) for problem in error.problems] == [(name, f"{FETCHED}, or None")]
-    error = refused(MiniMaxH3, reference_audios=[SOUND, value])
-    assert [(problem.field, problem.allowed) for problem in error.problems] == [("reference_audios[1]", FETCHED)]
-
-
-@pytest.mark.parametrize("value", [SOUND, {SOUND}, {SOUND: 1}, None, b"bytes", 5])
-def test_one_sound_is_not_a_list(value: object) -> None:
-    """A text least of all: it has letters."""
-    error = refused(MiniMaxH3, reference_audios=value)
-    assert (error.field, error.allowed) == ("reference_audios", "a list of at most 2 URLs")
-
-
 # --- what is shown -----------------------------------------------------------------------------------
 
 SIGNED = "https://me:password@cdn.example/a.png?signature=SECRET#SECRET"
@@ -461,13 +305,3 @@ def test_no_error_shows_what_is_private(kind: type[VideoSpec]) -> None:
     assert errors > (len(values) - 1) * len(attrs.fields_dict(kind)) * 0.8
     assert_shows_nothing(str(refused(MiniMaxH3, image=URL, reference_video=SIGNED, reference_audios=[SIGNED])))
     assert_shows_nothing(str(refused(Seedance20, prompt=None, audio=SIGNED)))
-
-
-@kinds
-def test_an_extra_field_may_have_a_python_name_of_the_spec(kind: type[VideoSpec]) -> None:
-    """Only its wire names are taken."""
-    assert refused(kind, extra={"duration": 5}).field == "extra['duration']"
-    assert to_wire(make(kind, extra={"seed": 1, "extra": {"a": 2}}))["extra"] == {"a": 2}
-    assert to_wire(make(MiniMaxH3, extra={"prompt": "x"}))["prompt"] == "x"
-    for name in ("content", "imageUrl", "referenceImageUrls", "aspectRatio"):
-        assert refused(MiniMaxH3, extra={name: "x"}).field == f"extra[{name!r}]"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,7 +63,10 @@ ALL: dict[str, tuple[Rule, list[Any], list[Any], str]] = {
     "web_url": (
         web_url,
         [URL, "http://example.com"],
-        [URI, b"a", None, "a.mp4"],
+        [
+            *(URI, "", "a.mp4", "/a.mp4", "ftp://example.com/a.mp4", "https://", f"{URL} ", "\ud800"),
+            *(b"a", None, 5, True, [URL], {URL}, Path("a.mp4"), io.BytesIO(b"film")),
+        ],
         "a public http(s) URL (the service fetches videos and sounds, and takes no data)",
     ),
     "images": (
@@ -163,11 +168,20 @@ def test_any_value_is_right_or_wrong(value: object) -> None:
 
 def test_extra_fields_have_names_and_values_that_can_be_written() -> None:
     """Each that is wrong is reported."""
-    wrong: dict[Any, Any] = {5: 1, "": 1, "taken": 1, "bytes": b"a", "nan": float("nan"), "fine": [None, {"a": 1.5}]}
+    wrong: dict[Any, Any] = {
+        5: 1,
+        "": 1,
+        "\ud800": 1,
+        "taken": 1,
+        "bytes": b"a",
+        "nan": float("nan"),
+        "fine": [None, {"a": 1.5}],
+    }
     found = [(problem.field, problem.value) for problem in check_extra("extra", wrong, taken=["taken"])]
     assert found == [
         ("extra", "5"),
         ("extra", "''"),
+        ("extra", "'\\ud800'"),
         ("extra['taken']", "1"),
         ("extra['bytes']", "'<1 bytes>'"),
         ("extra['nan']", "nan"),
@@ -185,6 +199,8 @@ def test_extra_fields_have_names_and_values_that_can_be_written() -> None:
         ("é" * (LONG_TEXT_CHARACTERS + 1), True),
         ("\ud800" * (LONG_TEXT_CHARACTERS + 1), False),
         ("\ud800", False),
+        ({"\ud800": 1}, False),
+        ([{"b": "\udfff"}], False),
         (float("inf"), False),
         (b"a", False),
         ({1, 2}, False),
