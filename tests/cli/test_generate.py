@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aivideomaker_async import RetryPolicy, Video
-from aivideomaker_async.simulator.pytest_plugin import SimulatorFactory
+from aivideomaker_async import Video
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.simulator.video_store import BUNDLED_CLIP
 from tests.cli.conftest import T2V, Command, ScriptedThread, Terminal, When, finish_all, polled
@@ -161,38 +160,6 @@ def test_the_reason_of_a_failure_shows_nothing_private(
     assert "key <secret> cannot load https://b.example/…" in ran.err
     assert service.api_key not in ran.out + ran.err
     assert "Sg_Qw8Er5Ty2Ui9Op" not in ran.out + ran.err
-
-
-def test_no_key_is_exit_code_3(cli: Command) -> None:
-    ran = cli(*T2V)
-    assert ran.code == 3
-    assert "AIVIDEO_API_KEY" in ran.err
-
-
-def test_a_refused_key_is_exit_code_3_and_is_not_shown(
-    cli: Command, service: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AIVIDEO_API_KEY", "ak_wrong")
-    ran = cli(*T2V, "-v")
-    assert ran.code == 3
-    assert "Invalid API key" in ran.err
-    assert "ak_wrong" not in ran.err
-
-
-def test_too_few_credits_are_exit_code_4_without_advice(cli: Command, serve: SimulatorFactory) -> None:
-    serve(credits=4)
-    ran = cli(*T2V)
-    assert ran.code == 4
-    assert ran.err.splitlines()[-1].endswith("Insufficient credits")
-    assert "aivideomaker" not in ran.err
-
-
-def test_no_connection_is_exit_code_4(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aivideomaker_async.client.client.RetryPolicy", lambda: RetryPolicy(max_attempts=1))
-    monkeypatch.setenv("AIVIDEO_API_KEY", "ak_any")
-    ran = cli("list", "--base-url", "http://127.0.0.1:1")
-    assert ran.code == 4
-    assert "cannot connect" in ran.err
 
 
 def test_a_timeout_is_exit_code_5_and_the_task_goes_on(cli: Command, slow_service: ThreadedSimulator) -> None:

@@ -13,33 +13,30 @@ import pytest
 
 from aivideomaker_async import RequestTimeout, SubmitOutcomeUnknown
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
-from tests.cli.conftest import T2V, TIMEOUT_S, Command, When, interrupt, paths, polled, until
+from tests.cli.conftest import T2V, TIMEOUT_S, Command, When, interrupt, paths, polled
 
 
-def test_ctrl_c_leaves_the_task_running(cli: Command, slow_service: ThreadedSimulator, when: When) -> None:
-    """Exit code 130, and the command that picks the task up again."""
-    when(polled(slow_service), interrupt)
+@pytest.mark.parametrize(
+    ("number", "code", "kind", "message"),
+    [(signal.SIGINT, 130, "Interrupted", "interrupted"), (signal.SIGTERM, 143, "Terminated", "terminated")],
+)
+def test_a_signal_leaves_the_task_running(
+    cli: Command, slow_service: ThreadedSimulator, when: When, number: int, code: int, kind: str, message: str
+) -> None:
+    """The command that picks the task up again is shown."""
+    when(polled(slow_service), lambda: os.kill(os.getpid(), number))
     ran = cli(*T2V, "--json")
     (task,) = slow_service.tasks.values()
-    assert (ran.code, task.status) == (130, "PROGRESS")
+    assert (ran.code, task.status) == (code, "PROGRESS")
     assert ran.err.splitlines()[-3:] == [
-        "error: interrupted",
+        f"error: {message}",
         "the task goes on; pick it up again with:",
         f"  aivideomaker watch {task.id}",
     ]
     error = ran.events[-1]
-    assert (error["type"], error["exit_code"], error["task_id"]) == ("Interrupted", 130, task.id)
+    assert (error["type"], error["exit_code"], error["task_id"]) == (kind, code, task.id)
     slow_service.finish(task.id)
     assert cli("watch", task.id).code == 0
-
-
-def test_sigterm_is_exit_code_143(cli: Command, slow_service: ThreadedSimulator, when: When) -> None:
-    """A container that stops loses no paid task either."""
-    when(polled(slow_service), lambda: os.kill(os.getpid(), signal.SIGTERM))
-    ran = cli(*T2V)
-    (task,) = slow_service.tasks.values()
-    assert (ran.code, task.status) == (143, "PROGRESS")
-    assert f"aivideomaker watch {task.id}" in ran.err
 
 
 def test_a_submit_that_is_interrupted_has_an_unknown_outcome(
@@ -79,20 +76,7 @@ def test_a_lost_answer_is_exit_code_4_with_the_key_of_the_submit(
     assert "aivideomaker list" in ran.err
 
 
-# --- processes of their own --------------------------------------------------------------------------
-
-
-def test_a_process_ends_with_130_on_ctrl_c(slow_service: ThreadedSimulator) -> None:
-    """No traceback, nothing on standard output, and the task is still running."""
-    command = [sys.executable, "-m", "aivideomaker_async", *T2V]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until(polled(slow_service))
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=TIMEOUT_S)
-    (task,) = slow_service.tasks.values()
-    assert (process.returncode, out, task.status) == (130, "", "PROGRESS")
-    assert err.endswith(f"pick it up again with:\n  aivideomaker watch {task.id}\n")
-    assert "Traceback" not in err
+# --- a process of its own ----------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")

@@ -10,10 +10,23 @@ import sys
 import pytest
 
 import aivideomaker_async
+from aivideomaker_async import (
+    AuthenticationFailed,
+    ConfigurationError,
+    ConnectFailed,
+    InsufficientCredits,
+    InvalidSpec,
+    TaskCancelled,
+    TaskDetails,
+    TaskFailed,
+    TaskStatus,
+    UnknownPrice,
+)
 from aivideomaker_async.cli import main as entry
 from aivideomaker_async.cli.context import Context
-from aivideomaker_async.cli.exit_codes import MEANINGS, Exit
+from aivideomaker_async.cli.exit_codes import MEANINGS, Exit, OutputClosed, Terminated, UsageError, exit_code_of
 from aivideomaker_async.cli.main import main
+from aivideomaker_async.errors import FieldProblem
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.specs import SPECS
 from tests.cli.conftest import Command
@@ -120,6 +133,30 @@ def test_an_unexpected_error_propagates(
     monkeypatch.setattr("aivideomaker_async.AIVideoMaker.list_tasks", broken)
     with pytest.raises(ZeroDivisionError):
         cli("list")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TaskFailed(TaskDetails(id="x", status=TaskStatus.FAILED)), 1),
+        (TaskCancelled(TaskDetails(id="x", status=TaskStatus.CANCEL)), 1),
+        (UsageError("no"), 2),
+        (InvalidSpec("TextToVideo", [FieldProblem("prompt", "5", "a text")]), 2),
+        (ConfigurationError("no API key"), 3),
+        (AuthenticationFailed("no", status=401, method="GET", path="/"), 3),
+        (InsufficientCredits("no", status=402, method="POST", path="/"), 4),
+        (ConnectFailed("no", method="GET", path="/"), 4),
+        (UnknownPrice("lv", "2026-09"), 4),
+        (OSError("no"), 4),
+        (KeyboardInterrupt(), 130),
+        (OutputClosed(), 141),
+        (Terminated(), 143),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_each_error_has_its_exit_code(error: BaseException, code: int) -> None:
+    """Whatever has no code of its own is a trouble of the service or of the network."""
+    assert exit_code_of(error) == code
 
 
 # --- imports -----------------------------------------------------------------------------------------
