@@ -137,11 +137,6 @@ def test_a_missing_field_is_named(revision: str, model: str) -> None:
         (MARCH, "i2v", {"image": "ftp://a/b.png"}, "image must be a public http(s) URL or data:image/...;base64,..."),
         (MARCH, "i2v", {"image": "data:image/png;base64,aGVsbG8="}, "image holds no image"),
         (SEPTEMBER, "minimax", {"duration": "5"}, 'duration must be an integer from 5 to 20, got "5"'),
-        (SEPTEMBER, "minimax", {"duration": 21}, "duration must be an integer from 5 to 20, got 21"),
-        (SEPTEMBER, "minimax", {"resolution": "720P"}, 'resolution must be one of "720p", "1080p", got "720P"'),
-        (SEPTEMBER, "minimax", {"tier": "pro"}, 'tier must be one of "turbo", "base", got "pro"'),
-        (SEPTEMBER, "minimax", {"aspectRatio": "2:1"}, "aspectRatio must be one of"),
-        (SEPTEMBER, "minimax", {"imageUrl": 5}, "imageUrl must be a string, got 5"),
         (SEPTEMBER, "minimax", {"referenceImageUrls": [URL] * 5}, "referenceImageUrls must have 0 to 4 items, got 5"),
         (SEPTEMBER, "minimax", {"referenceImageUrls": [URL, "x"]}, "referenceImageUrls [1] must be a public http(s)"),
         (
@@ -159,14 +154,13 @@ def test_a_missing_field_is_named(revision: str, model: str) -> None:
         ),
         (SEPTEMBER, "seedance20", {"duration": 16}, "duration must be a number from 4 to 15, got 16"),
         (SEPTEMBER, "seedance20", {"resolution": "480"}, 'resolution must be one of 480, 720, got "480"'),
-        (SEPTEMBER, "seedance20", {"ratio": "4:3"}, 'ratio must be one of "16:9", "9:16", "1:1", got "4:3"'),
-        (SEPTEMBER, "wan27", {"duration": 5}, 'duration must be one of "5", "10", "15", got 5'),
         (SEPTEMBER, "wan27", {"promptExtend": "yes"}, 'promptExtend must be a boolean, got "yes"'),
         (SEPTEMBER, "happyhorse", {"image": {"url": URL}}, "image must be a string or a list of strings, got"),
         (SEPTEMBER, "happyhorse", {"image": [PNG_URI, "x"]}, "image [1] must be a public http(s) URL or data:image"),
     ],
 )
 def test_a_wrong_field_is_named(revision: str, model: str, changes: dict[str, object], message: str) -> None:
+    """With what its type allows. Which values each field allows is compared with its schema below."""
     assert problem(revision, model, valid(revision, model, **changes)).startswith(message)
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Unpack
@@ -82,10 +82,12 @@ async def exchange(simulator: Simulator, method: str = "GET", path: str = LIST, 
         writer.close()
 
 
-async def finished(call: Caller) -> tuple[str, bytes]:
-    """The path and the content of a finished video; tasks take no time."""
-    path = f"/videos/{await call.submit()}.mp4"
-    return path, (await call("GET", path)).body
+@asynccontextmanager
+async def with_a_video(*, ranges: bool = True) -> AsyncIterator[tuple[Simulator, Caller, str, bytes]]:
+    """Run a simulator with a finished task, and give the path and the content of its video."""
+    async with running(durations=(0, 0), ranges=ranges) as (simulator, call):
+        path = f"/videos/{await call.submit()}.mp4"
+        yield simulator, call, path, (await call("GET", path)).body
 
 
 def anything(method: str, path: str) -> bool:
@@ -126,8 +128,7 @@ async def test_the_server_acts_or_does_not(kind: FaultKind, acted: bool) -> None
 @pytest.mark.parametrize("kind", FAULT_KINDS)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_after_a_fault_on_every_path_everything_is_as_usual(kind: FaultKind, method: str) -> None:
-    async with running(durations=(0, 0)) as (simulator, call):
-        path, content = await finished(call)
+    async with with_a_video() as (simulator, call, path, content):
         on: FaultOn = "video" if FAULT_KINDS[kind].files else anything
         with simulator.fault(kind, on=on, times=None, **detailed(kind)):
             for where in (path, LIST, "/nowhere", "/uploads/x.png"):
@@ -365,8 +366,7 @@ async def test_a_length_is_wrong(by: int) -> None:
 
 @pytest.mark.parametrize("kind", ["truncate", "wrong_length", "trickle", "huge", "endless", "gzip_bomb"])
 async def test_the_answer_to_head_has_no_body(kind: FaultKind) -> None:
-    async with running(durations=(0, 0)) as (simulator, call):
-        path, _ = await finished(call)
+    async with with_a_video() as (simulator, _, path, _):
         simulator.fault(kind, on="video", **detailed(kind))
         head, _, body = (await exchange(simulator, "HEAD", path)).partition(b"\r\n\r\n")
         assert (head[:12], body) == (b"HTTP/1.1 200", b"")
@@ -430,8 +430,7 @@ async def test_an_endless_answer_goes_on_until_the_client_disconnects() -> None:
 
 @pytest.mark.parametrize("kind", ["huge", "gzip_bomb", "deep_json", "wrong_types"])
 async def test_json_in_place_of_a_file_has_the_type_of_json(kind: FaultKind) -> None:
-    async with running(durations=(0, 0)) as (simulator, call):
-        path, _ = await finished(call)
+    async with with_a_video() as (simulator, call, path, _):
         simulator.fault(kind, on="video", **detailed(kind))
         answer = await call("GET", path)
         assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
@@ -453,8 +452,7 @@ async def test_a_long_list_is_corrupted_like_a_short_one() -> None:
 
 
 async def test_a_download_breaks_off_and_can_be_resumed() -> None:
-    async with running(durations=(0, 0)) as (simulator, call):
-        path, content = await finished(call)
+    async with with_a_video() as (simulator, call, path, content):
         simulator.fault("truncate", on="video", size=1000)
         head, _, begun = (await exchange(simulator, path=path)).partition(b"\r\n\r\n")
         assert f"Content-Length: {len(content)}".encode() in head
@@ -464,8 +462,7 @@ async def test_a_download_breaks_off_and_can_be_resumed() -> None:
 
 
 async def test_a_changed_file_has_other_bytes_and_another_tag() -> None:
-    async with running(durations=(0, 0)) as (simulator, call):
-        path, _ = await finished(call)
+    async with with_a_video() as (simulator, call, path, _):
         before = await call("GET", path)
         simulator.fault("changed", times=None)
         after = await call("GET", path)
@@ -490,8 +487,7 @@ async def test_an_uploaded_image_can_change_too() -> None:
 
 @pytest.mark.parametrize("ranges", [True, False])
 async def test_a_server_may_ignore_ranges_once_or_always(ranges: bool) -> None:
-    async with running(durations=(0, 0), ranges=ranges) as (simulator, call):
-        path, content = await finished(call)
+    async with with_a_video(ranges=ranges) as (simulator, call, path, content):
         headers = {"Range": "bytes=1000-"}
         if ranges:
             simulator.fault("no_ranges")

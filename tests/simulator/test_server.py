@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import email.utils
 import gzip
 import json
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +15,7 @@ import aiohttp
 import pytest
 
 from aivideomaker_async.simulator.options import SimulatorOptions
+from aivideomaker_async.simulator.response_bodies import LIST_BLOCK_TASKS
 from tests.simulator.client import PNG, PNG_URI, T2V, Caller, FakeClock, running
 from tests.simulator.conforming import september
 from tests.simulator.test_contract import VALID
@@ -411,6 +414,41 @@ async def test_only_a_completed_task_has_a_video() -> None:
         for status in ("SUBMITTED", "PROGRESS", "FAILED", "CANCEL", "QUEUED"):
             simulator.set_status(task_id, status)
             assert (await call("GET", f"/videos/{task_id}.mp4")).status == 404
+
+
+# --- sending -----------------------------------------------------------------------------------------
+
+
+async def test_sent_bytes_are_counted() -> None:
+    async with running(history=2 * LIST_BLOCK_TASKS) as (simulator, call):
+        one = len((await call("GET", "/api/v1/tasks/ck1")).body)
+        assert simulator.statistics().bytes_sent == one
+        body = (await call("GET", TASKS)).body
+        assert len(json.loads(body)["tasks"]) == 2 * LIST_BLOCK_TASKS
+        assert simulator.statistics().bytes_sent == one + len(body)
+
+
+async def test_a_client_that_disconnects_is_not_sent_the_rest_of_a_list() -> None:
+    # More than the socket buffers of the system take.
+    async with running(history=8_000, seed=1) as (simulator, call):
+        whole = len((await call("GET", TASKS)).body)
+        assert whole > 4_000_000
+        before = simulator.statistics().bytes_sent
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", int(simulator.url.rpartition(":")[2])))
+        reader, writer = await asyncio.open_connection(sock=connection)
+        writer.write(f"GET /api/v1/tasks HTTP/1.1\r\nHost: x\r\nkey: {simulator.api_key}\r\n\r\n".encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"Content-Type: application/json; charset=utf-8" in head
+        assert len(await reader.readexactly(1000)) == 1000
+        writer.close()
+        async with asyncio.timeout(10):
+            while len(simulator.requests) < 2:  # noqa: ASYNC110  (there is no event for it)
+                await asyncio.sleep(0.001)
+        assert 1000 < simulator.statistics().bytes_sent - before < whole
+        assert (await call("GET", "/api/v1/tasks/ck1")).status == 404
 
 
 # --- time --------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import pytest
 from aiohttp import web
 
 from aivideomaker_async.simulator import Simulator
-from aivideomaker_async.simulator import webhook_sender as module
 from aivideomaker_async.simulator.views import Delivery
 from tests.simulator.client import FakeClock, running
 
@@ -67,11 +66,6 @@ async def delivered(simulator: Simulator, count: int) -> None:
     async with asyncio.timeout(10):
         while len(simulator.deliveries) < count:  # noqa: ASYNC110  (there is no event for it)
             await asyncio.sleep(0)
-
-
-@pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_RETRY_PAUSE_S", 0.0)
 
 
 async def test_every_change_is_delivered_in_order() -> None:
@@ -134,31 +128,25 @@ async def test_a_change_during_a_delivery_waits_for_its_turn() -> None:
         assert await receiver.statuses(2) == ["QUEUED", "COMPLETED"]
 
 
-async def test_a_delivery_is_tried_again_until_it_is_accepted_after_pauses_that_the_speed_divides() -> None:
+@pytest.mark.parametrize(
+    ("answers", "answer", "attempts"), [([], 200, 1), ([500, 302], 200, 3), ([500, 500, 503], 503, 3)]
+)
+async def test_a_delivery_is_tried_up_to_three_times(answers: list[int], answer: int, attempts: int) -> None:
+    """After pauses that the speed divides. The next change is delivered all the same."""
     async with receiving() as receiver, running(durations=(1e12, 0), speed=1e6) as (simulator, call):
-        receiver.answers = [500, 302]
+        receiver.answers = list(answers)
         task_id = await call.submit(headers={"webhookUrl": receiver.url})
         simulator.set_status(task_id, "QUEUED")
-        await delivered(simulator, 1)
-        expected = Delivery(task_id=task_id, status="QUEUED", url=receiver.url, answer=200, attempts=3)
-        assert list(simulator.deliveries) == [expected]
-
-
-@pytest.mark.usefixtures("no_pauses")
-async def test_a_delivery_is_given_up_after_three_attempts() -> None:
-    async with receiving() as receiver, running(durations=(10, 50)) as (simulator, call):
-        receiver.answers = [500, 500, 503]
-        task_id = await call.submit(headers={"webhookUrl": receiver.url})
-        simulator.advance(100)
+        simulator.set_status(task_id, "LATER")
         await delivered(simulator, 2)
-        ends = [(one.status, one.answer, one.attempts) for one in simulator.deliveries]
-        assert ends == [("PROGRESS", 503, 3), ("COMPLETED", 200, 1)]
-        assert simulator.tasks[task_id].status == "COMPLETED"
+        assert list(simulator.deliveries) == [
+            Delivery(task_id=task_id, status="QUEUED", url=receiver.url, answer=answer, attempts=attempts),
+            Delivery(task_id=task_id, status="LATER", url=receiver.url, answer=200, attempts=1),
+        ]
 
 
-@pytest.mark.usefixtures("no_pauses")
 async def test_a_receiver_that_cannot_be_reached_does_no_harm(caplog: pytest.LogCaptureFixture) -> None:
-    async with running(durations=(10, 50)) as (simulator, call):
+    async with running(durations=(1e12, 0), speed=1e6) as (simulator, call):
         url = "http://127.0.0.1:9/hook?token=secret"
         task_id = await call.submit(headers={"webhookUrl": url})
         simulator.finish(task_id)
