@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -77,15 +77,10 @@ class Conforming(Caller):
         return answer
 
 
-def september(**options: Unpack[SimulatorOptions]) -> AbstractAsyncContextManager[tuple[Simulator, Conforming]]:
+@asynccontextmanager
+async def september(**options: Unpack[SimulatorOptions]) -> AsyncIterator[tuple[Simulator, Conforming]]:
     """Run a simulator of revision 2026-09, and a client that validates its answers."""
     options.setdefault("revision", "2026-09")
-    return documented(**options)
-
-
-@asynccontextmanager
-async def documented(**options: Unpack[SimulatorOptions]) -> AsyncIterator[tuple[Simulator, Conforming]]:
-    """Run a simulator, by default without rendering, and a client that validates its answers."""
     options.setdefault("render", False)
     async with Simulator(**options) as simulator, aiohttp.ClientSession() as session:
         async with session.get(f"{simulator.url}/openapi.json") as response:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from itertools import pairwise
+from typing import TypeAlias
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,9 @@ from aivideomaker_async.simulator.quota import ClientQuota, Counting
 GAPS = st.lists(st.integers(0, 40).map(lambda quarters: quarters / 4), max_size=80)
 LIMITS = st.integers(1, 6)
 WINDOWS = st.integers(1, 30).map(float)
+
+Oracle: TypeAlias = Callable[[list[float], float, float], float]
+"""How many of the counted queries are in the window of a moment."""
 
 
 def arrivals_of(gaps: list[float]) -> list[float]:
@@ -29,16 +33,38 @@ def within(times: list[float], now: float, window: float) -> int:
     return sum(now - window < at <= now for at in times)
 
 
-@given(GAPS, LIMITS, WINDOWS)
-def test_a_query_is_refused_exactly_when_the_window_is_full(gaps: list[float], limit: int, window: float) -> None:
-    quota, admitted = ClientQuota(limit, window), list[float]()
+def in_sliding_window(counted: list[float], now: float, window: float) -> float:
+    return within(counted, now, window)
+
+
+def in_fixed_window(counted: list[float], now: float, window: float) -> float:
+    return sum(at // window == now // window for at in counted)
+
+
+def in_weighted_windows(counted: list[float], now: float, window: float) -> float:
+    """The share that the window before has in the count fades."""
+    share = 1 - (now % window) / window
+    before = sum(at // window == now // window - 1 for at in counted)
+    return before * share + in_fixed_window(counted, now, window)
+
+
+@pytest.mark.parametrize(
+    ("counting", "oracle"),
+    [("sliding", in_sliding_window), ("fixed", in_fixed_window), ("weighted", in_weighted_windows)],
+)
+@given(GAPS, LIMITS, WINDOWS, st.booleans())
+def test_a_query_is_refused_exactly_when_the_window_is_full(
+    counting: Counting, oracle: Oracle, gaps: list[float], limit: int, window: float, count_rejected: bool
+) -> None:
+    """Refused queries fill it as well where they are counted."""
+    quota, counted, rejected = ClientQuota(limit, window, counting, count_rejected), list[float](), 0
     for now in arrivals_of(gaps):
-        full = within(admitted, now, window) >= limit
-        assert (quota.arrive("a", now) > 0) == full
-        if not full:
-            admitted.append(now)
-    assert quota.queries == len(gaps)
-    assert quota.rejected == len(gaps) - len(admitted)
+        is_full = oracle(counted, now, window) > limit - 1
+        assert (quota.arrive("a", now) > 0) == is_full
+        rejected += is_full
+        if count_rejected or not is_full:
+            counted.append(now)
+    assert (quota.queries, quota.rejected) == (len(gaps), rejected)
 
 
 @given(GAPS, LIMITS, WINDOWS, st.sampled_from(["sliding", "fixed", "weighted"]), st.booleans())
@@ -62,39 +88,6 @@ def test_the_worst_window_counts_refused_queries_too(gaps: list[float], limit: i
     for now in arrivals:
         quota.arrive("a", now)
     assert quota.worst_window == max((within(arrivals, at, window) for at in arrivals), default=0)
-
-
-@given(GAPS, LIMITS, WINDOWS)
-def test_refused_queries_can_count_as_well(gaps: list[float], limit: int, window: float) -> None:
-    quota, seen = ClientQuota(limit, window, count_rejected=True), list[float]()
-    for now in arrivals_of(gaps):
-        assert (quota.arrive("a", now) > 0) == (within(seen, now, window) >= limit)
-        seen.append(now)
-
-
-@given(GAPS, LIMITS, WINDOWS)
-def test_fixed_windows_hold_the_limit_each(gaps: list[float], limit: int, window: float) -> None:
-    quota, admitted = ClientQuota(limit, window, "fixed"), list[int]()
-    for now in arrivals_of(gaps):
-        index = math.floor(now / window)
-        full = admitted.count(index) >= limit
-        assert (quota.arrive("a", now) > 0) == full
-        if not full:
-            admitted.append(index)
-
-
-@given(GAPS, LIMITS, WINDOWS)
-def test_weighted_windows_remember_a_fading_share_of_the_one_before(
-    gaps: list[float], limit: int, window: float
-) -> None:
-    quota, admitted = ClientQuota(limit, window, "weighted"), list[int]()
-    for now in arrivals_of(gaps):
-        index = math.floor(now / window)
-        share = 1 - (now - index * window) / window
-        full = admitted.count(index - 1) * share + admitted.count(index) > limit - 1
-        assert (quota.arrive("a", now) > 0) == full
-        if not full:
-            admitted.append(index)
 
 
 def test_sixty_at_once_pass_and_the_next_waits_for_the_first_to_leave() -> None:
