@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import TypeAlias
@@ -94,6 +95,13 @@ def test_sixty_at_once_pass_and_the_next_waits_for_the_first_to_leave() -> None:
     quota = ClientQuota()
     assert [quota.arrive("a", 0.5) for _ in range(60)] == [0.0] * 60
     assert quota.arrive("a", 10.0) == 50.5
+
+
+def test_a_query_leaves_the_window_when_it_is_as_old_as_the_window() -> None:
+    quota = ClientQuota(limit=1)
+    quota.arrive("a", 0.0)
+    assert quota.arrive("a", math.nextafter(60.0, 0.0)) > 0
+    assert quota.arrive("a", 60.0) == 0
 
 
 def test_clients_have_a_limit_each() -> None:
