@@ -19,8 +19,8 @@ taken back. `download_all` runs a queue of downloads, the one that the service d
 
 Which rule is where:
 
-- `resume`: whether a response continues, repeats or begins the file, and when to try again (pure)
-- `versions`: by what a version is recognized, and the metadata of a part (pure)
+- `resume`: by what a version is recognized, whether a response continues, repeats or begins the file, what is recorded
+  of a part, and when to try again (pure)
 - `part_file`: the part, its metadata and its lock on disk; the name at the end
 - `fetch`, `save`: the retry loop, and its way to a file
 - `http`: one GET, its redirects, and which hosts it may go to

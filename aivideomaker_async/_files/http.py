@@ -33,8 +33,8 @@ from .._redaction import printable, redact_url, shorten
 from .._util.threads import DISK
 from ..errors import BadResponse, ConnectFailed, Disconnected, DownloadError, RequestTimeout, TransportError
 from .public_address import is_local_name, is_public, is_public_address, parse_address
+from .resume import ContentRange, ResponseHead
 from .source import Source
-from .versions import ContentRange, ResponseHead
 
 __all__ = ["FileResponse", "open_file"]
 

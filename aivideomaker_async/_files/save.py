@@ -12,9 +12,8 @@ from .._util.threads import DISK, run_at_once
 from ..errors import DownloadError, OutputExpired
 from .fetch import Fetch
 from .part_file import PartFile
-from .resume import Transfer
+from .resume import Transfer, part_key
 from .source import Progress, Source
-from .versions import part_key
 
 __all__ = ["save"]
 

@@ -20,7 +20,7 @@ import pytest
 from aivideomaker_async import DownloadError
 from aivideomaker_async._files import part_file
 from aivideomaker_async._files.part_file import PartFile
-from aivideomaker_async._files.versions import PartMetadata, Version
+from aivideomaker_async._files.resume import PartMetadata, Version
 
 OLD, NEW = b"old", b"new content"
 V1, V2 = Version(etag='"v1"', total=100), Version(etag='"v2"', total=100)
@@ -558,7 +558,7 @@ def test_another_process_is_refused_until_the_lock_is_free(target: Path) -> None
 import sys, time
 from pathlib import Path
 from aivideomaker_async._files.part_file import PartFile
-from aivideomaker_async._files.versions import Version
+from aivideomaker_async._files.resume import Version
 part = PartFile(Path({str(target)!r}), overwrite=False, key="me")
 part.open()
 part.begin(Version(etag='"v1"', total=100))

@@ -21,7 +21,7 @@ from attrs import evolve
 
 from aivideomaker_async import AIVideoMaker, ConfigurationError, DownloadError, OutputExpired, TextToVideo, Video
 from aivideomaker_async._files.part_file import PartFile
-from aivideomaker_async._files.versions import Version, part_key
+from aivideomaker_async._files.resume import Version, part_key
 from aivideomaker_async._files.video import MAX_DOWNLOADS
 from aivideomaker_async.simulator import Simulator
 from tests.support.files import CLIP, FileHost, files, serving, video_at
