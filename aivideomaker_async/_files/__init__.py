@@ -22,10 +22,10 @@ Which rule is where:
 - `resume`: by what a version is recognized, whether a response continues, repeats or begins the file, what is recorded
   of a part, and when to try again (pure)
 - `part_file`: the part, its metadata and its lock on disk; the name at the end
-- `fetch`, `save`: the retry loop, and its way to a file
+- `fetch`: the retry loop, and its way to a file
 - `http`: one GET, its redirects, and which hosts it may go to
 - `public_address`, `names`: which addresses are public, which file names are safe (pure)
-- `video`, `source`, `download_many`: the public values and calls
+- `video`, `download_many`: the public values and calls
 
 Importing the room imports neither aiohttp nor the modules that move bytes: `video` does so when bytes are wanted.
 """

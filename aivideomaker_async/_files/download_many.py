@@ -17,8 +17,7 @@ from .._util import validation
 from .._util.threads import DISK
 from ..errors import DownloadError
 from .names import is_plain_name, name_key, video_name
-from .source import DownloadOptions
-from .video import Video
+from .video import DownloadOptions, Video
 
 if TYPE_CHECKING:
     import aiohttp
@@ -69,7 +68,7 @@ async def download_all(
     allow_private: bool | None = None,
     http: aiohttp.ClientSession | None = None,
 ) -> list[Downloaded]:
-    """Download many videos into a folder. Of the known ones, the one that the service deletes first goes first.
+    """Download many videos into a folder. Of those that wait, the one that the service deletes first goes first.
 
     One failure does not stop the others. What has arrived of a video is kept when its download fails, and when the call
     is cancelled or the process killed; the next call continues from there. An existing file with as many bytes as the

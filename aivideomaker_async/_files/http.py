@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -34,7 +34,9 @@ from .._util.threads import DISK
 from ..errors import BadResponse, ConnectFailed, Disconnected, DownloadError, RequestTimeout, TransportError
 from .public_address import is_local_name, is_public, is_public_address, parse_address
 from .resume import ContentRange, ResponseHead
-from .source import Source
+
+if TYPE_CHECKING:
+    from .video import Source
 
 __all__ = ["FileResponse", "open_file"]
 

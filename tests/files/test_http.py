@@ -17,9 +17,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from aivideomaker_async import ConfigurationError, ConnectFailed, Disconnected, DownloadError, RequestTimeout
 from aivideomaker_async._files.http import MAX_REDIRECTS, FileResponse, _NotPublic, _PublicResolver, open_file
-from aivideomaker_async._files.source import DownloadOptions, Source
+from aivideomaker_async._files.video import DownloadOptions, Source
 from aivideomaker_async.errors import BadResponse, TransportError
-from tests.support.files import CLIP
+from tests.support.files import CLIP, video_at
 from tests.support.scripted import Action, Drop, Endless, Hang, Raw, Reply, Talk, one_by_one, scripted
 
 pytestmark = pytest.mark.anyio
@@ -34,7 +34,7 @@ def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, di
 
 def source(url: str, *, private: bool = True, http: aiohttp.ClientSession | None = None) -> Source:
     options = DownloadOptions(timeout=5, allow_private=None, http=http)
-    return Source(task_id="ck1", url=url, options=options, allow_private=private, refused=lambda _: DownloadError())
+    return Source(video_at(url, private=private), options)
 
 
 @asynccontextmanager

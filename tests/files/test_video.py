@@ -238,5 +238,5 @@ def test_importing_the_room_imports_nothing_that_moves_bytes() -> None:
     """A program that only holds videos does not pay for aiohttp."""
     code = "import sys, aivideomaker_async._files; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    lazy = {"aiohttp", *(f"aivideomaker_async._files.{name}" for name in ("fetch", "http", "part_file", "save"))}
+    lazy = {"aiohttp", *(f"aivideomaker_async._files.{name}" for name in ("fetch", "http", "part_file", "resume"))}
     assert not lazy & set(loaded)
