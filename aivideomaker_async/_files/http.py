@@ -15,7 +15,6 @@ import re
 import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from types import SimpleNamespace
@@ -62,7 +61,6 @@ class FileResponse:
         self._source = source
         self._session = session
         self._response = response
-        self._failure: TransportError | DownloadError | None = None
 
     async def read(self) -> bytes:
         """Return the next bytes, as many as have arrived; no bytes at the end.
@@ -74,20 +72,13 @@ class FileResponse:
         try:
             # aiohttp's own timeout restarts with each byte on the connection, even if none of them is of the file.
             async with asyncio.timeout(self._source.options.timeout):
-                while self._failure is None and not content.at_eof():
+                while not content.at_eof():
                     if data := await content.readany():
                         return data
         except _FAILURES as error:
-            self._failure = _translate(error, self._source)
-        if self._failure is None:
-            return b""
-        # Bytes that had arrived before the connection broke; aiohttp has no public way to get them.
-        buffer = getattr(content, "_buffer", None)
-        if isinstance(buffer, deque) and buffer:
-            data = b"".join(buffer)
-            buffer.clear()
-            return data
-        raise self._failure
+            failure = _translate(error, self._source)
+            raise failure from failure.__cause__
+        return b""
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end. A second time does nothing."""
