@@ -15,7 +15,7 @@ How a download works. `Video.download` takes one of eight slots and passes a `So
 `Fetch` is the only retry loop: it sends the request that a `Transfer` asks for, lets the `Transfer` decide about the
 response, and pauses and repeats when a connection breaks or a server is busy. All bytes are written in threads, and the
 part gets the target's name when it is whole. `Video.stream` is the same `Fetch` without a file; its bytes cannot be
-taken back. `download_all` runs a queue of downloads, the one that the service deletes first at its head.
+taken back. `download_all` starts a task for each video; a free slot goes to the video that the service deletes first.
 
 Which rule is where:
 

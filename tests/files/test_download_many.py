@@ -242,6 +242,7 @@ async def test_an_error_of_the_iterable_is_raised_after_the_videos_before_it(tmp
         assert await names(tmp_path) == ["a.mp4", "b.mp4"]
         with pytest.raises(ZeroDivisionError):
             await download_all(give(), tmp_path)
+        assert await names(tmp_path) == ["a.mp4", "b.mp4", "c.mp4"]
     assert our_tasks() == []
 
 
