@@ -27,11 +27,6 @@ pytestmark = pytest.mark.anyio
 SECRET = "a-secret-of-the-caller"
 
 
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
-
-
 def source(url: str, *, private: bool = True, http: aiohttp.ClientSession | None = None) -> Source:
     options = DownloadOptions(timeout=5, allow_private=None, http=http)
     return Source(video_at(url, private=private), options)
