@@ -251,27 +251,9 @@ async def test_no_redirect_leads_from_https_to_http() -> None:
 # --- private addresses -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "127.0.0.1",
-        "localhost",
-        "LOCALHOST.",
-        "2130706433",
-        "0x7f.1",
-        "0177.0.0.1",
-        "127.1",
-        "[::1]",
-        "[::ffff:127.0.0.1]",
-        "169.254.169.254",
-        "metadata.internal",
-        "\uff11\uff12\uff17.0.0.1",
-        "0.0.0.0",  # noqa: S104
-        "me:pw@127.0.0.1",
-    ],
-)
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "0x7f.1", "metadata.internal", "me:pw@127.0.0.1"])
 async def test_no_request_goes_to_a_private_address(host: str) -> None:
-    """In no spelling, and with no session."""
+    """With no session. Every spelling is in `test_public_address`."""
     async with scripted(lambda _: Reply(body=b"x")) as service:
         port = service.url.rpartition(":")[2]
         async with aiohttp.ClientSession() as http:

@@ -42,22 +42,18 @@ def test_a_content_range_is_read_as_rfc_9110_writes_it(start: int, length: int, 
     assert ContentRange.parse(f" BYTES  {start}-{stop - 1}/{total} ") == ContentRange(start, stop, total)
 
 
-@given(st.integers(0, 10**6), st.integers(-(10**6), 10**6), st.integers(0, 10**6))
-def test_a_content_range_that_contradicts_itself_is_ignored(first: int, last: int, total: int) -> None:
-    if not first <= last < total:
-        assert ContentRange.parse(f"bytes {first}-{last}/{total}") is None
-
-
 @pytest.mark.parametrize(
     "value",
     [
         *(None, "", "bytes", "bytes 0-1", "bytes */*", "items 0-1/2", "bytes 0-1/2/3", "bytes=0-1/2", "bytes -1-2/3"),
         *("bytes 0-1/\u0662", "bytes \u0660-1/2", f"bytes 0-1/{'9' * 19}", "bytes 0 - 1/2", "bytes 0-0/1, bytes 0-0/1"),
+        # These contradict themselves.
+        *("bytes 2-1/3", "bytes 0-2/2", "bytes 0-0/0", "bytes 5-6/3"),
         # A part whose whole is unknown may not be the last one.
         *("bytes 0-1/*", "bytes */2"),
     ],
 )
-def test_a_malformed_content_range_is_ignored(value: str | None) -> None:
+def test_a_content_range_that_is_malformed_is_ignored(value: str | None) -> None:
     assert ContentRange.parse(value) is None
 
 
@@ -79,25 +75,6 @@ def test_no_header_breaks_the_parsers(value: str) -> None:
 def test_only_a_strong_entity_tag_identifies_a_version(etag: str | None, validator: str | None) -> None:
     """RFC 9110, 8.8.1: a weak one may stay while the bytes change."""
     assert Version.of(ResponseHead(status=200, length=5, etag=etag)) == Version(etag=validator, total=5)
-
-
-@pytest.mark.parametrize(
-    ("version", "etag", "total", "same"),
-    [
-        (Version(etag='"a"', total=5), '"a"', 5, True),
-        (Version(etag='"a"', total=5), '"a"', None, True),
-        (Version(etag='"a"'), '"a"', 5, True),
-        (Version(etag='"a"', total=5), '"a"', 6, False),
-        (Version(etag='"a"', total=5), '"b"', 5, False),
-        (Version(etag='"a"', total=5), 'W/"a"', 5, False),
-        (Version(etag='"a"', total=5), None, 5, False),
-        (Version(total=5), None, 5, False),
-    ],
-)
-def test_a_version_is_recognized_by_entity_tag_and_length(
-    version: Version, etag: str | None, total: int | None, same: bool
-) -> None:
-    assert version.is_same(etag, total) is same
 
 
 @pytest.mark.parametrize(
@@ -168,7 +145,7 @@ CUT = whole(cut=4)
 MISFITS = {
     "of another version": rest(4, etag='"v2"', content=OTHER),
     "of a weakly tagged version": rest(4, etag='W/"v1"', content=OTHER),
-    "that does not tell its version": rest(4, etag=None, content=OTHER),
+    "without an entity tag": rest(4, etag=None, content=OTHER),
     "that starts too early": rest(3),
     "that starts too late": rest(5),
     "of a file of another length": rest(4, total=11),
@@ -188,6 +165,7 @@ MISFITS = {
         pytest.param([CUT, rest(4, 7), rest(7)], FILE, [None, 4, 7], True, id="a part may be shorter than the rest"),
         pytest.param([CUT, rest(4, ends=False)], FILE, [None, 4], True, id="the last byte is enough"),
         pytest.param([CUT, whole()], FILE, [None, 4], True, id="a server without ranges sends it all again"),
+        pytest.param([CUT, whole(chunked=True)], FILE, [None, 4], True, id="also without its length"),
         pytest.param([CUT, whole(cut=3), whole()], FILE, [None, 4, 4], True, id="and breaks before the missing bytes"),
         pytest.param([CUT, whole(OTHER, '"v2"')], OTHER, [None, 4], False, id="another version begins anew"),
         pytest.param(
@@ -280,8 +258,8 @@ class Server:
         # As nginx and S3 do, not by a number: the same content comes under the same entity tag again.
         tag = f'"{hashlib.sha256(content).hexdigest()[:8]}"'
         etag = {"strong": tag, "weak": f"W/{tag}", "none": None}[self.tags]
-        heeds = self.ranges not in {"ignores If-Range", "sends no entity tag"}
-        if "Range" not in headers or self.ranges == "no" or (heeds and headers["If-Range"] != etag):
+        honors = self.ranges not in {"ignores If-Range", "sends no entity tag"}
+        if "Range" not in headers or self.ranges == "no" or (honors and headers["If-Range"] != etag):
             return whole(content, etag, chunked=self.chunked)
         start = int(headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if start >= len(content):
