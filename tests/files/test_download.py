@@ -130,21 +130,31 @@ async def test_a_download_continues_where_it_broke_off(tmp_path: Path) -> None:
     assert progress[-1] == (len(CLIP), len(CLIP))
 
 
-@pytest.mark.parametrize("etag", ['"v1"', None])
-async def test_a_file_that_has_changed_or_may_have_begins_anew(etag: str | None, tmp_path: Path) -> None:
-    """Nothing of the old one is in it, and progress starts over."""
-    host = FileHost(etag=etag, cuts=[300_000])
+@pytest.mark.parametrize(
+    ("etag", "honors", "asked"),
+    [
+        ('"v1"', True, [None, "bytes=300000-"]),
+        ('"v1"', False, [None, "bytes=300000-", None]),
+        (None, True, [None, None]),
+    ],
+)
+async def test_a_file_that_has_changed_or_may_have_begins_anew(
+    etag: str | None, honors: bool, asked: list[str | None], tmp_path: Path
+) -> None:
+    """Nothing of the old one is in it, also if the server ignores `If-Range`. Progress starts over."""
+    host = FileHost(etag=etag, honors_if_range=honors, cuts=[300_000])
+    other = b"new" * 200_000
     progress: list[int] = []
 
     def change(received: int, _: int | None) -> None:
         progress.append(received)
         if received == 300_000 and host.content == CLIP:
-            host.etag, host.content = etag and '"v2"', b"new" * 100_000
+            host.etag, host.content = etag and '"v2"', other
 
     async with serving(host) as (_, video):
         await video.download(tmp_path / "a.mp4", progress=change)
-    assert host.ranges_asked() == [None, "bytes=300000-" if etag else None]
-    assert await content(tmp_path / "a.mp4") == b"new" * 100_000
+    assert host.ranges_asked() == asked
+    assert await content(tmp_path / "a.mp4") == other
     assert sorted(progress) != progress
 
 
