@@ -15,17 +15,17 @@ How a download works. `Video.download` takes one of eight slots and passes a `So
 `Fetch` is the only retry loop: it sends the request that a `Transfer` asks for, lets the `Transfer` decide about the
 response, and pauses and repeats when a connection breaks or a server is busy. All bytes are written in threads, and the
 part gets the target's name when it is whole. `Video.stream` is the same `Fetch` without a file; its bytes cannot be
-taken back. `download_all` runs a queue of downloads, the one that the service deletes first at its head.
+taken back. `download_all` starts a task for each video; a free slot goes to the video that the service deletes first.
 
 Which rule is where:
 
-- `resume`: whether a response continues, repeats or begins the file, and when to try again (pure)
-- `versions`: by what a version is recognized, and the metadata of a part (pure)
+- `resume`: by what a version is recognized, whether a response continues, repeats or begins the file, what is recorded
+  of a part, and when to try again (pure)
 - `part_file`: the part, its metadata and its lock on disk; the name at the end
-- `fetch`, `save`: the retry loop, and its way to a file
+- `fetch`: the retry loop, and its way to a file
 - `http`: one GET, its redirects, and which hosts it may go to
 - `public_address`, `names`: which addresses are public, which file names are safe (pure)
-- `video`, `source`, `download_many`: the public values and calls
+- `video`, `download_many`: the public values and calls
 
 Importing the room imports neither aiohttp nor the modules that move bytes: `video` does so when bytes are wanted.
 """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import os
 import stat
-import time
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
@@ -17,8 +18,7 @@ from .._util import validation
 from .._util.threads import DISK
 from ..errors import DownloadError
 from .names import is_plain_name, name_key, video_name
-from .source import DownloadOptions
-from .video import Video
+from .video import DownloadOptions, Video
 
 if TYPE_CHECKING:
     import aiohttp
@@ -27,11 +27,6 @@ __all__ = ["Downloaded", "VideoProgress", "download_all"]
 
 VideoProgress: TypeAlias = Callable[[Video, int, int | None], object]
 """Called with the video, the bytes that have arrived, and the bytes expected (None when that is not known)."""
-
-# The order of the queue: what has probably expired must not delay what is about to.
-_IN_TIME: Final = 0
-_EXPIRED: Final = 1
-_END: Final = 2
 
 
 @frozen(kw_only=True)
@@ -69,7 +64,7 @@ async def download_all(
     allow_private: bool | None = None,
     http: aiohttp.ClientSession | None = None,
 ) -> list[Downloaded]:
-    """Download many videos into a folder. Of the known ones, the one that the service deletes first goes first.
+    """Download many videos into a folder. Of those that wait, the one that the service deletes first goes first.
 
     One failure does not stop the others. What has arrived of a video is kept when its download fails, and when the call
     is cancelled or the process killed; the next call continues from there. An existing file with as many bytes as the
@@ -97,7 +92,7 @@ async def download_all(
         Exception: an error of the iterable is raised when the videos before it are done; one of `name` or `progress`
             ends the call at once.
     """
-    workers = validation.count("concurrency", concurrency)
+    slots = asyncio.Semaphore(validation.count("concurrency", concurrency))
     options = DownloadOptions(timeout=timeout, allow_private=allow_private, http=http)
     folder = Path(directory)
     try:
@@ -105,17 +100,17 @@ async def download_all(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise DownloadError(f"cannot make the folder {str(folder)!r}: {reason or error}") from error
-    batch = _Batch(folder, options, overwrite=overwrite, name=name, progress=progress)
-    return await batch.run(videos, workers)
+    return await _Batch(folder, options, slots, overwrite=overwrite, name=name, progress=progress).run(videos)
 
 
 class _Batch:
-    """The videos of one call, and the workers that download them."""
+    """The videos of one call. Each has a task; a task that gets a slot downloads the most urgent video."""
 
     def __init__(
         self,
         folder: Path,
         options: DownloadOptions,
+        slots: asyncio.Semaphore,
         *,
         overwrite: bool,
         name: Callable[[Video], str] | None,
@@ -123,6 +118,7 @@ class _Batch:
     ) -> None:
         self._folder = folder
         self._options = options
+        self._slots = slots
         self._overwrite = overwrite
         self._name = name
         self._progress = progress
@@ -130,53 +126,39 @@ class _Batch:
         """Task ids by the `name_key` of their file."""
         self._outcomes: list[Downloaded | None] = []
         """In the order of the videos; None while a download is not done."""
-        self._queue: asyncio.PriorityQueue[tuple[int, float, int, tuple[Video, Path] | None]] = asyncio.PriorityQueue()
-        self._error: Exception | None = None
-        """An error of the iterable."""
+        self._waiting: list[tuple[bool, datetime, int, Video, Path]] = []
+        """A heap: whether the video has expired, when it does, its place among the videos, and its file."""
 
-    async def run(self, videos: Iterable[Video] | AsyncIterable[Video], workers: int) -> list[Downloaded]:
+    async def run(self, videos: Iterable[Video] | AsyncIterable[Video]) -> list[Downloaded]:
         """Download the videos and return their outcomes."""
-        if not isinstance(videos, AsyncIterable):
-            for video in videos:
-                self._add(video)
-            self._end(workers)
-        work = [self._work() for _ in range(workers)]
-        if isinstance(videos, AsyncIterable):
-            work.append(self._take_in(videos, workers))
-        names = (f"aivideomaker_async.download_all-{number}" for number in range(len(work)))
-        tasks = [asyncio.create_task(one, name=name) for one, name in zip(work, names, strict=True)]
+        iterator = aiter(videos) if isinstance(videos, AsyncIterable) else _one_by_one(videos)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
-        errors = [error for task in tasks if not task.cancelled() and (error := task.exception()) is not None]
-        if errors:
-            raise errors[0]
-        if self._error is not None:
-            raise self._error
-        return [outcome for outcome in self._outcomes if outcome is not None]
-
-    async def _take_in(self, videos: AsyncIterable[Video], workers: int) -> None:
-        """Queue videos as they come."""
-        iterator = aiter(videos)
-        try:
-            while True:
-                try:
-                    video = await anext(iterator, None)
-                except Exception as error:  # noqa: BLE001  (the caller's, raised when the videos before it are done)
-                    self._error = error
-                    break
-                if video is None:
-                    break
-                self._add(video)
+            async with asyncio.TaskGroup() as group:
+                failure = await self._take_in(iterator, group)
+        except BaseExceptionGroup as errors:
+            # Of `name`, of `progress` or of the caller's session; all others are in the outcomes.
+            raise errors.exceptions[0] from None
         finally:
             if isinstance(iterator, AsyncGenerator):
                 await iterator.aclose()
-        self._end(workers)
+        if failure is not None:
+            raise failure
+        return [outcome for outcome in self._outcomes if outcome is not None]
 
-    def _add(self, video: Video) -> None:
+    async def _take_in(self, videos: AsyncIterator[Video], group: asyncio.TaskGroup) -> Exception | None:
+        """Start a task for each video as it comes. Returns the error of the iterable, if it ended with one."""
+        while True:
+            try:
+                video = await anext(videos, None)
+            except Exception as error:  # noqa: BLE001  (the caller's, raised when the videos before it are done)
+                return error
+            if video is None:
+                return None
+            if self._add(video):
+                group.create_task(self._work(), name="aivideomaker_async.download_all")
+
+    def _add(self, video: Video) -> bool:
+        """Let a video wait. Returns whether it does; otherwise its outcome is an error."""
         index = len(self._outcomes)
         self._outcomes.append(None)
         name = video_name(video.id) if self._name is None else self._name(video)
@@ -188,22 +170,17 @@ class _Batch:
         if problem is not None:
             error = DownloadError(f"the video of task {video.id} cannot be downloaded: {problem}")
             self._outcomes[index] = Downloaded(video=video, error=error)
-            return
+            return False
         self._names[name_key(name)] = video.id
-        deadline = video.expires_at.timestamp()
-        rank = _EXPIRED if deadline <= time.time() else _IN_TIME
-        self._queue.put_nowait((rank, deadline, index, (video, self._folder / name)))
-
-    def _end(self, workers: int) -> None:
-        for number in range(workers):
-            self._queue.put_nowait((_END, 0.0, number, None))
+        # A video that has probably expired must not delay one that is about to.
+        has_expired = video.expires_at <= datetime.now(UTC)
+        heapq.heappush(self._waiting, (has_expired, video.expires_at, index, video, self._folder / name))
+        return True
 
     async def _work(self) -> None:
-        while True:
-            _, _, index, job = await self._queue.get()
-            if job is None:
-                return
-            self._outcomes[index] = await self._download(*job)
+        async with self._slots:
+            _, _, index, video, path = heapq.heappop(self._waiting)
+            self._outcomes[index] = await self._download(video, path)
 
     async def _download(self, video: Video, path: Path) -> Downloaded:
         progress = None if self._progress is None else partial(self._progress, video)
@@ -221,6 +198,12 @@ class _Batch:
         except DownloadError as error:
             return Downloaded(video=video, error=error)
         return Downloaded(video=video, path=path)
+
+
+async def _one_by_one(videos: Iterable[Video]) -> AsyncGenerator[Video]:
+    """Yield the videos without giving way to a download, so that the first to begin is the most urgent of all."""
+    for video in videos:
+        yield video
 
 
 def _size_of(path: Path) -> int | None:

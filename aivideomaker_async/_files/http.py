@@ -15,11 +15,10 @@ import re
 import socket
 import ssl
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from types import SimpleNamespace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -33,8 +32,10 @@ from .._redaction import printable, redact_url, shorten
 from .._util.threads import DISK
 from ..errors import BadResponse, ConnectFailed, Disconnected, DownloadError, RequestTimeout, TransportError
 from .public_address import is_local_name, is_public, is_public_address, parse_address
-from .source import Source
-from .versions import ContentRange, ResponseHead
+from .resume import ContentRange, ResponseHead
+
+if TYPE_CHECKING:
+    from .video import Source
 
 __all__ = ["FileResponse", "open_file"]
 
@@ -60,7 +61,6 @@ class FileResponse:
         self._source = source
         self._session = session
         self._response = response
-        self._failure: TransportError | DownloadError | None = None
 
     async def read(self) -> bytes:
         """Return the next bytes, as many as have arrived; no bytes at the end.
@@ -72,20 +72,13 @@ class FileResponse:
         try:
             # aiohttp's own timeout restarts with each byte on the connection, even if none of them is of the file.
             async with asyncio.timeout(self._source.options.timeout):
-                while self._failure is None and not content.at_eof():
+                while not content.at_eof():
                     if data := await content.readany():
                         return data
         except _FAILURES as error:
-            self._failure = _translate(error, self._source)
-        if self._failure is None:
-            return b""
-        # Bytes that had arrived before the connection broke; aiohttp has no public way to get them.
-        buffer = getattr(content, "_buffer", None)
-        if isinstance(buffer, deque) and buffer:
-            data = b"".join(buffer)
-            buffer.clear()
-            return data
-        raise self._failure
+            failure = _translate(error, self._source)
+            raise failure from failure.__cause__
+        return b""
 
     async def aclose(self) -> None:
         """Close the connection, unless the body was read to its end. A second time does nothing."""

@@ -21,7 +21,7 @@ from typing import Final
 
 from ..errors import DownloadError
 from .names import beside
-from .versions import PartMetadata, Version, is_part_metadata
+from .resume import PartMetadata, Version, is_part_metadata
 
 __all__ = ["PartFile"]
 

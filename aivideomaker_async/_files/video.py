@@ -1,33 +1,39 @@
-"""The finished video: where it is, until when, and how to get it."""
+"""The finished video: where it is, until when, how to get it, and the errors that name it."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self, final
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, final
 
 from anyio import CapacityLimiter
 from anyio.lowlevel import RunVar
 from attrs import field, frozen
 
-from .._redaction import printable, redact_url
+from .._redaction import printable, redact_url, shorten
+from .._util import validation
 from .._util.threads import limiter_of
 from ..errors import DownloadError, OutputExpired
 from ..tasks import OUTPUT_KEPT_FOR, TaskDetails
-from .source import MAX_VIDEO_BYTES, DownloadOptions, Progress, Source
 
 if TYPE_CHECKING:
     import aiohttp
 
     from .fetch import Fetch
 
-__all__ = ["Video", "VideoStream"]
+__all__ = ["DownloadOptions", "Progress", "Source", "Video", "VideoStream"]
 
 logger: Final = logging.getLogger("aivideomaker_async.files")
+
+Progress: TypeAlias = Callable[[int, int | None], object]
+"""Called with the bytes that have arrived, and the bytes expected (None when that is not known)."""
+
+MAX_VIDEO_BYTES: Final = 8 * 1024**3
+"""A response that is larger is taken to be endless."""
 
 MAX_DOWNLOADS: Final = 8
 """Calls of `Video.download` that run at once in an event loop."""
@@ -35,6 +41,29 @@ MAX_DOWNLOADS: Final = 8
 _download_slots: Final[RunVar[CapacityLimiter]] = RunVar("aivideomaker_async.downloads")
 
 _LATEST_COMPLETION: Final = datetime.max.replace(tzinfo=UTC) - OUTPUT_KEPT_FOR
+
+
+class DownloadOptions:
+    """The arguments that `Video.download`, `Video.stream` and `download_all` share; see `Video.download`.
+
+    Raises:
+        ConfigurationError: an argument makes no sense.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float,
+        attempts: int = 5,
+        max_bytes: int = MAX_VIDEO_BYTES,
+        allow_private: bool | None,
+        http: aiohttp.ClientSession | None,
+    ) -> None:
+        self.timeout: float = validation.seconds("timeout", timeout)
+        self.attempts: int = validation.count("attempts", attempts)
+        self.max_bytes: int = validation.count("max_bytes", max_bytes)
+        self.allow_private = allow_private
+        self.http = http
 
 
 @final
@@ -124,8 +153,8 @@ class Video:
 
         Args:
             path: where to write. Its folder must exist.
-            overwrite: whether an existing file may be replaced. Of a link to a file, the link is replaced, and not the
-                file; a device or a named pipe never is.
+            overwrite: whether an existing file may be replaced. If the path is a link to a file, the link is replaced
+                and the file stays. A device or a named pipe is never replaced.
             resume: keep what has arrived when the download fails, is cancelled or killed, and continue from there in
                 the next one, also in another process. It is kept in `path.part` and `path.part.json` (in shorter names
                 where these would be too long), and a second download to the same path is refused while one runs. By
@@ -201,9 +230,9 @@ class Video:
     async def _save(
         self, path: Path, options: DownloadOptions, *, overwrite: bool, resume: bool, progress: Progress | None
     ) -> Path:
-        from .save import save
+        from .fetch import save
 
-        size = await save(self._source(options), path, overwrite=overwrite, resume=resume, progress=progress)
+        size = await save(Source(self, options), path, overwrite=overwrite, resume=resume, progress=progress)
         logger.info("task %s: %d bytes downloaded to %s", self.id, size, path)
         return path
 
@@ -211,27 +240,50 @@ class Video:
         from .fetch import Fetch
         from .resume import Transfer
 
-        return Fetch(self._source(options), Transfer(may_restart=False, max_bytes=options.max_bytes))
+        return Fetch(Source(self, options), Transfer(may_restart=False, max_bytes=options.max_bytes))
 
     async def _content_length(self, options: DownloadOptions) -> int | None:
         """Return the bytes of the file, if the server states them now."""
         from .fetch import content_length
 
-        return await content_length(self._source(options))
+        return await content_length(Source(self, options))
 
-    def _source(self, options: DownloadOptions) -> Source:
-        allowed = self._allow_private if options.allow_private is None else options.allow_private
-        return Source(task_id=self.id, url=self.url, options=options, allow_private=allowed, refused=self._refused)
 
-    def _refused(self, status: int) -> DownloadError:
+class Source:
+    """The file of one video on its server, and the errors that name it.
+
+    Args:
+        video: the video. No repr and no message shows the signature in its address.
+        options: how to fetch it.
+    """
+
+    def __init__(self, video: Video, options: DownloadOptions) -> None:
+        self.url: str = video.url
+        self.task_id: str = video.id
+        self.options = options
+        self.allow_private: bool = video._allow_private if options.allow_private is None else options.allow_private
+        self.name: str = f"the video of task {video.id}"
+        """What messages call it."""
+        self._video = video
+
+    def failed(self, reason: str) -> DownloadError:
+        """Return the error for a reason that no further attempt cures."""
+        return DownloadError(f"{self.name} cannot be downloaded: {reason}")
+
+    def not_public(self, host: str) -> DownloadError:
+        """Return the error for a host that is not of the public internet."""
+        return self.failed(
+            f"{shorten(host)} is not of the public internet; allow_private=True is for a service in your own network"
+        )
+
+    def refused(self, status: int) -> DownloadError:
         """Return the error for a status that no further request cures."""
-        age = datetime.now(UTC) - (self.expires_at - OUTPUT_KEPT_FOR)
+        age = datetime.now(UTC) - (self._video.expires_at - OUTPUT_KEPT_FOR)
         if status == 410 or (status in {403, 404} and age >= OUTPUT_KEPT_FOR):
-            # A negative age means that the two clocks disagree, and nobody knows which of them is right.
-            known = self.details.completed_at is not None and age >= timedelta(0)
+            # A negative age means that the two clocks disagree; then neither is relied on.
+            known = self._video.details.completed_at is not None and age >= timedelta(0)
             ago = f"it was finished {age.total_seconds() / 3600:.1f} hours ago, and " if known else ""
             return OutputExpired(
-                f"the video of task {self.id} is gone: {ago}the service keeps a file for 24 hours",
-                age=age if known else None,
+                f"{self.name} is gone: {ago}the service keeps a file for 24 hours", age=age if known else None
             )
-        return DownloadError(f"the video of task {self.id} cannot be downloaded: status {status}")
+        return self.failed(f"status {status}")

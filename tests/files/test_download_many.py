@@ -14,7 +14,6 @@ import pytest
 
 from aivideomaker_async import (
     AIVideoMaker,
-    ConfigurationError,
     Downloaded,
     DownloadError,
     IncompleteDownload,
@@ -28,16 +27,11 @@ from aivideomaker_async import (
 from aivideomaker_async._files.video import MAX_DOWNLOADS
 from aivideomaker_async.simulator import Simulator
 from tests.support.cancelling import cancel_everywhere
-from tests.support.files import CLIP, FileHost, files, open_files, video_at
+from tests.support.files import CLIP, FileHost, content, names, open_files, video_at
 from tests.support.leaks import our_tasks, settle
 from tests.support.scripted import Action, Arrival, Crowd, Drop, Reply, row, scripted
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
 
 
 def videos_at(url: str, *ids: str, hours: Callable[[int], float] = lambda _: 1) -> list[Video]:
@@ -50,14 +44,6 @@ def videos_at(url: str, *ids: str, hours: Callable[[int], float] = lambda _: 1) 
 
 def body_of(arrival: Arrival) -> bytes:
     return arrival.path.encode() * 1000
-
-
-async def names(folder: Path) -> list[str]:
-    return await asyncio.to_thread(files, folder)
-
-
-async def content(path: Path) -> bytes:
-    return await asyncio.to_thread(path.read_bytes)
 
 
 async def test_every_video_has_a_file_of_its_own(tmp_path: Path) -> None:
@@ -242,6 +228,7 @@ async def test_an_error_of_the_iterable_is_raised_after_the_videos_before_it(tmp
         assert await names(tmp_path) == ["a.mp4", "b.mp4"]
         with pytest.raises(ZeroDivisionError):
             await download_all(give(), tmp_path)
+        assert await names(tmp_path) == ["a.mp4", "b.mp4", "c.mp4"]
     assert our_tasks() == []
 
 
@@ -307,22 +294,6 @@ async def test_a_call_that_is_cancelled_anywhere_can_be_made_again(tmp_path: Pat
         assert service.connections == set()
     assert await names(tmp_path) == ["a.mp4", "b.mp4"]
     assert [await content(tmp_path / name) for name in ("a.mp4", "b.mp4")] == [CLIP, CLIP]
-
-
-@pytest.mark.parametrize("arguments", [{"concurrency": 0}, {"timeout": -1}])
-async def test_a_wrong_argument_is_named_before_anything_is_done(arguments: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=next(iter(arguments))):
-        await download_all([], tmp_path / "new", **arguments)
-    assert await names(tmp_path) == []
-
-
-async def test_a_private_address_is_refused_unless_allowed(tmp_path: Path) -> None:
-    async with scripted(lambda _: Reply(body=b"x")) as service:
-        refused = video_at(service.url, private=False)
-        (outcome,) = await download_all([refused], tmp_path)
-        assert "not of the public internet" in str(outcome.error)
-        (outcome,) = await download_all([refused], tmp_path, allow_private=True)
-        assert outcome.error is None
 
 
 # --- all videos of a client --------------------------------------------------------------------------

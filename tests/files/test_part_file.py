@@ -20,7 +20,7 @@ import pytest
 from aivideomaker_async import DownloadError
 from aivideomaker_async._files import part_file
 from aivideomaker_async._files.part_file import PartFile
-from aivideomaker_async._files.versions import PartMetadata, Version
+from aivideomaker_async._files.resume import PartMetadata, Version
 
 OLD, NEW = b"old", b"new content"
 V1, V2 = Version(etag='"v1"', total=100), Version(etag='"v2"', total=100)
@@ -59,21 +59,14 @@ def test_a_file_appears_when_it_is_complete(target: Path) -> None:
     assert names(target.parent) == ["clip.mp4"]
 
 
-@pytest.mark.parametrize("name", ["clip", "clip.tar.gz", ".hidden", "with space.mp4", "クリップ.mp4", "x.part", "-rf"])
-def test_any_file_name_is_accepted(name: str, tmp_path: Path) -> None:
-    written(tmp_path / name).commit()
-    assert names(tmp_path) == [name]
-
-
-@pytest.mark.parametrize("length", [239, 240, 242, 250, 255])
+@pytest.mark.parametrize(
+    "name", ["clip", "clip.tar.gz", ".hidden", "with space.mp4", "クリップ.mp4", "x.part", "-rf", "x" * 251 + ".mp4"]
+)
 @pytest.mark.parametrize("key", [None, "me"])
-def test_a_name_may_be_as_long_as_the_system_allows(length: int, key: str | None, tmp_path: Path) -> None:
-    """The names beside it are shortened, and those of two long names that begin alike differ."""
-    targets = [tmp_path / ("x" * (length - 5) + f"{number}.mp4") for number in range(2)]
-    parts = [written(target, key=key) for target in targets]
-    for part in parts:
-        part.commit()
-    assert names(tmp_path) == [target.name for target in targets]
+def test_any_file_name_is_accepted(name: str, key: str | None, tmp_path: Path) -> None:
+    """Also the longest that the system allows: those of the files beside it are shortened."""
+    written(tmp_path / name, key=key).commit()
+    assert names(tmp_path) == [name]
 
 
 def test_an_existing_file_is_not_replaced_unless_asked(target: Path) -> None:
@@ -174,29 +167,23 @@ def test_a_link_is_replaced_and_not_the_file_that_it_leads_to(there: bool, targe
     assert victim.read_bytes() == OLD if there else not victim.exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such pipes")
 @pytest.mark.parametrize("name", KEPT)
-def test_a_link_in_the_place_of_a_part_is_not_written_through(name: str, target: Path) -> None:
+@pytest.mark.parametrize(("kind", "problem"), [("link", "symbolic links"), ("pipe", "not a regular file")])
+def test_nothing_else_is_taken_for_a_part(name: str, kind: str, problem: str, target: Path) -> None:
+    """A link could lead to any file, and a pipe would wait for its other end for ever."""
     victim = target.with_name("victim")
     victim.write_bytes(OLD)
-    target.with_name(name).symlink_to(victim)
+    if kind == "link":
+        target.with_name(name).symlink_to(victim)
+    else:
+        os.mkfifo(target.with_name(name))
     part = PartFile(target, overwrite=False, key="me")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(OSError, match=problem):
         part.open()
     part.close()
     assert victim.read_bytes() == OLD
     assert names(target.parent) == sorted([name, "victim"])
-
-
-@pytest.mark.skipif(os.name == "nt", reason="Windows has them elsewhere")
-@pytest.mark.parametrize("name", KEPT)
-def test_a_pipe_in_the_place_of_a_part_is_not_opened(name: str, target: Path) -> None:
-    """It would wait for its other end for ever."""
-    os.mkfifo(target.with_name(name))
-    part = PartFile(target, overwrite=False, key="me")
-    with pytest.raises(OSError, match="not a regular file"):
-        part.open()
-    part.close()
-    assert names(target.parent) == [name]
 
 
 def test_a_relative_path_means_the_same_at_the_end_as_at_the_beginning(
@@ -480,35 +467,27 @@ def test_a_crash_before_the_first_byte_does_not_stop_the_next_download(target: P
     assert names(target.parent) == []
 
 
-def test_another_programs_file_is_not_taken_for_a_part(target: Path) -> None:
-    """Browsers give theirs such names, too."""
-    other = target.with_name("clip.mp4.part")
-    other.write_bytes(OLD)
-    part = PartFile(target, overwrite=False, key="me")
-    with pytest.raises(DownloadError, match=r"clip\.mp4\.part is in the way"):
-        part.open()
-    part.close()
-    assert other.read_bytes() == OLD
-    assert names(target.parent) == ["clip.mp4.part"]
-
-
-@pytest.mark.parametrize("part", [None, b"", OLD])
-@pytest.mark.parametrize("content", [b'{"parts": 2}', b"\xff\x00{"])
-def test_another_programs_file_is_not_taken_for_metadata(part: bytes | None, content: bytes, target: Path) -> None:
-    """It stays, and so does a file beside it that might be its part."""
-    metadata, beside = target.with_name("clip.mp4.part.json"), target.with_name("clip.mp4.part")
-    metadata.write_bytes(content)
-    if part is not None:
-        beside.write_bytes(part)
-    before = names(target.parent)
+@pytest.mark.parametrize(
+    ("part", "metadata"),
+    [
+        (OLD, None),
+        *((part, content) for part in (None, b"", OLD) for content in (b'{"parts": 2}', b"\xff\x00{")),
+    ],
+)
+def test_another_programs_files_are_not_taken_for_a_part(
+    part: bytes | None, metadata: bytes | None, target: Path
+) -> None:
+    """Browsers give theirs such names, too. They stay, also a file that only might be a part."""
+    before = {name: content for name, content in zip(KEPT, (part, metadata), strict=True) if content is not None}
+    for name, content in before.items():
+        target.with_name(name).write_bytes(content)
+    in_the_way = KEPT[metadata is not None]
     for overwrite in (False, True):
         download = PartFile(target, overwrite=overwrite, key="me")
-        with pytest.raises(DownloadError, match=r"clip\.mp4\.part\.json is in the way"):
+        with pytest.raises(DownloadError, match=rf"{re.escape(in_the_way)} is in the way"):
             download.open()
         download.close()
-    assert metadata.read_bytes() == content
-    assert part is None or beside.read_bytes() == part
-    assert names(target.parent) == before
+    assert {path.name: path.read_bytes() for path in target.parent.iterdir()} == before
 
 
 def test_a_failed_start_keeps_the_part(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,7 +537,7 @@ def test_another_process_is_refused_until_the_lock_is_free(target: Path) -> None
 import sys, time
 from pathlib import Path
 from aivideomaker_async._files.part_file import PartFile
-from aivideomaker_async._files.versions import Version
+from aivideomaker_async._files.resume import Version
 part = PartFile(Path({str(target)!r}), overwrite=False, key="me")
 part.open()
 part.begin(Version(etag='"v1"', total=100))

@@ -1,20 +1,99 @@
-"""Several responses, one file: it is one version in the end, or none; never a mix."""
+"""Several responses, one file: it is one version in the end, or none; never a mix.
+
+Nothing is relied on that is not certain, in a response or in what is recorded of a part.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aivideomaker_async._files.resume import PROGRESS_BYTES, Changed, DownloadRetries, Transfer, Unusable
-from aivideomaker_async._files.versions import ContentRange, PartMetadata, ResponseHead, Version
+from aivideomaker_async._files.resume import (
+    PROGRESS_BYTES,
+    Changed,
+    ContentRange,
+    DownloadRetries,
+    PartMetadata,
+    ResponseHead,
+    Transfer,
+    Unusable,
+    Version,
+    is_part_metadata,
+    part_key,
+)
 
 FILE, OTHER = b"0123456789", b"abcdefghij"
 MAX = 1000
+
+
+# --- Content-Range -----------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**17), st.integers(1, 10**17), st.integers(0, 10**17))
+def test_a_content_range_is_read_as_rfc_9110_writes_it(start: int, length: int, rest: int) -> None:
+    stop, total = start + length, start + length + rest
+    assert ContentRange.parse(f"bytes {start}-{stop - 1}/{total}") == ContentRange(start, stop, total)
+    assert ContentRange.parse(f" BYTES  {start}-{stop - 1}/{total} ") == ContentRange(start, stop, total)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(None, "", "bytes", "bytes 0-1", "bytes */*", "items 0-1/2", "bytes 0-1/2/3", "bytes=0-1/2", "bytes -1-2/3"),
+        *("bytes 0-1/\u0662", "bytes \u0660-1/2", f"bytes 0-1/{'9' * 19}", "bytes 0 - 1/2", "bytes 0-0/1, bytes 0-0/1"),
+        # These contradict themselves.
+        *("bytes 2-1/3", "bytes 0-2/2", "bytes 0-0/0", "bytes 5-6/3"),
+        # A part whose whole is unknown may not be the last one.
+        *("bytes 0-1/*", "bytes */2"),
+    ],
+)
+def test_a_content_range_that_is_malformed_is_ignored(value: str | None) -> None:
+    assert ContentRange.parse(value) is None
+
+
+@given(st.text())
+def test_no_header_breaks_the_parsers(value: str) -> None:
+    ContentRange.parse(value)
+    head = ResponseHead(status=200, etag=value, content_type=value)
+    Version.of(head)
+    assert head.video_type is None or value.lower().startswith("video/")
+
+
+# --- versions ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("etag", "validator"),
+    [('"v1"', '"v1"'), ('""', '""'), ('W/"v1"', None), ("v1", None), ('"a"b"', None), (None, None)],
+)
+def test_only_a_strong_entity_tag_identifies_a_version(etag: str | None, validator: str | None) -> None:
+    """RFC 9110, 8.8.1: a weak one may stay while the bytes change."""
+    assert Version.of(ResponseHead(status=200, length=5, etag=etag)) == Version(etag=validator, total=5)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "video_type"),
+    [
+        ("video/mp4", "video/mp4"),
+        ("Video/MP4; codecs=avc1", "video/mp4"),
+        ("text/html", None),
+        ("video/mp4\r\nX: y", None),
+        ("video/", None),
+        (None, None),
+    ],
+)
+def test_only_a_media_type_of_a_video_is_passed_on(content_type: str | None, video_type: str | None) -> None:
+    """A backend that passes it on must not be made to serve pages."""
+    assert ResponseHead(status=200, content_type=content_type).video_type == video_type
+
+
+# --- one file from several responses -----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -66,7 +145,7 @@ CUT = whole(cut=4)
 MISFITS = {
     "of another version": rest(4, etag='"v2"', content=OTHER),
     "of a weakly tagged version": rest(4, etag='W/"v1"', content=OTHER),
-    "that does not tell its version": rest(4, etag=None, content=OTHER),
+    "without an entity tag": rest(4, etag=None, content=OTHER),
     "that starts too early": rest(3),
     "that starts too late": rest(5),
     "of a file of another length": rest(4, total=11),
@@ -86,6 +165,7 @@ MISFITS = {
         pytest.param([CUT, rest(4, 7), rest(7)], FILE, [None, 4, 7], True, id="a part may be shorter than the rest"),
         pytest.param([CUT, rest(4, ends=False)], FILE, [None, 4], True, id="the last byte is enough"),
         pytest.param([CUT, whole()], FILE, [None, 4], True, id="a server without ranges sends it all again"),
+        pytest.param([CUT, whole(chunked=True)], FILE, [None, 4], True, id="also without its length"),
         pytest.param([CUT, whole(cut=3), whole()], FILE, [None, 4, 4], True, id="and breaks before the missing bytes"),
         pytest.param([CUT, whole(OTHER, '"v2"')], OTHER, [None, 4], False, id="another version begins anew"),
         pytest.param(
@@ -178,8 +258,8 @@ class Server:
         # As nginx and S3 do, not by a number: the same content comes under the same entity tag again.
         tag = f'"{hashlib.sha256(content).hexdigest()[:8]}"'
         etag = {"strong": tag, "weak": f"W/{tag}", "none": None}[self.tags]
-        heeds = self.ranges not in {"ignores If-Range", "sends no entity tag"}
-        if "Range" not in headers or self.ranges == "no" or (heeds and headers["If-Range"] != etag):
+        honors = self.ranges not in {"ignores If-Range", "sends no entity tag"}
+        if "Range" not in headers or self.ranges == "no" or (honors and headers["If-Range"] != etag):
             return whole(content, etag, chunked=self.chunked)
         start = int(headers["Range"].removeprefix("bytes=").removesuffix("-"))
         if start >= len(content):
@@ -231,6 +311,76 @@ def test_a_whole_file_is_one_version(server: Server, data: st.DataObject, may_re
         raise AssertionError("it never came to an end")
     if server.tags != "strong":
         assert all("Range" not in headers for headers in server.asked)
+
+
+# --- metadata of a part ------------------------------------------------------------------------------
+
+metadata = st.builds(
+    PartMetadata,
+    version=st.builds(Version, etag=st.none() | st.text(), total=st.none() | st.integers(0, 10**18)),
+    size=st.integers(0, 10**18),
+    sha256=st.text(),
+)
+GOOD = PartMetadata(version=Version(etag='"a"', total=9), size=5, sha256="0f")
+
+
+@given(metadata)
+def test_metadata_survives_a_round_trip_if_the_part_can_be_continued(given_metadata: PartMetadata) -> None:
+    text, version = given_metadata.to_text("me"), given_metadata.version
+    usable = version.etag is not None and (version.total is None or given_metadata.size <= version.total)
+    assert PartMetadata.from_text(text, "me") == (given_metadata if usable else None)
+    assert PartMetadata.from_text(text, "you") is None
+
+
+@given(st.text() | st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists).map(json.dumps))
+def test_malformed_metadata_is_ignored(text: str) -> None:
+    """Cut short, overwritten, or made up."""
+    assert PartMetadata.from_text(text, "me") is None
+    good = GOOD.to_text("me")
+    assert PartMetadata.from_text(good[: len(good) // 2] + text, "me") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"format": 1}, {"size": -1}, {"size": True}, {"size": 2.0}, {"size": None}, {"size": 10}, {"total": "9"}),
+        *({"total": -9}, {"total": True}, {"etag": 5}, {"etag": None}, {"sha256": None}),
+    ],
+)
+def test_each_value_of_the_metadata_is_checked(change: dict[str, Any]) -> None:
+    text = GOOD.to_text("me")
+    assert PartMetadata.from_text(text, "me") == GOOD
+    assert PartMetadata.from_text(json.dumps({**json.loads(text), **change}), "me") is None
+
+
+@given(metadata, st.text(), st.integers(0))
+def test_metadata_is_recognized_as_ours_even_when_cut_short(given_metadata: PartMetadata, more: str, cut: int) -> None:
+    """By a full disk, followed by the rest of a longer record, or of another format."""
+    text = given_metadata.to_text(part_key("https://cdn.example/a", "ck1"))
+    assert is_part_metadata(text[: max(30, cut % len(text))] + more)
+    assert is_part_metadata(text.replace('"format": 2', '"format": 13'))
+
+
+@given(st.text() | st.dictionaries(st.text(), st.text()).map(json.dumps))
+@example('{"format": "mp4", "file": "a.mp4"}')
+@example('[{"format": 1, "file": "a.mp4"}]')
+def test_another_file_is_not_taken_for_metadata(text: str) -> None:
+    """It may be the only copy of something else."""
+    assert not is_part_metadata(text)
+
+
+def test_a_part_belongs_to_a_task_and_an_address_without_its_signature() -> None:
+    one = part_key("https://cdn.example/v/a.mp4?sig=1", "ck1")
+    assert one == part_key("HTTPS://me:pw@CDN.example/v/a.mp4?sig=2#t=5", "ck1")
+    others = [
+        part_key("https://cdn.example/v/A.mp4?sig=1", "ck1"),
+        part_key("https://cdn2.example/v/a.mp4?sig=1", "ck1"),
+        part_key("http://cdn.example/v/a.mp4?sig=1", "ck1"),
+        part_key("https://cdn.example/v/a.mp4?sig=1", "ck2"),
+    ]
+    assert len({one, *others}) == 5
+    assert "cdn" not in one, "a path may be secret"
+    assert part_key("https://cdn.example/\ud800", "ck1")
 
 
 # --- retries -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import AsyncIterator
@@ -23,9 +24,7 @@ class FileHost:
     content: bytes = CLIP
     etag: str | None = '"v1"'
     ranges: bool = True
-    heeds_if_range: bool = True
-    parts_tell: bool = True
-    """Whether an answer to a range has the entity tag."""
+    honors_if_range: bool = True
     before: list[Action] = field(default_factory=list)
     """Answers to the first requests."""
     cuts: list[int] = field(default_factory=list)
@@ -41,8 +40,6 @@ class FileHost:
         if start is None:
             return Reply(200, self.content, headers, cut=self._cut(len(self.content)))
         size = len(self.content)
-        if not self.parts_tell:
-            headers = {}
         if start >= size:
             return Reply(416, b"", {**headers, "Content-Range": f"bytes */{size}"})
         headers["Content-Range"] = f"bytes {start}-{size - 1}/{size}"
@@ -53,7 +50,7 @@ class FileHost:
         if found is None or not self.ranges:
             return None
         wanted = arrival.headers.get("if-range")
-        if self.heeds_if_range and wanted is not None and wanted != self.etag:
+        if self.honors_if_range and wanted is not None and wanted != self.etag:
             return None
         return int(found[1])
 
@@ -81,9 +78,14 @@ async def serving(handler: Handler) -> AsyncIterator[tuple[ScriptedService, Vide
         yield service, video_at(f"{service.url}/v/ck1.mp4?signature=a%2Fb%3D")
 
 
-def files(folder: Path) -> list[str]:
+async def names(folder: Path) -> list[str]:
     """Return the names in a folder."""
-    return sorted(os.listdir(folder))  # noqa: PTH208
+    return sorted(await asyncio.to_thread(os.listdir, folder))
+
+
+async def content(path: Path) -> bytes:
+    """Return the bytes of a file."""
+    return await asyncio.to_thread(path.read_bytes)
 
 
 def open_files(folder: Path) -> list[str]:

@@ -36,7 +36,7 @@ class Reply:
     delay: float = 0.0
     """Seconds before anything is sent."""
     cut: int | None = None
-    """Bytes of the body after which the connection breaks."""
+    """Bytes of the body after which the connection breaks, a moment later, so that the client has read them."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,8 @@ class ScriptedService:
         lines = [f"HTTP/1.1 {action.status} X", *(f"{name}: {value}" for name, value in headers.items())]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body[: action.cut])
         await writer.drain()
+        if action.cut is not None:
+            await asyncio.sleep(0.01)
         return action.cut is None
 
 

@@ -16,7 +16,7 @@ from anyio import to_thread
 from aivideomaker_async import DownloadError, download_all
 from aivideomaker_async._submits import images
 from aivideomaker_async._util.threads import FOREIGN_FILES, Threads, run_at_once
-from tests.support.files import CLIP, files, serving
+from tests.support.files import CLIP, names, serving
 from tests.support.loading import LARGE, loaded
 from tests.support.pictures import PNG, as_image
 from tests.support.scripted import Reply
@@ -67,7 +67,7 @@ async def test_downloads_need_no_thread_of_the_default_limit(tmp_path: Path) -> 
     assert await asyncio.to_thread(path.read_bytes) == CLIP
     assert isinstance(failed.exception(), DownloadError)
     assert (outcome.skipped, again.skipped, task.cancelled()) == (False, True, True)
-    assert await asyncio.to_thread(files, tmp_path) == ["a.mp4", "new"]
+    assert await names(tmp_path) == ["a.mp4", "new"]
 
 
 class Stuck(io.BytesIO):
