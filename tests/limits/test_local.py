@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from aivideomaker_async import Permit, Priority, RateLimiter
 from tests.support.leaks import settle
-from tests.support.limiters import assert_idle, now, served, use, use_burst
+from tests.support.limiters import assert_idle, now, served, use_burst
 from tests.support.servers import ExactSliding
 from tests.support.virtual_clock import VirtualClockLoop
 
@@ -69,24 +69,6 @@ async def test_a_permit_without_waiting_never_overtakes_a_waiter() -> None:
         asyncio.get_running_loop().jump(5.0)  # type: ignore[attr-defined]
         assert limiter.acquire_nowait() is None
     assert order == ["waiter"]
-
-
-async def test_a_poll_whose_turn_comes_among_users_needs_no_headroom() -> None:
-    """Or it would hold up the users behind it."""
-    limiter, times = RateLimiter(), dict[str, float]()
-
-    async def one(name: str, priority: Priority) -> None:
-        (await limiter.acquire(priority)).settle()
-        times[name] = now()
-
-    await use_burst(limiter)
-    began = now()
-    async with create_task_group() as group:
-        group.start_soon(one, "poll", BACKGROUND)
-        for number in range(6):
-            group.start_soon(one, str(number), FOREGROUND)
-    assert times["poll"] - began == pytest.approx(5 * PACE)
-    assert times["5"] - began == pytest.approx(7 * PACE)
 
 
 async def test_a_custom_clock_is_used() -> None:
@@ -176,20 +158,6 @@ async def _play(limiter: RateLimiter, script: list[tuple[str, float, int, bool]]
 
 
 # --- several event loops -----------------------------------------------------------------------------
-
-
-def test_a_waiter_of_a_closed_event_loop_is_dropped_at_once() -> None:
-    limiter = RateLimiter(limit=1, window=0.01)
-    held = taken(limiter)
-    loop = asyncio.new_event_loop()
-    abandoned = loop.create_task(limiter.acquire())
-    loop.run_until_complete(settle())
-    loop.close()
-    abandoned._log_destroy_pending = False  # type: ignore[attr-defined]
-    held.refund()
-    assert limiter.statistics().waiting_foreground == 0
-    taken(limiter).settle()
-    asyncio.run(use(limiter))
 
 
 def test_users_go_before_polls_of_other_event_loops() -> None:

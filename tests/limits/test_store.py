@@ -12,7 +12,7 @@ from anyio import create_task_group
 
 from aivideomaker_async._limits.shared_quota import QuotaRequest
 from aivideomaker_async._limits.store import StoreClient
-from tests.support.limiters import MemoryPlace, MemoryStore, now, served, use
+from tests.support.limiters import MemoryPlace, MemoryStore, assert_idle, now, served, use
 
 pytestmark = pytest.mark.anyio
 
@@ -49,7 +49,7 @@ async def test_a_process_keeps_to_its_share_while_the_store_is_unavailable(caplo
         "the shared query limit is unavailable (it is away): this process alone sends at most 10 queries in 10 s",
         "the shared query limit is available again",
     ]
-    await place.assert_idle(limiter, other)
+    await assert_idle(limiter, other)
 
 
 async def test_a_429_during_the_fallback_halves_the_share() -> None:
@@ -67,7 +67,7 @@ async def test_a_429_during_the_fallback_halves_the_share() -> None:
     await asyncio.sleep(20.0)
     await use(limiter)
     assert limiter.pace == pytest.approx(before)
-    await place.assert_idle(limiter)
+    await assert_idle(limiter)
 
 
 async def test_requests_sent_during_the_fallback_are_reported_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ async def test_requests_sent_during_the_fallback_are_reported_afterwards(monkeyp
     await asyncio.sleep(sent_at + 100.3 - now())
     await use(other)
     assert other.statistics().in_window == 3
-    await place.assert_idle(limiter, other)
+    await assert_idle(limiter, other)
 
 
 async def test_waiters_are_served_although_the_store_never_comes_back() -> None:
