@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,7 +14,6 @@ from aivideomaker_async import (
     PRICES_2026_09,
     AIVideoMaker,
     APIError,
-    AuthenticationFailed,
     Budget,
     BudgetExceeded,
     ContentRejected,
@@ -140,11 +138,6 @@ MODELS = [
 SPEC = TextToVideo(prompt="A fox", aspect_ratio="16:9", duration=5)
 
 
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
-
-
 @asynccontextmanager
 async def running(revision: str, **options: Any) -> AsyncIterator[tuple[Simulator, AIVideoMaker]]:
     own = {name: options.pop(name) for name in ("budget", "call_timeout") if name in options}
@@ -263,18 +256,6 @@ async def test_a_submit_whose_answer_was_lost_is_paid_once(revision: str, acted:
         assert service.statistics().tasks == 1
 
 
-@revisions
-async def test_within_a_process_an_idempotency_key_is_the_same_task(revision: str) -> None:
-    """Also where the service does not keep keys."""
-    async with running(revision) as (service, client):
-        first = await client.submit(SPEC, idempotency_key="order-0001")
-        assert (await client.submit(SPEC, idempotency_key="order-0001")).id == first.id
-        other = TextToVideo(prompt="Another", aspect_ratio="16:9", duration=5)
-        with pytest.raises(IdempotencyConflict):
-            await client.submit(other, idempotency_key="order-0001")
-        assert service.statistics().tasks == 1
-
-
 async def test_in_another_process_an_idempotency_key_is_the_same_task_where_the_service_keeps_keys(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -342,17 +323,6 @@ async def test_too_few_credits_are_an_error(revision: str) -> None:
         with pytest.raises(InsufficientCredits) as caught:
             await client.submit(SPEC)
         assert caught.value.code == code_of(revision, "INSUFFICIENT_CREDITS")
-
-
-@revisions
-async def test_a_wrong_key_is_an_error_of_every_call(revision: str) -> None:
-    async with running(revision) as (service, _):
-        async with AIVideoMaker("ak_wrong", base_url=service.url, limiter=RateLimiter()) as client:
-            calls = client.submit(SPEC), client.list_tasks(), client.account(), client.quote(SPEC)
-            for call in (*calls, client.get_status("ck1"), client.cancel("ck1")):
-                with pytest.raises(AuthenticationFailed) as caught:
-                    await call
-                assert caught.value.code == code_of(revision, "AUTH_FAILED")
 
 
 async def test_all_submits_wait_for_the_limit_on_submits() -> None:
@@ -429,19 +399,3 @@ async def test_a_budget_is_never_exceeded_and_equals_what_was_charged(revision: 
         net = service.statistics().credits_charged - service.statistics().credits_refunded
         assert budget.spent + budget.reserved == net <= budget.credits
         assert budget.remaining < price
-
-
-async def test_a_model_that_the_account_does_not_name_is_submitted_with_a_warning(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The 2026-03 revision has no account, so there is no warning."""
-    async with running("2026-09") as (service, client):
-        with caplog.at_level(logging.WARNING), pytest.raises(InvalidRequest) as caught:
-            await client.submit(LONG)
-        assert caught.value.code == "INVALID_MODEL"
-        assert "the account does not name the model lv" in caplog.text
-        assert [arrival.path for arrival in service.requests] == ["/api/v1/account", "/api/v1/generate/lv"]
-    caplog.clear()
-    async with running("2026-03") as (service, client):
-        await client.submit(LONG)
-        assert "does not name" not in caplog.text

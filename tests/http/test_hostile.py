@@ -43,11 +43,6 @@ LIST = "/api/v1/tasks"
 ONCE = RetryPolicy(max_attempts=1)
 
 
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
-
-
 def text(status: int, body: bytes, **headers: str) -> Reply:
     return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -354,28 +349,6 @@ async def test_no_list_ends_a_wait_wrongly(body: bytes) -> None:
         assert all(history[-1] == "COMPLETED" for history in histories)
         with suppress(BadResponse):
             assert len(await client.list_tasks()) <= 500
-
-
-async def test_statuses_only_go_forward_whatever_the_service_reports() -> None:
-    """Its statuses go back, jump, are invented, vanish, and end twice in different ways."""
-    turns = iter(["SUBMITTED", "NEW", "PROGRESS", "SUBMITTED", "NEW", "PROGRESS", "OLD", "SUBMITTED", "COMPLETED"])
-    now = {"status": "SUBMITTED"}
-
-    def answer(arrival: Arrival) -> Action:
-        now["status"] = next(turns, "FAILED")
-        if arrival.path == LIST:
-            rows = [row(name, now["status"]) for name in "ab"]
-            return Reply(200, {"tasks": rows[:1] if now["status"] == "NEW" else rows})
-        return Reply(200, {"status": now["status"]} if arrival.path.endswith("status") else row("a", now["status"]))
-
-    service = Service()
-    service.override = answer
-    async with watching(service) as (_, client):
-        for history in await asyncio.gather(*(statuses(client.task(name)) for name in "ab")):
-            known = [status for status in history if status in {*IN_ORDER, "FAILED"}]
-            assert known in (IN_ORDER, [*IN_ORDER[:2], "FAILED"], [IN_ORDER[0], *known[1:]])
-            assert sum(status in {"COMPLETED", "FAILED"} for status in history) == 1
-            assert history[-1] in {"COMPLETED", "FAILED"}
 
 
 async def test_tasks_that_are_missing_from_every_second_list_are_followed_to_their_end() -> None:
