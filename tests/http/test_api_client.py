@@ -175,9 +175,16 @@ async def test_pauses_between_attempts_follow_the_policy(monkeypatch: pytest.Mon
 # --- 429 ---------------------------------------------------------------------------------------------
 
 
-async def test_a_429_pauses_every_query() -> None:
-    """A moment is measured against the clock of the service."""
-    headers = {"Retry-After": "Sun, 06 Nov 1994 08:49:44 GMT", "Date": "Sun, 06 Nov 1994 08:49:37 GMT"}
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        # By the clock of the service.
+        ({"Retry-After": "Sun, 06 Nov 1994 08:49:44 GMT", "Date": "Sun, 06 Nov 1994 08:49:37 GMT"}, 7),
+        ({}, 5),
+    ],
+    ids=["until a moment", "unspecified"],
+)
+async def test_a_429_pauses_every_query(headers: dict[str, str], seconds: float) -> None:
     refusal = Reply(429, headers=headers)
     async with api_client_of(one_by_one([refusal, COMPLETED])) as (service, api):
         first = asyncio.ensure_future(call(api))
@@ -185,7 +192,7 @@ async def test_a_429_pauses_every_query() -> None:
         await asyncio.gather(first, call(api, get_status("ck2")))
     times = [item.at for item in service.arrivals]
     assert len(times) == 3
-    assert all(at - times[0] >= 7 for at in times[1:])
+    assert all(at - times[0] >= seconds for at in times[1:])
 
 
 @pytest.mark.parametrize("code", [None, "INSUFFICIENT_CREDITS"])
@@ -274,6 +281,13 @@ async def test_a_timeout_that_is_not_a_number_of_seconds_is_refused(timeout: Any
     api = api_client("http://127.0.0.1:9")
     with pytest.raises(ConfigurationError, match="timeout="):
         api.deadline(timeout)
+
+
+async def test_a_wait_before_something_else_is_done_ends_with_the_deadline() -> None:
+    async with api_client_of(good_answer) as (_, api):
+        await api.sleep(QUERY, 100, api.deadline(200))
+        with pytest.raises(RequestTimeout):
+            await api.sleep(QUERY, 100, api.deadline(50))
 
 
 # --- permits -----------------------------------------------------------------------------------------

@@ -80,18 +80,23 @@ async def test_waiters_of_a_priority_are_served_in_the_order_in_which_they_came(
 
 async def test_users_go_before_polls_without_starving_them(make: MakeLimiter) -> None:
     """A poll whose turn comes among users needs no headroom, or it would hold up the users behind it."""
-    limiter, order = make(), list[str]()
+    limiter, times = make(), dict[str, float]()
+
+    async def one(name: str, priority: Priority) -> None:
+        await use(limiter, priority)
+        times[name] = now() - began
+
     await use_burst(limiter)
     began = now()
     async with create_task_group() as group:
         for number in range(2):
-            group.start_soon(served, limiter, f"poll {number}", order, BACKGROUND)
+            group.start_soon(one, f"poll {number}", BACKGROUND)
         await asyncio.sleep(0.1)
         for number in range(6):
-            group.start_soon(served, limiter, f"user {number}", order)
-    assert order == ["user 0", "user 1", "user 2", "user 3", "poll 0", "user 4", "user 5", "poll 1"]
-    # The last one is a poll alone, which leaves a token.
-    assert now() - began == pytest.approx((8 + 1) * PACE, abs=0.01)
+            group.start_soon(one, f"user {number}", FOREGROUND)
+    assert list(times) == ["user 0", "user 1", "user 2", "user 3", "poll 0", "user 4", "user 5", "poll 1"]
+    assert times["poll 0"] == pytest.approx(5 * PACE, abs=0.01)
+    assert times["user 5"] == pytest.approx(7 * PACE, abs=0.01)
     await assert_idle(limiter)
 
 
