@@ -277,6 +277,8 @@ def test_key_and_address_come_from_arguments_or_from_the_environment(monkeypatch
         {"timeout": "5"},
         {"call_timeout": -1},
         {"wait_timeout": -1},
+        {"max_image_size": 0},
+        {"http": {}},
     ],
     ids=str,
 )

@@ -20,7 +20,6 @@ from aivideomaker_async import (
     WaitTimeout,
 )
 from aivideomaker_async.simulator import Simulator
-from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held, our_tasks, settle
 
 pytestmark = pytest.mark.anyio
@@ -109,19 +108,6 @@ async def test_breaking_out_of_the_loop_submits_nothing_more_and_leaves_nothing_
     assert simulator.statistics().tasks == created <= 6
     assert "CANCEL" not in simulator.statistics().by_status
     await assert_nothing_held(client)
-
-
-async def test_a_consumer_cancelled_at_any_await_leaves_nothing_running(client: AIVideoMaker) -> None:
-
-    async def consume() -> None:
-        async for _ in client.generate_many([spec("a"), spec("b")], max_active=1, timeout=0.1):
-            pass
-
-    async def check() -> None:
-        gc.collect()
-        await assert_nothing_held(client)
-
-    await cancel_everywhere(consume, check, at_least=5)
 
 
 async def test_an_error_of_the_iterator_of_specs_comes_after_the_outcomes_of_paid_tasks(

@@ -202,22 +202,6 @@ async def test_a_list_that_reports_an_error_is_one_however_deep_its_other_fields
 # --- ids ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task_id", [".", "..", "", "\ud800", None, True, [], {}, 1.5, "x" * 20_000])
-async def test_a_submit_whose_answer_has_no_usable_id_is_an_error(task_id: object) -> None:
-    """It is looked up and, since it was not created here, repeated. Waits for other tasks are not affected."""
-    service = Service()
-    service.override = lambda arrival: (
-        Reply(200, {"status": "SUBMITTED", "taskId": task_id}) if arrival.method == "POST" else None
-    )
-    async with watching(service) as (server, client):
-        service.add("ck1", *STEPS)
-        other = asyncio.ensure_future(statuses(client.task("ck1")))
-        with pytest.raises(BadResponse, match="taskId"):
-            await client.submit(SPEC)
-        assert await other == IN_ORDER
-    assert sum(item.method == "POST" for item in server.arrivals) == 4
-
-
 ODD_IDS = ["a/b", "../x", "%2F", "a?b#c", "a\r\nkey: x", "\x1b[2J", "ключ", "x" * 5000, "-"]
 
 

@@ -6,8 +6,8 @@ import asyncio
 import copy
 import pickle
 import threading
-from collections.abc import Awaitable, Iterator
-from typing import Final, TypeVar
+from collections.abc import Iterator
+from typing import Final
 from unittest.mock import patch
 
 import pytest
@@ -28,16 +28,10 @@ FOREGROUND, BACKGROUND = Priority.FOREGROUND, Priority.BACKGROUND
 PACE: Final = 60 / 57
 """Seconds between two requests of the default limiter."""
 
-T = TypeVar("T")
-
 
 @pytest.fixture
 def anyio_backend(clock_without_loopback: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
     return clock_without_loopback
-
-
-def in_virtual_time(main: Awaitable[T]) -> T:
-    return run(lambda: main, backend_options={"loop_factory": VirtualClockLoop})
 
 
 def taken(limiter: RateLimiter) -> Permit:
@@ -101,7 +95,8 @@ def test_any_script_keeps_the_limit_and_leaves_nobody_waiting(
     limit: int, window: float, burst: int, script: list[tuple[str, float, int, bool]]
 ) -> None:
     """Calls wait, are cancelled, answered, lost, refunded and refused with 429, in any order and at any time."""
-    in_virtual_time(_play(RateLimiter(limit, window, burst=burst), script, ExactSliding(limit, window)))
+    limiter, counter = RateLimiter(limit, window, burst=burst), ExactSliding(limit, window)
+    run(_play, limiter, script, counter, backend_options={"loop_factory": VirtualClockLoop})
 
 
 async def _play(limiter: RateLimiter, script: list[tuple[str, float, int, bool]], counter: ExactSliding) -> None:
