@@ -575,22 +575,6 @@ async def test_an_object_that_holds_the_key_or_a_loop_can_be_neither_pickled_nor
 # --- where the key goes ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", CALLS)
-async def test_no_redirect_is_followed(call: str, http: aiohttp.ClientSession | None) -> None:
-    """The error names the host that it leads to, without the rest of the address. A submit was refused by it."""
-    async with scripted(lambda _: Reply(body={"status": "COMPLETED"})) as elsewhere:
-        address = f"{elsewhere.url}/{TOKEN}?key={TOKEN}"
-        async with client_of(lambda _: Reply(307, headers={"Location": address}), http=http) as (service, client):
-            with pytest.raises(APIError) as caught:
-                await CALLS[call](client)
-    shown = f"the service redirects to {elsewhere.url} (307), which is not followed: the API key goes to the configured"
-    assert caught.value.message.startswith(shown)
-    assert TOKEN not in str(caught.value)
-    assert elsewhere.arrivals == []
-    if "submit" in call or "generate" in call:
-        assert len(service.arrivals) == 1
-
-
 async def test_addresses_in_answers_are_never_visited() -> None:
     """Whatever the service names for status, answer and cancel, all requests go to the configured address."""
     async with scripted(lambda _: Reply(body={"status": "COMPLETED"})) as elsewhere:

@@ -245,56 +245,11 @@ async def statuses(task: VideoTask) -> list[str]:
     return [str(change.status) async for change in task]
 
 
-def lists_only(arrival: Arrival) -> bool:
-    return arrival.path == LIST
-
-
-def tasks_only(arrival: Arrival) -> bool:
-    return arrival.path != LIST
-
-
 DRIPPING: dict[str, Action] = {
     "a byte a second": Endless(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" ", 1.0),
     "a header a second": Endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", 1.0),
     "nothing at all": Hang(),
 }
-FOR_WAITS = {**{name: USELESS_ANSWERS[name] for name in ("html", "deep lists", "upgrade")}, **DRIPPING}
-"""One for each way in which a query of the watcher fails. All others are drawn at random below."""
-
-
-@pytest.mark.parametrize("action", FOR_WAITS.values(), ids=FOR_WAITS)
-@pytest.mark.parametrize("where", [lists_only, tasks_only])
-async def test_one_kind_of_query_that_is_answered_well_ends_every_wait(
-    action: Action, where: Callable[[Arrival], bool]
-) -> None:
-    """Either lists, or queries of single tasks."""
-    service = Service()
-    service.override = lambda arrival: action if where(arrival) else None
-    async with watching(service) as (_, client):
-        for name in "abc":
-            service.add(name, *STEPS)
-        video = asyncio.ensure_future(client.task("a").result())
-        histories = await asyncio.gather(*(statuses(client.task(name)) for name in "abc"))
-        assert all(history[-1] == "COMPLETED" for history in histories)
-        assert (await video).id == "a"
-
-
-@pytest.mark.parametrize("action", FOR_WAITS.values(), ids=FOR_WAITS)
-async def test_useless_answers_end_a_wait_only_at_its_deadline(action: Action) -> None:
-    """A wait that lasts longer ends well once the answers are good again."""
-    service = Service()
-    service.override = lambda _: action
-    loop = asyncio.get_running_loop()
-    async with watching(service) as (_, client):
-        service.add("a", *STEPS)
-        began = loop.time()
-        longer = asyncio.ensure_future(client.task("a").result(3600))
-        with pytest.raises(WaitTimeout):
-            await client.task("a").result(200)
-        assert loop.time() - began == pytest.approx(200, abs=0.01)
-        service.override = lambda _: None
-        assert (await longer).url
-        assert loop.time() - began < 400
 
 
 def listed(*rows: object) -> bytes:

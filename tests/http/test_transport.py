@@ -34,8 +34,10 @@ from aivideomaker_async._http.transport import (
     ERROR_BODY_BYTES,
     ERROR_BODY_TIMEOUT_S,
     WRITE_PIECE_BYTES,
+    Transport,
     _translate,
 )
+from aivideomaker_async._redaction import Secret
 from aivideomaker_async.errors import (
     BadResponse,
     ConnectFailed,
@@ -102,12 +104,15 @@ async def test_a_request_without_a_body_has_no_content_type(request_: Request[ob
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_returned_and_not_followed(status: int) -> None:
-    """It would carry the key to another host."""
+    """It would carry the key to another host, also in a session of the caller."""
     async with scripted(lambda _: Reply(200, {})) as elsewhere:
         redirect = Reply(status, headers={"Location": f"{elsewhere.url}/api/v1/tasks"})
-        async with scripted(lambda _: redirect) as service, transport_to(service) as transport:
-            answer = await transport.send(list_tasks(), timeout=5, sending=Sending())
-    assert answer.status == status
+        async with scripted(lambda _: redirect) as service, transport_to(service) as own:
+            async with aiohttp.ClientSession() as session:
+                callers = Transport(session, base_url=service.url, key=Secret(KEY), is_own=False)
+                for transport in (own, callers):
+                    answer = await transport.send(list_tasks(), timeout=5, sending=Sending())
+                    assert answer.status == status
     assert elsewhere.arrivals == []
 
 
