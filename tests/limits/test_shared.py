@@ -125,15 +125,19 @@ async def test_a_call_that_begins_to_wait_during_a_request_is_served_by_the_next
 
 @pytest.mark.parametrize("moment", [0.0, 0.005, 0.015, 0.5])
 async def test_the_waiters_of_a_cancelled_worker_are_served_by_the_next(moment: float) -> None:
-    """A program that cancels all tasks of a loop and goes on has a limiter that goes on."""
+    """A program that cancels all tasks of a loop and goes on has a limiter that goes on.
+
+    A waiter that gives up at the same moment is not in the way.
+    """
     place = MemoryPlace(latency=0.01)
     limiter = place.limiter()
     for _ in range(2):
         await use(limiter)
     held = await limiter.acquire()
-    waiter = asyncio.ensure_future(limiter.acquire())
+    given_up, waiter = asyncio.ensure_future(limiter.acquire()), asyncio.ensure_future(limiter.acquire())
     await asyncio.sleep(moment)
     worker_task().cancel()
+    given_up.cancel()
     (await waiter).settle()
     # Reported by the next worker.
     held.settle()

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from itertools import pairwise
-from typing import Final
 
 import pytest
-from anyio import create_task_group
 
 from aivideomaker_async._limits.shared_quota import QuotaRequest
 from aivideomaker_async._limits.store import StoreClient
-from tests.support.limiters import MemoryPlace, MemoryStore, assert_idle, now, served, use
+from tests.support.limiters import MemoryPlace, MemoryStore, assert_idle, now, use
 
 pytestmark = pytest.mark.anyio
-
-PACE: Final = 60 / 57
 
 
 @pytest.fixture
@@ -89,18 +85,6 @@ async def test_requests_sent_during_the_fallback_are_reported_afterwards(monkeyp
     await use(other)
     assert other.statistics().in_window == 3
     await assert_idle(limiter, other)
-
-
-async def test_waiters_are_served_although_the_store_never_comes_back() -> None:
-    place = MemoryPlace()
-    place.fails = True
-    limiter, order, began = place.limiter(), list[str](), now()
-    async with create_task_group() as group:
-        for number in range(60):
-            group.start_soon(served, limiter, str(number), order)
-    assert now() - began == pytest.approx(60 * PACE, abs=1.0)
-    assert place.updates == 0
-    assert limiter.statistics().in_window in {57, 58}
 
 
 async def test_an_unavailable_store_is_tried_again_ever_more_rarely() -> None:
