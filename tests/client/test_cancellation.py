@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 SPEC = TextToVideo(prompt="a red fox in the snow", aspect_ratio="16:9", duration=5)
 
 
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
-
-
 async def watch(client: AIVideoMaker) -> None:
     async for _ in client.task("ck1"):
         pass

@@ -19,11 +19,6 @@ pytestmark = pytest.mark.anyio
 SPEC = TextToVideo(prompt="a red fox in the snow", aspect_ratio="16:9", duration=5)
 
 
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
-
-
 def cancels(service: ScriptedService) -> list[str]:
     return [arrival.path.split("/")[4] for arrival in service.arrivals if arrival.method == "PUT"]
 

@@ -84,11 +84,6 @@ async def first_of_many(client: AIVideoMaker) -> object:
         return (await anext(outcomes)).unwrap()
 
 
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
-
-
 class CallersRequest(aiohttp.ClientRequest):
     """A request class of the caller's."""
 
@@ -578,45 +573,6 @@ async def test_an_object_that_holds_the_key_or_a_loop_can_be_neither_pickled_nor
 
 
 # --- where the key goes ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("call", CALLS)
-async def test_no_redirect_is_followed(call: str, http: aiohttp.ClientSession | None) -> None:
-    """The error names the host that it leads to, without the rest of the address. A submit was refused by it."""
-    async with scripted(lambda _: Reply(body={"status": "COMPLETED"})) as elsewhere:
-        address = f"{elsewhere.url}/{TOKEN}?key={TOKEN}"
-        async with client_of(lambda _: Reply(307, headers={"Location": address}), http=http) as (service, client):
-            with pytest.raises(APIError) as caught:
-                await CALLS[call](client)
-    shown = f"the service redirects to {elsewhere.url} (307), which is not followed: the API key goes to the configured"
-    assert caught.value.message.startswith(shown)
-    assert TOKEN not in str(caught.value)
-    assert elsewhere.arrivals == []
-    if "submit" in call or "generate" in call:
-        assert len(service.arrivals) == 1
-
-
-async def test_only_redirects_that_last_end_a_wait() -> None:
-    """One may come from a proxy and passes."""
-    answers = iter([Reply(body=row("ck1", "SUBMITTED")), Reply(302, headers={"Location": "/login"})])
-    later: list[Action] = [Reply(body=row("ck1", "PROGRESS"))]
-
-    def once(arrival: Arrival) -> Action:
-        return next(answers, later[0])
-
-    async with client_of(once) as (_, client):
-        changes = aiter(client.task("ck1").watch())
-        assert [(await anext(changes)).status, (await anext(changes)).status] == ["SUBMITTED", "PROGRESS"]
-        later[0] = Reply(302, headers={"Location": "//elsewhere.example/login?next=" + TOKEN})
-        with pytest.raises(APIError, match=r"redirects to elsewhere\.example \(302\)"):
-            await anext(changes)
-
-
-async def test_redirects_of_the_list_and_of_single_tasks_end_all_waits() -> None:
-    async with client_of(lambda _: Reply(307, headers={"Location": "https://elsewhere.example"})) as (service, client):
-        errors = await asyncio.gather(*(failure_of(client.task(f"ck{number}").result()) for number in range(5)))
-    assert {(type(error), getattr(error, "status", None)) for error in errors} == {(APIError, 307)}
-    assert "GET /api/v1/tasks" in service.paths()
 
 
 async def test_addresses_in_answers_are_never_visited() -> None:

@@ -20,15 +20,9 @@ from aivideomaker_async import (
     WaitTimeout,
 )
 from aivideomaker_async.simulator import Simulator
-from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held, our_tasks, settle
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
 
 
 def spec(text: str) -> TextToVideo:
@@ -116,43 +110,17 @@ async def test_breaking_out_of_the_loop_submits_nothing_more_and_leaves_nothing_
     await assert_nothing_held(client)
 
 
-async def test_a_consumer_cancelled_at_any_await_leaves_nothing_running(client: AIVideoMaker) -> None:
-
-    async def consume() -> None:
-        async for _ in client.generate_many([spec("a"), spec("b")], max_active=1, timeout=0.1):
-            pass
-
-    async def check() -> None:
-        gc.collect()
-        await assert_nothing_held(client)
-
-    await cancel_everywhere(consume, check, at_least=5)
-
-
-async def test_an_error_of_the_iterator_of_specs_reaches_the_consumer(client: AIVideoMaker) -> None:
-    """After the outcomes of the tasks that were paid for."""
-
-    def broken() -> Iterator[TextToVideo]:
-        yield spec("a")
-        raise ZeroDivisionError
-
-    many = client.generate_many(broken(), max_active=2)
-    assert (await anext(many)).video is not None
-    with pytest.raises(ZeroDivisionError):
-        await anext(many)
-    await assert_nothing_held(client)
-
-
-async def test_a_spec_that_cannot_be_made_hides_no_outcome_of_a_paid_task(
+async def test_an_error_of_the_iterator_of_specs_comes_after_the_outcomes_of_paid_tasks(
     simulator: Simulator, client: AIVideoMaker
 ) -> None:
-    """A generator over the prompts of users, one of which is blank."""
+    """As of a generator over the prompts of users, one of which is blank."""
     many = client.generate_many((spec(text) for text in ["a", "b", "c", "d", "e", " ", "f"]), max_active=3)
     outcomes = []
     with pytest.raises(InvalidSpec):
         async for outcome in many:
             outcomes.append(outcome)
     assert len(outcomes) == simulator.statistics().tasks == 5
+    await assert_nothing_held(client)
 
 
 async def test_a_batch_as_a_context_manager_submits_nothing_after_its_block(

@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -35,6 +34,13 @@ from tests.support.leaks import assert_nothing_held, settle
 from tests.support.scripted import Action, Arrival, Hang, Reply, row, scripted, submitted
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The plain loop: several loops, threads and processes are used at once."""
+    return "asyncio"
+
 
 SPEC = TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=8)
 NOWHERE = "http://127.0.0.1:9"
@@ -174,7 +180,8 @@ def test_in_another_event_loop_every_call_is_refused() -> None:
         for call in calls:
             with pytest.raises(ConfigurationError, match="was first used in another event loop; open one client in"):
                 await call
-        works_while_watched(client)
+        assert client.task("ck1").id == "ck1"
+        assert "open" in repr(client)
         await watch.aclose()
         await many.aclose()
         # Its own loop is closed, so it may be closed here.
@@ -186,11 +193,6 @@ def test_in_another_event_loop_every_call_is_refused() -> None:
     with silent_ends():
         asyncio.run(second(*asyncio.run(first())))
         gc.collect()
-
-
-def works_while_watched(client: AIVideoMaker) -> None:
-    assert client.task("ck1").id == "ck1"
-    assert "open" in repr(client)
 
 
 @contextmanager
@@ -239,18 +241,6 @@ async def _end(many: Any) -> None:
     await many.aclose()
 
 
-async def test_two_threads_with_a_client_each_can_share_a_limiter() -> None:
-    limiter = RateLimiter(6000)
-    async with scripted(whole_service) as service:
-
-        async def use() -> str:
-            async with made(service.url, limiter=limiter) as client:
-                return str(await client.get_status("ck1"))
-
-        assert await asyncio.gather(*(asyncio.to_thread(asyncio.run, use()) for _ in range(2))) == ["PROGRESS"] * 2
-    assert limiter.statistics().granted == 2
-
-
 # --- closed during calls -----------------------------------------------------------------------------
 
 
@@ -279,14 +269,6 @@ async def test_a_client_that_is_entered_twice_is_closed_once() -> None:
             await client.get_status("ck1")
         with pytest.raises(ConfigurationError, match="closed"):
             await client.get_status("ck1")
-
-
-# --- the caller's own session ------------------------------------------------------------------------
-
-
-def test_a_value_that_is_not_an_aiohttp_session_is_refused_when_the_client_is_made() -> None:
-    with pytest.raises(ConfigurationError, match=r"http: must be an aiohttp\.ClientSession, not dict"):
-        made(http={})
 
 
 # --- never closed ------------------------------------------------------------------------------------
@@ -326,27 +308,6 @@ async def test_a_client_that_is_dropped_open_warns_with_the_line_that_made_it() 
         assert "async with AIVideoMaker()" in str(warning.message)
         assert warning.source is not None
         await until(lambda: not service.connections)
-
-
-@dropped
-async def test_a_client_that_is_collected_in_another_thread_is_closed_by_its_own_loop() -> None:
-    async with scripted(whole_service) as service:
-        await use(service.url)
-        thread = threading.Thread(target=gc.collect)
-        with pytest.warns(ResourceWarning, match="unclosed client"):
-            await asyncio.to_thread(_run_through, thread)
-        await until(lambda: not service.connections)
-
-
-def _run_through(thread: threading.Thread) -> None:
-    thread.start()
-    thread.join()
-
-
-@dropped
-async def test_a_client_that_was_only_entered_warns_as_well() -> None:
-    with pytest.warns(ResourceWarning, match="unclosed client"):
-        await made().__aenter__()
 
 
 @dropped

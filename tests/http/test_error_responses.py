@@ -268,4 +268,5 @@ def test_any_answer_is_an_api_error_with_a_message(content: bytes, status: int, 
     error = error_from_answer(request_, status, content)
     assert isinstance(error, APIError)
     assert error.message
+    assert str(error).isprintable(), "it breaks no line of a log"
     assert str(error).startswith(f"{request_.method} {request_.path}: {status}")

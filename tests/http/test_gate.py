@@ -13,6 +13,7 @@ from aivideomaker_async._limits import MAX_LIMIT_PAUSE_S, Permit
 from tests.support.api import BytesBody, submit_request
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import settle
+from tests.support.limiters import now
 
 pytestmark = pytest.mark.anyio
 
@@ -21,11 +22,6 @@ SUBMIT = submit_request()
 CANCEL = cancel_task("ck1")
 QUOTE = quote_price("t2v", BytesBody(b"{}"))
 COMMANDS = {"submit": SUBMIT, "cancel": CANCEL, "quote": QUOTE}
-
-
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
 
 
 class Usable:
@@ -51,10 +47,6 @@ def limiter() -> RateLimiter:
 @pytest.fixture
 def gate(limiter: RateLimiter, usable: Usable) -> RequestGate:
     return RequestGate(limiter, usable.check)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 async def enter(

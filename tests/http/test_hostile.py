@@ -43,11 +43,6 @@ LIST = "/api/v1/tasks"
 ONCE = RetryPolicy(max_attempts=1)
 
 
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
-
-
 def text(status: int, body: bytes, **headers: str) -> Reply:
     return Reply(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -207,22 +202,6 @@ async def test_a_list_that_reports_an_error_is_one_however_deep_its_other_fields
 # --- ids ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task_id", [".", "..", "", "\ud800", None, True, [], {}, 1.5, "x" * 20_000])
-async def test_a_submit_whose_answer_has_no_usable_id_is_an_error(task_id: object) -> None:
-    """It is looked up and, since it was not created here, repeated. Waits for other tasks are not affected."""
-    service = Service()
-    service.override = lambda arrival: (
-        Reply(200, {"status": "SUBMITTED", "taskId": task_id}) if arrival.method == "POST" else None
-    )
-    async with watching(service) as (server, client):
-        service.add("ck1", *STEPS)
-        other = asyncio.ensure_future(statuses(client.task("ck1")))
-        with pytest.raises(BadResponse, match="taskId"):
-            await client.submit(SPEC)
-        assert await other == IN_ORDER
-    assert sum(item.method == "POST" for item in server.arrivals) == 4
-
-
 ODD_IDS = ["a/b", "../x", "%2F", "a?b#c", "a\r\nkey: x", "\x1b[2J", "ключ", "x" * 5000, "-"]
 
 
@@ -266,56 +245,11 @@ async def statuses(task: VideoTask) -> list[str]:
     return [str(change.status) async for change in task]
 
 
-def lists_only(arrival: Arrival) -> bool:
-    return arrival.path == LIST
-
-
-def tasks_only(arrival: Arrival) -> bool:
-    return arrival.path != LIST
-
-
 DRIPPING: dict[str, Action] = {
     "a byte a second": Endless(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b" ", 1.0),
     "a header a second": Endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", 1.0),
     "nothing at all": Hang(),
 }
-FOR_WAITS = {**{name: USELESS_ANSWERS[name] for name in ("html", "deep lists", "upgrade")}, **DRIPPING}
-"""One for each way in which a query of the watcher fails. All others are drawn at random below."""
-
-
-@pytest.mark.parametrize("action", FOR_WAITS.values(), ids=FOR_WAITS)
-@pytest.mark.parametrize("where", [lists_only, tasks_only])
-async def test_one_kind_of_query_that_is_answered_well_ends_every_wait(
-    action: Action, where: Callable[[Arrival], bool]
-) -> None:
-    """Either lists, or queries of single tasks."""
-    service = Service()
-    service.override = lambda arrival: action if where(arrival) else None
-    async with watching(service) as (_, client):
-        for name in "abc":
-            service.add(name, *STEPS)
-        video = asyncio.ensure_future(client.task("a").result())
-        histories = await asyncio.gather(*(statuses(client.task(name)) for name in "abc"))
-        assert all(history[-1] == "COMPLETED" for history in histories)
-        assert (await video).id == "a"
-
-
-@pytest.mark.parametrize("action", FOR_WAITS.values(), ids=FOR_WAITS)
-async def test_useless_answers_end_a_wait_only_at_its_deadline(action: Action) -> None:
-    """A wait that lasts longer ends well once the answers are good again."""
-    service = Service()
-    service.override = lambda _: action
-    loop = asyncio.get_running_loop()
-    async with watching(service) as (_, client):
-        service.add("a", *STEPS)
-        began = loop.time()
-        longer = asyncio.ensure_future(client.task("a").result(3600))
-        with pytest.raises(WaitTimeout):
-            await client.task("a").result(200)
-        assert loop.time() - began == pytest.approx(200, abs=0.01)
-        service.override = lambda _: None
-        assert (await longer).url
-        assert loop.time() - began < 400
 
 
 def listed(*rows: object) -> bytes:
@@ -354,28 +288,6 @@ async def test_no_list_ends_a_wait_wrongly(body: bytes) -> None:
         assert all(history[-1] == "COMPLETED" for history in histories)
         with suppress(BadResponse):
             assert len(await client.list_tasks()) <= 500
-
-
-async def test_statuses_only_go_forward_whatever_the_service_reports() -> None:
-    """Its statuses go back, jump, are invented, vanish, and end twice in different ways."""
-    turns = iter(["SUBMITTED", "NEW", "PROGRESS", "SUBMITTED", "NEW", "PROGRESS", "OLD", "SUBMITTED", "COMPLETED"])
-    now = {"status": "SUBMITTED"}
-
-    def answer(arrival: Arrival) -> Action:
-        now["status"] = next(turns, "FAILED")
-        if arrival.path == LIST:
-            rows = [row(name, now["status"]) for name in "ab"]
-            return Reply(200, {"tasks": rows[:1] if now["status"] == "NEW" else rows})
-        return Reply(200, {"status": now["status"]} if arrival.path.endswith("status") else row("a", now["status"]))
-
-    service = Service()
-    service.override = answer
-    async with watching(service) as (_, client):
-        for history in await asyncio.gather(*(statuses(client.task(name)) for name in "ab")):
-            known = [status for status in history if status in {*IN_ORDER, "FAILED"}]
-            assert known in (IN_ORDER, [*IN_ORDER[:2], "FAILED"], [IN_ORDER[0], *known[1:]])
-            assert sum(status in {"COMPLETED", "FAILED"} for status in history) == 1
-            assert history[-1] in {"COMPLETED", "FAILED"}
 
 
 async def test_tasks_that_are_missing_from_every_second_list_are_followed_to_their_end() -> None:

@@ -235,9 +235,3 @@ async def test_a_client_that_holds_nothing_is_dropped_without_a_warning(
     with warnings.catch_warnings(record=True) as caught:
         drop(lifecycle)
     assert caught == []
-
-
-async def test_a_lifecycle_does_not_keep_its_client_alive() -> None:
-    lifecycle = ClientLifecycle()
-    drop(lifecycle)
-    assert lifecycle.closed

@@ -309,14 +309,10 @@ def test_a_list_of_too_many_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_list_with_too_many_fields_beside_the_rows_is_refused() -> None:
-    body = json.dumps({f"k{number}": number for number in range(MAX_FIELDS + 1)} | {"tasks": []}).encode()
-    assert f"more than {MAX_FIELDS} fields" in refused(Rows(), body)
-    body = json.dumps({f"k{number}": number for number in range(MAX_FIELDS)} | {"tasks": []}).encode()
-    read(Rows(), body)
-
-
-def test_the_limit_of_fields_is_the_same_behind_the_rows() -> None:
-    read(Rows(), json.dumps({"tasks": []} | {f"k{number}": number for number in range(MAX_FIELDS)}).encode())
+    fields = {f"k{number}": number for number in range(MAX_FIELDS)}
+    for body in ({**fields, "tasks": []}, {"tasks": [], **fields}):
+        read(Rows(), json.dumps(body).encode())
+    assert f"more than {MAX_FIELDS} fields" in refused(Rows(), json.dumps({**fields, "one": 1, "tasks": []}).encode())
 
 
 @pytest.mark.parametrize(

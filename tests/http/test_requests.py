@@ -70,22 +70,7 @@ def test_the_size_limit_of_an_answer_is_that_of_its_kind() -> None:
     assert requests.list_tasks().max_answer_bytes == requests.LIST_ANSWER_BYTES
 
 
-HOSTILE_IDS = [
-    "../x?y",
-    "../../account",
-    "a/b",
-    "a?b=c#d",
-    "%2e%2e",
-    "%2F",
-    "a b\r\nkey: stolen",
-    "ключ",
-    "タスク",
-    "💥",
-    ";@&=+$,",
-    "..\\..",
-    "\x00",
-    "x" * 10_240,
-]
+HOSTILE_IDS = ["../x?y", "%2e%2e", "a b\r\nkey: stolen", "💥", ";@&=+$,", "..\\..", "x" * 10_240]
 REQUESTS_WITH_AN_ID: list[Callable[[str], Request[Any]]] = [
     requests.get_task,
     requests.get_status,

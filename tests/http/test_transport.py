@@ -29,7 +29,6 @@ from aivideomaker_async._http import (
     list_tasks,
     quote_price,
 )
-from aivideomaker_async._http.connections import open_session
 from aivideomaker_async._http.transport import (
     _NEVER_SENT,
     ERROR_BODY_BYTES,
@@ -41,7 +40,6 @@ from aivideomaker_async._http.transport import (
 from aivideomaker_async._redaction import Secret
 from aivideomaker_async.errors import (
     BadResponse,
-    ConfigurationError,
     ConnectFailed,
     Disconnected,
     RequestTimeout,
@@ -52,11 +50,6 @@ from tests.support.scripted import Action, Arrival, Drop, Endless, Hang, Raw, Re
 from tests.support.virtual_clock import VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend(virtual_clock: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
-    return virtual_clock
 
 
 # --- what is sent, and what comes back ---------------------------------------------------------------
@@ -111,12 +104,15 @@ async def test_a_request_without_a_body_has_no_content_type(request_: Request[ob
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_returned_and_not_followed(status: int) -> None:
-    """It would carry the key to another host."""
+    """It would carry the key to another host, also in a session of the caller."""
     async with scripted(lambda _: Reply(200, {})) as elsewhere:
         redirect = Reply(status, headers={"Location": f"{elsewhere.url}/api/v1/tasks"})
-        async with scripted(lambda _: redirect) as service, transport_to(service) as transport:
-            answer = await transport.send(list_tasks(), timeout=5, sending=Sending())
-    assert answer.status == status
+        async with scripted(lambda _: redirect) as service, transport_to(service) as own:
+            async with aiohttp.ClientSession() as session:
+                callers = Transport(session, base_url=service.url, key=Secret(KEY), is_own=False)
+                for transport in (own, callers):
+                    answer = await transport.send(list_tasks(), timeout=5, sending=Sending())
+                    assert answer.status == status
     assert elsewhere.arrivals == []
 
 
@@ -146,9 +142,8 @@ async def test_an_answer_that_comes_before_the_body_was_sent_is_read() -> None:
 
     closed = asyncio.Event()
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    async with server, open_session(Secret(KEY)) as session:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        transport = Transport(session, base_url=url, key=Secret(KEY), is_own=True)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, transport_to(url) as transport:
         for request in (quote_price("t2v", BytesBody(bytes(20_000_000))), get_account()):
             answer = await transport.send(request, timeout=5, sending=Sending())
             assert (answer.status, bytes(answer.body)) == (402, b"{}")
@@ -299,38 +294,33 @@ def test_every_exception_of_aiohttp_has_its_place_in_the_error_tree(error: Excep
 # --- requests that were never sent -------------------------------------------------------------------
 
 
+async def assert_never_sent(url: str, match: str | None = None) -> ConnectFailed:
+    """Send a request to this address; return its error, which promises that nothing was sent."""
+    sending = Sending()
+    async with transport_to(url) as transport:
+        with pytest.raises(ConnectFailed, match=match) as caught:
+            await transport.send(list_tasks(), timeout=5, sending=sending)
+    assert not caught.value.sent
+    assert not sending.sent
+    return caught.value
+
+
 async def test_a_refused_connection_promises_that_nothing_was_sent() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-        sending = Sending()
-        async with open_session(Secret(KEY)) as session:
-            transport = Transport(session, base_url=url, key=Secret(KEY), is_own=True)
-            with pytest.raises(ConnectFailed) as caught:
-                await transport.send(list_tasks(), timeout=5, sending=sending)
-    assert not caught.value.sent
-    assert not sending.sent
-    assert isinstance(caught.value.__cause__, OSError), "a report shows which error of the system it was"
+        error = await assert_never_sent(f"http://127.0.0.1:{free.getsockname()[1]}")
+    assert isinstance(error.__cause__, OSError), "a report shows which error of the system it was"
 
 
 async def test_a_failed_tls_handshake_promises_that_nothing_was_sent() -> None:
-    async with scripted(lambda _: Reply()) as service, open_session(Secret(KEY)) as session:
-        url = service.url.replace("http://", "https://")
-        transport = Transport(session, base_url=url, key=Secret(KEY), is_own=True)
-        with pytest.raises(ConnectFailed):
-            await transport.send(list_tasks(), timeout=5, sending=Sending())
+    async with scripted(lambda _: Reply()) as service:
+        await assert_never_sent(service.url.replace("http://", "https://"))
     assert service.arrivals == []
 
 
-async def test_a_timeout_while_connecting_promises_that_nothing_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", never)
-    async with open_session(Secret(KEY)) as session:
-        transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), is_own=True)
-        with pytest.raises(ConnectFailed, match="no connection within 5 s"):
-            await transport.send(list_tasks(), timeout=5, sending=Sending())
+@pytest.mark.usefixtures("never_connected")
+async def test_a_timeout_while_connecting_promises_that_nothing_was_sent() -> None:
+    await assert_never_sent("http://127.0.0.1:9", "no connection within 5 s")
 
 
 async def test_a_name_that_cannot_be_looked_up_for_lack_of_threads_promises_that_nothing_was_sent(
@@ -341,43 +331,22 @@ async def test_a_name_that_cannot_be_looked_up_for_lack_of_threads_promises_that
 
     monkeypatch.setattr(VirtualClockLoop, "getaddrinfo", getaddrinfo)
     monkeypatch.setattr("aiohttp.connector.DefaultResolver", aiohttp.ThreadedResolver)
-    sending = Sending()
-    async with open_session(Secret(KEY)) as session:
-        transport = Transport(session, base_url="https://service.example", key=Secret(KEY), is_own=True)
-        with pytest.raises(ConnectFailed, match="can't start new thread") as caught:
-            await transport.send(list_tasks(), timeout=5, sending=sending)
-    assert not caught.value.sent
-    assert not sending.sent
+    await assert_never_sent("https://service.example", "can't start new thread")
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "http://", "http://a:99999", "ftp://x"])
 async def test_a_url_that_cannot_be_used_promises_that_nothing_was_sent(url: str) -> None:
-    async with open_session(Secret(KEY)) as session:
-        transport = Transport(session, base_url=url, key=Secret(KEY), is_own=True)
-        with pytest.raises(ConnectFailed) as caught:
-            await transport.send(list_tasks(), timeout=5, sending=Sending())
-    assert not caught.value.sent
-
-
-async def test_a_closed_session_of_the_caller_is_an_error_of_the_caller() -> None:
-    session = aiohttp.ClientSession()
-    await session.close()
-    transport = Transport(session, base_url="http://127.0.0.1:9", key=Secret(KEY), is_own=False)
-    with pytest.raises(ConfigurationError, match="closed"):
-        await transport.send(list_tasks(), timeout=5, sending=Sending())
+    await assert_never_sent(url)
 
 
 @pytest.mark.parametrize(
     ("connected", "kind", "sent"), [(True, Disconnected, True), (False, ConnectFailed, False)], ids=["sent", "not sent"]
 )
 async def test_closing_the_client_ends_an_exchange_at_once(
-    connected: bool, kind: type[TransportError], sent: bool, monkeypatch: pytest.MonkeyPatch
+    connected: bool, kind: type[TransportError], sent: bool, request: pytest.FixtureRequest
 ) -> None:
-    async def never(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
-
     if not connected:
-        monkeypatch.setattr(aiohttp.TCPConnector, "_create_connection", never)
+        request.getfixturevalue("never_connected")
     loop, sending = asyncio.get_running_loop(), Sending()
     async with scripted(lambda _: Hang()) as service, transport_to(service) as transport:
         call = asyncio.ensure_future(transport.send(list_tasks(), timeout=500, sending=sending))

@@ -17,7 +17,7 @@ from aivideomaker_async import ConfigurationError, Permit, Priority
 from tests.support import limiters
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import settle
-from tests.support.limiters import MakeLimiter, assert_idle, now, served, use, use_burst
+from tests.support.limiters import InMemoryRateLimiter, MakeLimiter, assert_idle, now, served, use, use_burst
 from tests.support.servers import ExactSliding
 
 pytestmark = pytest.mark.anyio
@@ -36,12 +36,17 @@ def anyio_backend(clock_without_loopback: tuple[str, dict[str, object]]) -> tupl
     return clock_without_loopback
 
 
-@pytest.fixture(params=["local", "memory", "host", "redis"])
+KINDS: Final = ["local", "memory", "host", "redis"]
+
+
+@pytest.fixture(params=KINDS)
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> MakeLimiter:
     if request.param == "local":
         return limiters.local()
     if request.param == "memory":
         return limiters.MemoryPlace().limiter
+    if request.param == "distant memory":
+        return limiters.MemoryPlace(latency=0.05).limiter
     if request.param == "host":
         return limiters.host(tmp_path)
     return limiters.redis(request.getfixturevalue("redis_url"))
@@ -74,15 +79,24 @@ async def test_waiters_of_a_priority_are_served_in_the_order_in_which_they_came(
 
 
 async def test_users_go_before_polls_without_starving_them(make: MakeLimiter) -> None:
-    limiter, order = make(), list[str]()
+    """A poll whose turn comes among users needs no headroom, or it would hold up the users behind it."""
+    limiter, times = make(), dict[str, float]()
+
+    async def one(name: str, priority: Priority) -> None:
+        await use(limiter, priority)
+        times[name] = now() - began
+
     await use_burst(limiter)
+    began = now()
     async with create_task_group() as group:
         for number in range(2):
-            group.start_soon(served, limiter, f"poll {number}", order, BACKGROUND)
+            group.start_soon(one, f"poll {number}", BACKGROUND)
         await asyncio.sleep(0.1)
         for number in range(6):
-            group.start_soon(served, limiter, f"user {number}", order)
-    assert order == ["user 0", "user 1", "user 2", "user 3", "poll 0", "user 4", "user 5", "poll 1"]
+            group.start_soon(one, f"user {number}", FOREGROUND)
+    assert list(times) == ["user 0", "user 1", "user 2", "user 3", "poll 0", "user 4", "user 5", "poll 1"]
+    assert times["poll 0"] == pytest.approx(5 * PACE, abs=0.01)
+    assert times["user 5"] == pytest.approx(7 * PACE, abs=0.01)
     await assert_idle(limiter)
 
 
@@ -277,6 +291,7 @@ async def test_a_deadline_at_any_moment_holds_nothing(make: MakeLimiter, moment:
     await assert_idle(limiter)
 
 
+@pytest.mark.parametrize("make", [*KINDS, "distant memory"], indirect=True)
 async def test_a_call_that_is_cancelled_anywhere_holds_nothing(make: MakeLimiter) -> None:
     limiter = make(1000, 1.0, burst=1)
     await use(limiter)
@@ -397,6 +412,10 @@ def test_waiters_and_permits_of_a_closed_event_loop_are_not_in_the_way(make: Mak
     del abandoned
     for permit in held:
         permit.settle()
+    assert limiter.statistics().waiting_foreground == 0
+    if isinstance(limiter, InMemoryRateLimiter):
+        # The store went with its loop.
+        limiter.place.open_stores = 0
 
     async def main() -> None:
         async with asyncio.timeout(10):
@@ -409,6 +428,7 @@ def test_waiters_and_permits_of_a_closed_event_loop_are_not_in_the_way(make: Mak
 def test_the_end_of_an_event_loop_cancels_its_waiters_quietly(
     make: MakeLimiter, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Its last answers are reported before."""
     limiter = make(1)
 
     async def main() -> None:

@@ -245,14 +245,6 @@ async def test_busy_threads_of_the_event_loop_do_not_stop_it(tmp_path: Path) -> 
     await assert_idle(limiter)
 
 
-async def test_a_custom_clock_is_used(tmp_path: Path) -> None:
-    """One that runs fast lets requests go fast."""
-    limiter = HostRateLimiter(60, 60.0, "x", directory=tmp_path, clock=lambda: time.monotonic() * 10_000)
-    for _ in range(10):
-        await asyncio.wait_for(use(limiter), 5)
-    await assert_idle(limiter)
-
-
 async def test_clients_use_the_limiter_of_their_service() -> None:
     """The default one, or that of a given limiter without a name; one of another kind as it is."""
     async with AIVideoMaker("ak_test", base_url="https://A.example:81") as client:
@@ -310,7 +302,7 @@ assert forks
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no forks")
+@POSIX
 def test_a_fork_waits_until_no_thread_imports_what_the_file_needs(state: Path) -> None:
     """Or the child would wait for a module that no thread loads."""
     command = [sys.executable, "-W", "error", "-c", FORKED_IMPORTS]

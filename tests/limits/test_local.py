@@ -6,8 +6,8 @@ import asyncio
 import copy
 import pickle
 import threading
-from collections.abc import Awaitable, Iterator
-from typing import Final, TypeVar
+from collections.abc import Iterator
+from typing import Final
 from unittest.mock import patch
 
 import pytest
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from aivideomaker_async import Permit, Priority, RateLimiter
 from tests.support.leaks import settle
-from tests.support.limiters import assert_idle, now, served, use, use_burst
+from tests.support.limiters import assert_idle, now, served, use_burst
 from tests.support.servers import ExactSliding
 from tests.support.virtual_clock import VirtualClockLoop
 
@@ -28,16 +28,10 @@ FOREGROUND, BACKGROUND = Priority.FOREGROUND, Priority.BACKGROUND
 PACE: Final = 60 / 57
 """Seconds between two requests of the default limiter."""
 
-T = TypeVar("T")
-
 
 @pytest.fixture
 def anyio_backend(clock_without_loopback: tuple[str, dict[str, object]]) -> tuple[str, dict[str, object]]:
     return clock_without_loopback
-
-
-def in_virtual_time(main: Awaitable[T]) -> T:
-    return run(lambda: main, backend_options={"loop_factory": VirtualClockLoop})
 
 
 def taken(limiter: RateLimiter) -> Permit:
@@ -71,24 +65,6 @@ async def test_a_permit_without_waiting_never_overtakes_a_waiter() -> None:
     assert order == ["waiter"]
 
 
-async def test_a_poll_whose_turn_comes_among_users_needs_no_headroom() -> None:
-    """Or it would hold up the users behind it."""
-    limiter, times = RateLimiter(), dict[str, float]()
-
-    async def one(name: str, priority: Priority) -> None:
-        (await limiter.acquire(priority)).settle()
-        times[name] = now()
-
-    await use_burst(limiter)
-    began = now()
-    async with create_task_group() as group:
-        group.start_soon(one, "poll", BACKGROUND)
-        for number in range(6):
-            group.start_soon(one, str(number), FOREGROUND)
-    assert times["poll"] - began == pytest.approx(5 * PACE)
-    assert times["5"] - began == pytest.approx(7 * PACE)
-
-
 async def test_a_custom_clock_is_used() -> None:
     readings: Iterator[float] = iter([0.0] * 4 + [PACE + 0.01] * 10)
     limiter = RateLimiter(clock=lambda: next(readings))
@@ -119,7 +95,8 @@ def test_any_script_keeps_the_limit_and_leaves_nobody_waiting(
     limit: int, window: float, burst: int, script: list[tuple[str, float, int, bool]]
 ) -> None:
     """Calls wait, are cancelled, answered, lost, refunded and refused with 429, in any order and at any time."""
-    in_virtual_time(_play(RateLimiter(limit, window, burst=burst), script, ExactSliding(limit, window)))
+    limiter, counter = RateLimiter(limit, window, burst=burst), ExactSliding(limit, window)
+    run(_play, limiter, script, counter, backend_options={"loop_factory": VirtualClockLoop})
 
 
 async def _play(limiter: RateLimiter, script: list[tuple[str, float, int, bool]], counter: ExactSliding) -> None:
@@ -176,20 +153,6 @@ async def _play(limiter: RateLimiter, script: list[tuple[str, float, int, bool]]
 
 
 # --- several event loops -----------------------------------------------------------------------------
-
-
-def test_a_waiter_of_a_closed_event_loop_is_dropped_at_once() -> None:
-    limiter = RateLimiter(limit=1, window=0.01)
-    held = taken(limiter)
-    loop = asyncio.new_event_loop()
-    abandoned = loop.create_task(limiter.acquire())
-    loop.run_until_complete(settle())
-    loop.close()
-    abandoned._log_destroy_pending = False  # type: ignore[attr-defined]
-    held.refund()
-    assert limiter.statistics().waiting_foreground == 0
-    taken(limiter).settle()
-    asyncio.run(use(limiter))
 
 
 def test_users_go_before_polls_of_other_event_loops() -> None:

@@ -35,15 +35,6 @@ def test_a_background_waiter_goes_after_a_streak_of_foreground_waiters() -> None
     assert served == [*streak, BACKGROUND, *streak, BACKGROUND, *streak]
 
 
-def test_foreground_waiters_served_before_a_background_one_came_do_not_count() -> None:
-    queue, _ = queue_of(*repeat(FOREGROUND, 3 * FOREGROUND_STREAK))
-    for _ in range(2 * FOREGROUND_STREAK):
-        queue.pop()
-    queue.add(Waiter(BACKGROUND), BACKGROUND)
-    served = [queue.pop().priority for _ in range(FOREGROUND_STREAK + 1)]
-    assert served == [*repeat(FOREGROUND, FOREGROUND_STREAK), BACKGROUND]
-
-
 def test_an_empty_queue_raises() -> None:
     queue, _ = queue_of()
     with pytest.raises(IndexError, match="the queue is empty"):

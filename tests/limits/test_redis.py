@@ -205,20 +205,6 @@ async def test_a_process_that_has_never_reached_redis_keeps_to_its_local_share(
     assert f"sends at most {queries} queries in 60 s" in caplog.text
 
 
-async def test_a_process_that_has_not_used_redis_lately_keeps_to_its_local_share(redis_server: RedisServer) -> None:
-    """There may be more others by now."""
-    limiters = [limiter_at(redis_server.url, 40, 0.5, name="quiet", local_share=0.1) for _ in range(4)]
-    for limiter in limiters:
-        await use(limiter)
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(1.2)
-    await to_thread.run_sync(redis_server.stop)
-    for limiter in limiters:
-        await use(limiter)
-        assert limiter.pace == pytest.approx(0.5 / (0.95 * 4))
-    await assert_idle(*limiters)
-
-
 # --- arguments ---------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aivideomaker_async._limits.quota import MAX_LIMIT_PAUSE_S, UNANSWERED_S, holding_time, usual_burst
+from aivideomaker_async._limits.quota import UNANSWERED_S, holding_time, usual_burst
 from aivideomaker_async._limits.shared_quota import QuotaReply, QuotaRequest, SharedQuota, lease
 from tests.support.servers import ExactSliding
 
@@ -57,28 +57,10 @@ class Place:
 # --- permits -----------------------------------------------------------------------------------------
 
 
-def test_a_burst_goes_at_once_and_the_rest_at_the_pace() -> None:
-    place = Place()
-    reply = place.send(100.0, foreground=5)
-    assert len(set(reply.granted)) == 3
-    assert reply.again_in == pytest.approx(PACE)
-    assert len(place.send(100.0 + PACE, foreground=2).granted) == 1
-
-
-def test_a_permit_counts_until_a_window_after_it_is_settled() -> None:
-    """However long it was in flight."""
-    place = Place()
-    permit = place.granted(0.0)
-    for now in range(0, 300, 5):
-        assert place.send(float(now), in_flight=[permit]).in_window == 1
-    place.send(300.0, settled={permit: 0.0})
-    assert place.in_window(300.0 + HELD - 0.01) == 1
-    assert place.in_window(300.0 + HELD) == 0
-
-
 @pytest.mark.parametrize(
     ("age", "counts_from"),
     [
+        pytest.param(0.0, 0.0, id="reported at once"),
         pytest.param(5.0, -5.0, id="reported later, since the store was not at hand"),
         pytest.param(-UNANSWERED_S, UNANSWERED_S, id="without an answer"),
         pytest.param(-1e9, UNANSWERED_S, id="nonsense"),
@@ -100,15 +82,6 @@ def test_sending_the_same_report_twice_has_no_effect(report: str, in_window: int
     first = place.send(1.0, **request)
     assert place.send(1.0, **request) == first
     assert first.in_window == in_window
-
-
-def test_a_refund_gives_the_permit_to_the_next_waiter() -> None:
-    """An unknown permit gives nothing."""
-    place = Place(limit=1)
-    permit = place.granted(0.0)
-    assert place.send(1.0, "b", foreground=1, refunded=["never-1"]).granted == ()
-    assert place.send(1.0, refunded=[permit]).in_window == 0
-    assert len(place.send(1.0 + GRACE, "b", foreground=1).granted) == 1
 
 
 def test_the_permits_of_a_killed_process_expire() -> None:
@@ -141,7 +114,6 @@ def test_a_pause_of_one_member_stops_all_and_ends_without_a_burst() -> None:
     waiting = place.send(1.0, "b", foreground=2)
     assert (waiting.granted, waiting.paused_for) == ((), 29.0)
     assert len(place.send(30.0, "b", foreground=2).granted) == 1
-    assert place.send(30.0, "a", pause=1e9).paused_for == MAX_LIMIT_PAUSE_S
 
 
 def test_members_may_have_different_limits() -> None:
