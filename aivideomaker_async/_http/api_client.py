@@ -98,7 +98,7 @@ class ApiClient:
         """
         loop = self.lifecycle.check_usable()
         limit = self.settings.call_timeout if timeout is None else validation.seconds("timeout", timeout)
-        return Deadline(limit, loop.time())
+        return Deadline(limit, loop.time(), is_default=timeout is None)
 
     async def call(
         self,
@@ -134,7 +134,7 @@ class ApiClient:
                 now = clock()
             timeout = min(self.settings.attempt_timeout, deadline.at - now)
             try:
-                return await self._attempt(request, permit, timeout, sending, reader)  # type: ignore[no-any-return]
+                return await self._attempt(request, permit, timeout, sending, reader, deadline)  # type: ignore[no-any-return]
             except (APIError, TransportError) as error:
                 failure = classify_error(error)
                 if failure is not Failure.LOST:
@@ -213,7 +213,13 @@ class ApiClient:
         return reader
 
     async def _attempt(
-        self, request: Request[Any], permit: Permit, timeout: float, sending: Sending, reader: ListReader | None
+        self,
+        request: Request[Any],
+        permit: Permit,
+        timeout: float,
+        sending: Sending,
+        reader: ListReader | None,
+        deadline: Deadline | None = None,
     ) -> Any:  # noqa: ANN401  (the result of the request, or the reader)
         try:
             if self.lifecycle.closed:
@@ -223,7 +229,7 @@ class ApiClient:
             # became of the request. A query is asked again; a submit travels on a connection of its own.
             keep = request.kind is not Kind.SUBMIT
             transport = self._transports.get(keep) or self._open_transport(keep=keep)
-            answer = await transport.send(request, timeout=timeout, sending=sending, reader=reader)
+            answer = await transport.send(request, timeout=timeout, sending=sending, deadline=deadline, reader=reader)
         except ConnectFailed:
             permit.refund()
             raise

@@ -34,14 +34,22 @@ class Deadline:
     Args:
         timeout: seconds for the call.
         now: the time of the event loop.
+        is_default: whether the caller has set no limit, so that an upload may take as long as it makes progress.
     """
 
-    __slots__ = ("at", "timeout")
+    __slots__ = ("_is_default", "at", "timeout")
 
-    def __init__(self, timeout: float, now: float) -> None:
+    def __init__(self, timeout: float, now: float, *, is_default: bool = False) -> None:
         self.at: float = now + timeout
         """The moment on the clock of the event loop."""
         self.timeout: float = timeout
+        self._is_default = is_default
+
+    def prolong(self, until: float) -> float:
+        """Go on until this moment at least, since an upload makes progress; return when the attempt ends then."""
+        if self._is_default:
+            self.at = max(self.at, until)
+        return min(self.at, until)
 
     def left(self, now: float) -> float:
         """Return the seconds left."""

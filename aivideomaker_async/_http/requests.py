@@ -121,18 +121,23 @@ class Request(NamedTuple, Generic[T_co]):
 
 
 class Sending:
-    """How far a request got: whether any of its bytes may have left this machine. The transport keeps it up to date.
+    """How far a request got: whether the service may have received it. The transport keeps it up to date.
+
+    A request with a body may have been received once the last piece of the body has left; any other one, once any byte
+    of it has left.
 
     Args:
-        changed: called with the new value of `sent`, just before any byte leaves, and when nothing came of it.
+        changed: called with the new value of `sent`, just before those bytes leave, and when nothing came of it.
     """
 
-    __slots__ = ("_changed", "sent")
+    __slots__ = ("_changed", "may_still_arrive", "sent")
 
     def __init__(self, changed: Callable[[bool], None] | None = None) -> None:
         self._changed = changed
         self.sent: bool = False
-        """Whether any byte may have left, and the outcome is unknown. Read it; `mark` changes it."""
+        """Whether the request may have been received, and the outcome is unknown. Read it; `mark` changes it."""
+        self.may_still_arrive: bool = False
+        """Whether a request that was given up may be received later, since its connection could not be reset."""
 
     def mark(self, *, sent: bool) -> None:
         """Change `sent`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import lru_cache
 from math import inf
@@ -21,9 +21,11 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from .._redaction import Secret, redact_url, shorten, single_line
-from ..errors import BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
+from ..errors import AIVideoMakerError, BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
 from .connections import check_session, current_sending, header_value
+from .gate import Deadline
 from .requests import Kind, Request, RequestBody, Sending
+from .upload import Upload
 
 if TYPE_CHECKING:
     from .list_reader import ListReader
@@ -51,8 +53,8 @@ _ADDRESS: Final = re.compile(r"https?://[^\s'\"]+")
 CONNECT_SHARE: Final = 0.9
 """The share of an attempt's time that connecting may take, so that its end is not mistaken for a lost answer."""
 
-WRITE_PIECE_BYTES: Final = 64 * 1024
-"""Longer bodies are written in pieces, and longer answers read in pieces, between which other tasks run."""
+READ_PIECE_BYTES: Final = 64 * 1024
+"""Longer answers are read in pieces, between which other tasks run."""
 
 ERROR_BODY_BYTES: Final = 64 * 1024
 """How much of an error's body is read: the status tells what it is, the body only why."""
@@ -106,14 +108,22 @@ class Transport:
                 exchange.reschedule(-inf)
 
     async def send(
-        self, request: Request[object], *, timeout: float, sending: Sending, reader: ListReader | None = None
+        self,
+        request: Request[object],
+        *,
+        timeout: float,
+        sending: Sending,
+        deadline: Deadline | None = None,
+        reader: ListReader | None = None,
     ) -> Answer:
         """Send `request` once and read the answer.
 
         Args:
             request: what to send.
-            timeout: seconds for connecting, sending, waiting and reading together.
+            timeout: seconds for connecting, sending, waiting and reading together. They begin anew whenever some of a
+                body is taken.
             sending: keeps how far the request got, which the caller needs also when the call is cancelled.
+            deadline: the end of the whole call.
             reader: takes the body of a good answer while it arrives.
 
         Raises:
@@ -123,15 +133,20 @@ class Transport:
         if not self._is_own:
             # It is the caller's, who may have closed it, or made it in another event loop.
             check_session(self._session, asyncio.get_running_loop())
-        if sending.sent is self._reports_sending:
-            sending.mark(sent=not self._reports_sending)
-        token = current_sending.set(sending)
+        # Of a request with a body it is known in any session.
+        is_reported = self._reports_sending or request.body is not None
+        if sending.sent is is_reported:
+            sending.mark(sent=not is_reported)
+        token = current_sending.set(sending if request.body is None else None)
         # aiohttp's own total timeout does not do: bytes on a kept connection count against that of the last request.
         exchange = asyncio.timeout(timeout)
+        upload = None if request.body is None else _upload(request.body, sending, exchange, timeout, deadline)
         try:
             async with exchange:
                 self._exchanges.add(exchange)
-                response = await self._open(request, timeout)
+                response = await self._open(request, upload, timeout)
+                if upload is not None and response.status < 300:
+                    upload.answered()
                 answer = Answer(response.status, response.headers)
                 if _is_complete(response, request) and reader is None:
                     # The usual case: a short body came with the headers, and its connection is free again.
@@ -142,19 +157,28 @@ class Transport:
                     async with response:
                         await _read_body(response, answer, request, reader, exchange)
                 return answer
+        except AIVideoMakerError:
+            raise
         except TimeoutError as error:
             if exchange.when() == -inf:
                 kind: type[TransportError] = Disconnected if sending.sent else ConnectFailed
                 raise _error(kind, "the client was closed", request) from None
-            if isinstance(error, aiohttp.ConnectionTimeoutError) or not sending.sent:
+            if isinstance(error, aiohttp.ConnectionTimeoutError) or not (sending.sent or (upload and upload.written)):
                 raise _error(ConnectFailed, f"no connection within {timeout:g} s", request) from None
-            raise _error(RequestTimeout, f"no answer within {timeout:g} s", request) from None
-        except (*_BROKEN, ValueError) as error:
+            message = f"no answer within {timeout:g} s"
+            if upload is not None and not sending.sent:
+                message = f"nothing more was taken for {timeout:g} s ({upload.progress}); the connection was cut off"
+            raise _error(RequestTimeout, message, request, sent=sending.sent) from None
+        except Exception as error:  # noqa: BLE001  (connectors, resolvers and middlewares of a caller raise anything)
             hide = self._hide_in(request)
-            never_sent = not sending.sent if self._reports_sending else isinstance(error, _NEVER_SENT)
-            failure, cause = _translate(error, request, hide, never_sent=never_sent), _as_cause(error, hide)
+            never_sent = not sending.sent if is_reported else isinstance(error, _NEVER_SENT)
+            story = upload.progress if upload is not None and upload.written and never_sent else None
+            failure = _translate(error, request, hide, never_sent=never_sent, progress=story)
+            cause = _as_cause(error, hide)
         finally:
             self._exchanges.discard(exchange)
+            if upload is not None and not upload.is_answered:
+                sending.may_still_arrive |= not upload.cut_off()
             try:  # noqa: SIM105  (in each call, where `suppress` would cost as much as the rest of this function)
                 current_sending.reset(token)
             except ValueError:
@@ -163,13 +187,15 @@ class Transport:
         # Outside the handler: there, the error would become the context of ours also where it must not be its cause.
         raise failure from cause
 
-    def _open(self, request: Request[object], timeout: float) -> Awaitable[aiohttp.ClientResponse]:
+    def _open(
+        self, request: Request[object], upload: Upload | None, timeout: float
+    ) -> Awaitable[aiohttp.ClientResponse]:
         return self._session.request(
             request.method,
             # The path is quoted already; to quote it again would name another task.
             self._url(request.path),
             headers=self._headers(request),
-            data=None if request.body is None else _payload(request.body),
+            data=upload,
             # aiohttp would name a type for a PUT without a body.
             skip_auto_headers=("Content-Type",) if request.method == "PUT" else None,
             # Statuses are read by this module, also in a caller's session that would raise them.
@@ -217,16 +243,20 @@ def _aiohttp_timeout(timeout: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=timeout * CONNECT_SHARE, ceil_threshold=timeout)
 
 
-def _payload(body: RequestBody) -> AsyncIterator[bytes] | aiohttp.BytesPayload:
-    # As a payload, since no repr shows its content: it may hold an image.
-    return _stream(body) if len(body) > WRITE_PIECE_BYTES else aiohttp.BytesPayload(b"".join(body.pieces()))
+def _upload(
+    body: RequestBody, sending: Sending, exchange: asyncio.Timeout, timeout: float, deadline: Deadline | None
+) -> Upload:
+    loop = asyncio.get_running_loop()
 
+    def moved() -> None:
+        if exchange.expired() or exchange.when() == -inf:
+            return
+        end = loop.time() + timeout
+        exchange.reschedule(end if deadline is None else deadline.prolong(end))
 
-async def _stream(body: RequestBody) -> AsyncIterator[bytes]:
-    for piece in body.pieces():
-        yield piece
-        # A fast peer would never let other tasks run.
-        await asyncio.sleep(0)
+    upload = Upload(body, sending, moved)
+    upload.watch(timeout)
+    return upload
 
 
 def _is_complete(response: aiohttp.ClientResponse, request: Request[object]) -> bool:
@@ -272,8 +302,8 @@ async def _read_list(
         bytes_read += len(answer.body)
         if bytes_read > request.max_answer_bytes:
             raise _too_large(response, request)
-        for start in range(0, len(answer.body), WRITE_PIECE_BYTES):
-            reader.feed(bytes(answer.body[start : start + WRITE_PIECE_BYTES]))
+        for start in range(0, len(answer.body), READ_PIECE_BYTES):
+            reader.feed(bytes(answer.body[start : start + READ_PIECE_BYTES]))
             if reader.enough:
                 await _drain(response, bytes_read, exchange)
                 return
@@ -321,11 +351,18 @@ def _too_large(response: aiohttp.ClientResponse, request: Request[object]) -> Tr
 
 
 def _translate(
-    error: Exception, request: Request[object], hide: Callable[[str], str], *, never_sent: bool
+    error: Exception,
+    request: Request[object],
+    hide: Callable[[str], str],
+    *,
+    never_sent: bool,
+    progress: str | None = None,
 ) -> TransportError:
     # The texts of some errors quote what the server sent, or the whole address with its signature.
     text = " ".join(f"{type(error).__name__}: {error}".strip(": ").split())
     reason = hide(single_line(_ADDRESS.sub(lambda found: redact_url(found[0]), text)))
+    if progress is not None:
+        return _error(Disconnected, f"the connection broke ({progress}): {reason}", request, sent=False)
     if never_sent:
         return _error(ConnectFailed, f"cannot connect: {reason}", request)
     is_garbled = isinstance(error, aiohttp.ClientPayloadError) and isinstance(error.__cause__, ContentEncodingError)
@@ -334,5 +371,10 @@ def _translate(
     return _error(Disconnected, f"the connection broke: {reason}", request)
 
 
-def _error(kind: type[TransportError], message: str, request: Request[object]) -> TransportError:
-    return kind(message, method=request.method, path=shorten(request.path))
+def _error(
+    kind: type[TransportError], message: str, request: Request[object], *, sent: bool | None = None
+) -> TransportError:
+    path = shorten(request.path)
+    if sent is None:
+        return kind(message, method=request.method, path=path)
+    return kind(message, method=request.method, path=path, sent=sent)

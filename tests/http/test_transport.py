@@ -33,7 +33,7 @@ from aivideomaker_async._http.transport import (
     _NEVER_SENT,
     ERROR_BODY_BYTES,
     ERROR_BODY_TIMEOUT_S,
-    WRITE_PIECE_BYTES,
+    READ_PIECE_BYTES,
     Transport,
     _translate,
 )
@@ -80,7 +80,7 @@ async def test_a_quoted_path_is_sent_as_it_is(task_id: str, path: str) -> None:
     assert service.arrivals[0].path == path
 
 
-@pytest.mark.parametrize("size", [0, WRITE_PIECE_BYTES, WRITE_PIECE_BYTES + 1, 4 * WRITE_PIECE_BYTES])
+@pytest.mark.parametrize("size", [0, READ_PIECE_BYTES, READ_PIECE_BYTES + 1, 4 * READ_PIECE_BYTES])
 async def test_a_body_is_sent_with_its_length(size: int) -> None:
     """Whether it is small enough to be written at once, or is written in pieces."""
     pieces = [bytes([number % 256]) * (size // 4) for number in range(4)]
