@@ -275,7 +275,7 @@ def stamped_times(submit: Submit, clock: ServiceClock, references: Sequence[Cloc
     ahead = [item.stamp - measure(item.assigned_at) for item in references for measure in measures]
     low, high = min(ahead if is_compared else [0.0, *ahead]), max([0.0, *ahead])
     end = inf
-    if submit.was_lost:
+    if submit.was_lost and not submit.may_still_arrive:
         # Which tasks were assigned to others in another process since then is unknown.
         tolerance = low + CLOCK_TOLERANCE_S if submit.sent_elsewhere else high + SURELY_OLDER_S
         end = now - (clock.now.loop - submit.lost_at) + submit.grace_s + tolerance

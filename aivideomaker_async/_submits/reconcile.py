@@ -8,7 +8,8 @@ and no other submit of this process can own that task. When its answer is lost, 
    one that no other submit could own is adopted. Submits with equal fingerprints are interchangeable: when all of them
    are lost, and there are no more candidates than submits, each takes one.
 3. No candidate in any list that was requested until the grace time was over: it was not created, and may be sent again.
-   A list proves that only if it shows the tasks that were assigned to this process in that time and shortly before.
+   A list proves that only if it shows the tasks that were assigned to this process in that time and shortly before,
+   and only of a submit that cannot arrive any more.
 4. Everything else is undecided, and left to people, with the candidates.
 
 What a task is, and when it was created, can be unsure (`matching`). A task that is unsure is neither adopted nor ruled
@@ -216,9 +217,16 @@ class Reconciler:
         """Mark the last attempt as over: it has created nothing."""
         submit.state = SubmitState.IDLE
 
-    def lost(self, submit: Submit, now: float) -> None:
-        """Mark the last attempt as lost: it may have arrived, and its answer will not come."""
+    def lost(self, submit: Submit, now: float, *, may_still_arrive: bool = False) -> None:
+        """Mark the last attempt as lost: it may have arrived, and its answer will not come.
+
+        Args:
+            submit: the submit.
+            now: the time of the event loop.
+            may_still_arrive: whether it may arrive later than now, since its connection was not reset.
+        """
         submit.lost_at, submit.was_lost = now, True
+        submit.may_still_arrive |= may_still_arrive
         submit.search_anew()
 
     def correct_times(self, submit: Submit, restored: Submit) -> None:
@@ -237,7 +245,7 @@ class Reconciler:
         """Give up every submit in a forked process: the parent process sees them through."""
         for submit in tuple(self._open.values()):
             if submit.state is SubmitState.IN_FLIGHT:
-                self.lost(submit, now.loop)
+                self.lost(submit, now.loop, may_still_arrive=True)
             if submit.was_lost:
                 submit.sent_elsewhere = True
                 self.give_up(submit)
@@ -434,7 +442,7 @@ class Reconciler:
         elif self._can_prove_absence(submit, clock):
             # Also where the service keeps keys: a task may be created late, and a repeat may be refused.
             if waited >= submit.grace_s:
-                return NotCreated()
+                return Undecided(()) if submit.may_still_arrive else NotCreated()
         elif waited >= UNPROVABLE_GRACE * submit.grace_s:
             return Undecided(())
         later = [after for after in (*POLL_AFTER_S, submit.grace_s) if waited < after <= submit.grace_s]

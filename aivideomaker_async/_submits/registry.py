@@ -100,7 +100,8 @@ class SubmitRegistry:
             elif not self._is_free(submit):
                 return None
             if submit.state is SubmitState.IN_FLIGHT:
-                self._reconciler.lost(submit, now.loop)
+                # Its event loop was closed: what it had handed over may still be on its way.
+                self._reconciler.lost(submit, now.loop, may_still_arrive=True)
             self._loops[submit] = asyncio.get_running_loop()
             if submit.was_lost:
                 self._reconciler.resume(submit)

@@ -252,7 +252,7 @@ class SubmitService:
                 try:
                     answer = await self._api.call(request, deadline, sending=sending)
                 except (APIError, TransportError) as error:
-                    details = await self._after_failure(submit, error, deadline)
+                    details = await self._after_failure(submit, error, sending, deadline)
                     if details is not None:
                         return _adopted(details)
                     # Nothing was created.
@@ -271,7 +271,7 @@ class SubmitService:
                 attempt += 1
 
     async def _after_failure(
-        self, submit: Submit, error: APIError | TransportError, deadline: Deadline
+        self, submit: Submit, error: APIError | TransportError, sending: Sending, deadline: Deadline
     ) -> TaskDetails | None:
         """Return the task of an attempt that failed; None when it has none and another attempt may be made.
 
@@ -289,7 +289,8 @@ class SubmitService:
             raise error
         logger.warning("%s; searching for its task (idempotency key %s)", error, submit.key)
         with self._registry.locked() as reconciler:
-            reconciler.lost(submit, asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            reconciler.lost(submit, now, may_still_arrive=sending.may_still_arrive)
         details = await self._lookup.settle(submit, deadline, str(error), error)
         if details is None and not is_lost:
             raise error
@@ -337,7 +338,8 @@ class SubmitService:
         """Return the submits of which it is unknown whether there is a task, the oldest first."""
         for submit, sending in tuple(self._at_work.values()):
             if self._registry.is_abandoned(submit) and (sending.sent or submit.was_lost):
-                # Its event loop was closed under it, which raises nothing.
+                # Its event loop was closed under it, which raises nothing, and resets no connection.
+                self._give_up(submit, may_still_arrive=True)
                 self._remember(submit, self._lookup.unknown(submit, "the event loop was closed under the submit"))
                 del self._at_work[submit.key]
         # Another client may have settled it since.
@@ -422,6 +424,7 @@ class SubmitService:
             if not is_lost and not (submit.state is SubmitState.IN_FLIGHT and sending.sent):
                 self._forget(submit)
                 raise
+            self._give_up(submit, may_still_arrive=sending.may_still_arrive)
             if isinstance(error, SubmitOutcomeUnknown):
                 self._remember(submit, error)
                 raise
@@ -437,11 +440,13 @@ class SubmitService:
         finally:
             self._at_work.pop(submit.key, None)
 
-    def _remember(self, submit: Submit, unknown: SubmitOutcomeUnknown) -> None:
+    def _give_up(self, submit: Submit, *, may_still_arrive: bool) -> None:
         with self._registry.locked() as reconciler:
             if submit.state is SubmitState.IN_FLIGHT:
-                reconciler.lost(submit, now_here().loop)
+                reconciler.lost(submit, now_here().loop, may_still_arrive=may_still_arrive)
             reconciler.give_up(submit)
+
+    def _remember(self, submit: Submit, unknown: SubmitOutcomeUnknown) -> None:
         self._unsettled[submit.key] = _Unsettled(submit, unknown)
         if len(self._unsettled) > MAX_UNSETTLED:
             forgotten = self._unsettled.pop(next(iter(self._unsettled)))

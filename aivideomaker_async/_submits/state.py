@@ -116,6 +116,7 @@ class Submit:
         "is_time_known",
         "key",
         "lost_at",
+        "may_still_arrive",
         "polls",
         "seen_at_first_poll",
         "sent_at",
@@ -144,6 +145,8 @@ class Submit:
         """Whether an attempt was lost: from then on `sent_at` stays that of the first."""
         self.lost_at: float = -inf
         """When the last answer was lost, on the clock of the event loop."""
+        self.may_still_arrive: bool = False
+        """Whether a lost attempt may arrive at any later time, since its connection was not reset."""
         self.polls: int = 0
         """Lists that were requested since the loss."""
         self.seen_at_first_poll: set[str] = set()
@@ -180,6 +183,7 @@ def take_snapshot(submit: Submit, clock: ServiceClock, assigned: Iterable[str]) 
         "sent_at": clock.earliest(submit.sent_at),
         "lost_at": clock.service_now - (clock.now.loop - lost_at),
         "is_time_known": clock.is_known,
+        "may_still_arrive": submit.may_still_arrive,
         "assigned": sorted(assigned),
     }
 
@@ -205,6 +209,7 @@ def restore_submit(
             "sent_at": began_at,
             "lost_at": began_at,
             "is_time_known": False,
+            "may_still_arrive": False,
             "assigned": [],
         }
     uploads = {name: bytes.fromhex(digest) for name, digest in snapshot["uploads"].items()}
@@ -220,5 +225,6 @@ def restore_submit(
     submit.lost_at = here(snapshot["lost_at"]).loop
     submit.was_lost = submit.sent_elsewhere = True
     submit.is_time_known = snapshot["is_time_known"]
+    submit.may_still_arrive = snapshot["may_still_arrive"]
     submit.assigned_elsewhere = frozenset(snapshot["assigned"])
     return submit

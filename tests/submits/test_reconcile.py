@@ -416,6 +416,21 @@ def test_a_list_that_hides_a_task_assigned_meanwhile_proves_nothing() -> None:
     assert verdict(reconciler, submit, 61.2) == "NotCreated"
 
 
+def test_a_submit_that_may_still_arrive_never_counts_as_not_created() -> None:
+    """Its connection could not be reset. A task that appears after all is its own, also much later."""
+    reconciler = Reconciler()
+    submit = sent(reconciler, 0.0)
+    reconciler.lost(submit, 1.0, may_still_arrive=True)
+    for at in (1.1, 9.0, 17.0, 3600.0):
+        take(reconciler, at)
+    assert verdict(reconciler, submit, 3600.2) == "Undecided"
+    snapshot = reconciler.snapshot(submit, clock(3600.2))
+    for one in (submit, restore_submit(snapshot, key="key-1", model="", began_at=0.0, clock=clock(1), grace_s=15.0)):
+        assert one.may_still_arrive
+    take(reconciler, 4000.0, row("ck1", 3900.0))
+    assert verdict(reconciler, submit, 4000.2) == "Adopted"
+
+
 def test_tasks_outside_of_the_search_need_not_be_listed() -> None:
     """Begun before the submit, or assigned after its loss: a list that lags a little may miss them."""
     reconciler = Reconciler()

@@ -28,6 +28,7 @@ from aivideomaker_async import (
     TransportError,
     VideoTask,
 )
+from aivideomaker_async._http.upload import Upload
 from aivideomaker_async._submits import service as submit_service
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
@@ -112,6 +113,17 @@ async def test_the_task_of_an_order_in_flight_is_not_taken() -> None:
         second = asyncio.ensure_future(client.submit(SPEC))
         tasks = await asyncio.gather(first, second)
     assert ids(tasks) == ids(shop.sold) == ["ck1", "ck2"]
+
+
+async def test_without_a_reset_of_its_connection_a_lost_submit_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may arrive at any time, so it is not sent again, however long the list does not show its task."""
+    monkeypatch.setattr(Upload, "_socket", lambda _: None)
+    async with buying(Shop(Lost(acted=False, action=Hang()))) as (service, client):
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(SPEC)
+        with pytest.raises(SubmitOutcomeUnknown):
+            await client.reconcile(pickle.loads(pickle.dumps(caught.value)))
+    assert len(posts(service)) == 1
 
 
 async def test_the_grace_time_is_the_callers() -> None:
