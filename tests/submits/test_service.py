@@ -122,7 +122,7 @@ async def test_without_a_reset_of_its_connection_a_lost_submit_stays_unknown(mon
         with pytest.raises(SubmitOutcomeUnknown) as caught:
             await client.submit(SPEC)
         with pytest.raises(SubmitOutcomeUnknown):
-            await client.reconcile(pickle.loads(pickle.dumps(caught.value)))
+            await client.reconcile(pickle.loads(pickle.dumps(caught.value)))  # noqa: S301
     assert len(posts(service)) == 1
 
 
