@@ -131,7 +131,8 @@ class Service:
                 head = await reader.readuntil(b"\r\n\r\n")
                 found = re.search(rb"(?i)content-length: (\d+)", head)
                 body = await reader.readexactly(int(found[1])) if found else b""
-                answer = json.dumps(self.answer(*head.decode().split(" ", 2)[:2], body)).encode()
+                method, path, _ = head.decode().split(" ", 2)
+                answer = json.dumps(self.answer(method, path, body)).encode()
                 date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
                 writer.write(
                     f"HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: application/json\r\n"
