@@ -153,6 +153,13 @@ class HiddenText(str):
     def __hash__(self) -> int:
         return hash(self._secret.reveal())
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Self:
+        # Recorders of HTTP traffic copy the headers of each request.
+        return self
+
     def __repr__(self) -> str:
         return _HIDDEN
 

@@ -167,6 +167,7 @@ class APIError(AIVideoMakerError):
         path: str,
         code: str | None = None,
         retry_after: float | None = None,
+        by_service: bool = True,
     ) -> None:
         self.message = message
         """The service's own words, shortened and redacted."""
@@ -178,6 +179,9 @@ class APIError(AIVideoMakerError):
         self.path = path
         self.retry_after = retry_after
         """Seconds after which the service wants to be asked again; None where it did not say."""
+        self.by_service = by_service
+        """Whether the service itself has answered, and not a gateway in front of it: the answer has an `errorCode`, or
+        a status of FAILED with a message."""
         named = f"{status} {code}" if code else str(status)
         super().__init__(f"{method} {path}: {named}: {message}")
 
@@ -221,10 +225,19 @@ class BudgetExceeded(APIError):
         path: str,
         code: str | None = None,
         retry_after: float | None = None,
+        by_service: bool = True,
         credits: int | None = None,  # noqa: A002  (the API's word)
         allowed: int | None = None,
     ) -> None:
-        super().__init__(message, status=status, method=method, path=path, code=code, retry_after=retry_after)
+        super().__init__(
+            message,
+            status=status,
+            method=method,
+            path=path,
+            code=code,
+            retry_after=retry_after,
+            by_service=by_service,
+        )
         self.credits = credits
         """The price; None when it is unknown, or when the service refused."""
         self.allowed = allowed
@@ -331,19 +344,24 @@ class TaskCancelled(AIVideoMakerError):
 
 
 class WaitTimeout(AIVideoMakerError, TimeoutError):
-    """The wait ended before the task did. The task may still be running and is paid: do not buy it again."""
+    """The wait ended before the task did, or before its video was there. The task is paid: do not buy it again."""
 
     def __init__(self, task: TaskHandle, *, last_status: TaskStatus | None, elapsed: float) -> None:
         self.task: TaskHandle = task
-        """The handle, a `VideoTask`: wait again with `await error.task.result()`, or later by its id."""
+        """The handle, a `VideoTask`: wait again with `await error.task.result()`. A pickled error has the id alone."""
+        self.task_id: str = task.id
         self.last_status = last_status
         self.elapsed = elapsed
         """Seconds that this wait took."""
         known = f"last seen in {last_status}" if last_status else "its status was never seen"
-        super().__init__(
-            f"gave up after {elapsed:.0f} s on task {single_line(task.id)} ({known}). It may still be running and is "
-            f"paid: wait for it again with client.task({shorten(repr(task.id))}), do not submit it again"
-        )
+        again = f"client.task({shorten(repr(task.id))})"
+        if last_status is None or not last_status.is_terminal:
+            advice = f"It may still be running and is paid: wait for it again with {again}, do not submit it again"
+        elif last_status == TaskStatus.COMPLETED:
+            advice = f"It has ended and is paid, and its video was not reported yet: wait for it again with {again}"
+        else:
+            advice = f"It has ended without a video, and the reason was not reported yet: ask again with {again}"
+        super().__init__(f"gave up after {elapsed:.0f} s on task {single_line(task.id)} ({known}). {advice}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A handle lives in one event loop of one process; what survives the journey is the text, with the id.

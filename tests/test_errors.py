@@ -184,7 +184,7 @@ def test_the_text_says_what_happened_and_what_to_do(name: str) -> None:
 def test_an_api_error_carries_the_answer_and_the_request(kind: type[APIError]) -> None:
     error = kind("no", **ANSWERED)
     own = {"credits": None, "allowed": None} if kind is errors.BudgetExceeded else {}
-    assert vars(error) == {"message": "no", **ANSWERED, **own}
+    assert vars(error) == {"message": "no", "by_service": True, **ANSWERED, **own}
     bare = kind("no", status=500, method="PUT", path="/p")
     assert (bare.code, bare.retry_after) == (None, None)
     assert str(bare) == "PUT /p: 500: no"
@@ -218,6 +218,23 @@ def test_a_wait_timeout_without_a_status_says_so() -> None:
     error = errors.WaitTimeout(HANDLE, last_status=None, elapsed=1.0)
     assert "its status was never seen" in str(error)
     assert (error.task, error.last_status, error.elapsed) == (HANDLE, None, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("last_status", "words"),
+    [
+        (TaskStatus.SUBMITTED, "may still be running and is paid: wait for it again"),
+        (TaskStatus("QUEUED"), "may still be running and is paid"),
+        (TaskStatus.COMPLETED, "has ended and is paid, and its video was not reported yet"),
+        (TaskStatus.FAILED, "has ended without a video"),
+        (TaskStatus.CANCEL, "has ended without a video"),
+    ],
+)
+def test_the_words_of_a_wait_timeout_fit_the_last_status(last_status: TaskStatus, words: str) -> None:
+    error = errors.WaitTimeout(HANDLE, last_status=last_status, elapsed=1.0)
+    assert words in str(error)
+    for one in (error, pickle.loads(pickle.dumps(error))):  # noqa: S301
+        assert one.task_id == HANDLE.id
 
 
 def test_an_unknown_outcome_carries_the_idempotency_key_the_moment_and_the_candidates() -> None:

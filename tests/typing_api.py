@@ -108,9 +108,10 @@ async def every_way_to_submit(client: AIVideoMaker) -> None:
     await client.submit(OtherModel("minimax", {"content": "A cat", "duration": 5}))
     await client.submit("minimax", {"content": "A cat", "duration": 5})
     await client.submit(("minimax", {"content": "A cat"}))
-    await client.submit(model="t2v")  # type: ignore[call-arg]
-    await client.submit({"prompt": "A cat"})  # type: ignore[arg-type]
-    await client.submit(SPEC, max_credits="100")  # type: ignore[arg-type]
+    await client.submit(model="t2v")  # type: ignore[call-overload]
+    await client.submit({"prompt": "A cat"})  # type: ignore[call-overload]
+    await client.submit(SPEC, {"prompt": "A cat"})  # type: ignore[call-overload]
+    await client.submit(SPEC, max_credits="100")  # type: ignore[call-overload]
 
 
 async def many(client: AIVideoMaker, specs: Iterator[TextToVideo]) -> None:
@@ -302,7 +303,7 @@ async def what_may_be_spent(client: AIVideoMaker) -> None:
     async for outcome in client.generate_many([SPEC], budget=budget, max_credits=10):
         if isinstance(outcome.error, BudgetExceeded):
             assert_type((outcome.error.credits, outcome.error.allowed), tuple[int | None, int | None])
-    await client.submit(SPEC, budget=100)  # type: ignore[arg-type]
+    await client.submit(SPEC, budget=100)  # type: ignore[call-overload]
     Budget("100")  # type: ignore[arg-type]
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from attrs import frozen
 
-from .._util import validation
+from .._util import callbacks, validation
+from .._util.paths import expanded
 from .._util.threads import DISK
 from ..errors import DownloadError
 from .names import is_plain_name, name_key, video_name
@@ -94,7 +95,9 @@ async def download_all(
     """
     slots = asyncio.Semaphore(validation.count("concurrency", concurrency))
     options = DownloadOptions(timeout=timeout, allow_private=allow_private, http=http)
-    folder = Path(directory)
+    if name is not None:
+        callbacks.check_plain("name", name)
+    folder = expanded(directory)
     try:
         await DISK.run(partial(folder.mkdir, parents=True, exist_ok=True))
     except (OSError, ValueError) as error:

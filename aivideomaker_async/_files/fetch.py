@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar, TypeVarTuple, Unpack
 
 from anyio import CancelScope
 
+from .._util import callbacks
 from .._util.threads import DISK, run_at_once
 from ..errors import Disconnected, DownloadError, IncompleteDownload, OutputExpired, TransportError
 from .http import FileResponse, open_file
@@ -184,8 +185,8 @@ async def save(source: Source, path: Path, *, overwrite: bool, resume: bool, pro
     try:
         metadata = await _on_disk(part, part.open)
         transfer = Transfer(metadata, max_bytes=source.options.max_bytes)
-        if progress is not None and transfer.position:
-            progress(transfer.position, transfer.total)
+        if transfer.position:
+            await callbacks.call(progress, transfer.position, transfer.total)
         buffer = bytearray()
         async with Fetch(source, transfer) as fetch:
             while data := await fetch.read():
@@ -196,8 +197,7 @@ async def save(source: Source, path: Path, *, overwrite: bool, resume: bool, pro
                 if len(buffer) >= WRITE_BYTES:
                     written, buffer = buffer, bytearray()
                     await _on_disk(part, part.write, written)
-                if progress is not None:
-                    progress(transfer.position, transfer.total)
+                await callbacks.call(progress, transfer.position, transfer.total)
             await _on_disk(part, part.write, buffer)
         await _on_disk(part, part.commit)
     except OutputExpired:

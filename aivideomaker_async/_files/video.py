@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from .._redaction import printable, redact_url, shorten
 from .._util import validation
+from .._util.paths import expanded
 from .._util.threads import limiter_of
 from ..errors import DownloadError, OutputExpired
 from ..tasks import OUTPUT_KEPT_FOR, TaskDetails
@@ -184,7 +185,7 @@ class Video:
             timeout=timeout, attempts=attempts, max_bytes=max_bytes, allow_private=allow_private, http=http
         )
         async with limiter_of(_download_slots, MAX_DOWNLOADS):
-            return await self._save(Path(path), options, overwrite=overwrite, resume=resume, progress=progress)
+            return await self._save(expanded(path), options, overwrite=overwrite, resume=resume, progress=progress)
 
     @asynccontextmanager
     async def stream(

@@ -62,7 +62,7 @@ from .requests import (
 from .retry import Failure, RetryPolicy, classify_error, parse_retry_after
 
 if TYPE_CHECKING:
-    from .list_reader import AllTasks, ListReader
+    from .list_reader import AllTasks, FirstTask, ListReader
 
 __all__ = [
     "AllTasks",
@@ -70,6 +70,7 @@ __all__ = [
     "ClientLifecycle",
     "Deadline",
     "Failure",
+    "FirstTask",
     "Kind",
     "ListReader",
     "MalformedAnswer",
@@ -101,7 +102,7 @@ __all__ = [
 
 if not TYPE_CHECKING:
     # Type checkers would take every wrong name for one of these.
-    __getattr__ = names_on_use(__name__, {"list_reader": "AllTasks ListReader"})
+    __getattr__ = names_on_use(__name__, {"list_reader": "AllTasks FirstTask ListReader"})
 
 
 # aiohttp is slow to import, and values alone do without: what needs it is reached through functions.

@@ -23,9 +23,25 @@ from .._util.version import __version__
 from ..errors import ConfigurationError
 from .requests import Sending
 
-__all__ = ["USER_AGENT", "abandon", "check_session", "current_sending", "header_value", "open_session"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "REQUEST_HEADERS",
+    "USER_AGENT",
+    "abandon",
+    "check_session",
+    "current_sending",
+    "header_value",
+    "open_session",
+]
 
-USER_AGENT: Final = f"aivideomaker-async/{__version__} aiohttp/{aiohttp.__version__}"
+USER_AGENT: Final = f"Mozilla/5.0 (compatible; aivideomaker-async/{__version__}; aiohttp/{aiohttp.__version__})"
+
+REQUEST_HEADERS: Final = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
+"""What the vendor's page requires of every request, also of one without a body; the user agent must begin so."""
+
+MAX_HEADER_BYTES: Final = 64 * 1024
+"""The size limit of a header in an answer. Policies and cookies of gateways exceed aiohttp's own limit of 8 KiB, and an
+answer that cannot be read is a lost submit."""
 
 current_sending: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
 """The state of the request that is being made; the request class below has no other way to reach it."""
@@ -124,8 +140,10 @@ def open_session(key: Secret, *, keep: bool = True) -> aiohttp.ClientSession:
     session = aiohttp.ClientSession(
         connector=_Connector(force_close=not keep),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": USER_AGENT, "key": header_value(key)},
+        headers={**REQUEST_HEADERS, "key": header_value(key)},
         timeout=aiohttp.ClientTimeout(total=None),
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
         request_class=_ReportingRequest,
     )
     # aiohttp repeats a GET or PUT by itself when a kept connection turns out to be closed: the service would count a

@@ -95,7 +95,13 @@ def error_from_answer(
         message = _message(fields, status, body, hide)
     kind = _kind(request, status, code, message)
     return kind(
-        message, status=status, method=request.method, path=shorten(request.path), code=code, retry_after=retry_after
+        message,
+        status=status,
+        method=request.method,
+        path=shorten(request.path),
+        code=code,
+        retry_after=retry_after,
+        by_service=_is_by_service(fields),
     )
 
 
@@ -116,6 +122,13 @@ def _kind(request: Request[object], status: int, code: str | None, message: str)
     if status == 404:
         return TaskNotFound if request.missing == "task" else EndpointNotFound
     return _BY_STATUS.get(status, APIError)
+
+
+def _is_by_service(fields: Mapping[str, Any]) -> bool:
+    """Return whether an error answer has the documented form. A gateway answers with a page, or with other fields."""
+    return isinstance(fields.get("errorCode"), str) or (
+        fields.get("status") == "FAILED" and any(isinstance(fields.get(name), str) for name in ("message", "error"))
+    )
 
 
 def _json_fields(body: bytes | bytearray) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from .requests import TASK_ANSWER_BYTES
 if TYPE_CHECKING:
     from ..tasks import TaskDetails
 
-__all__ = ["AllTasks", "ListReader"]
+__all__ = ["AllTasks", "FirstTask", "ListReader"]
 
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _SEPARATORS: Final = re.compile(r"[ \t\n\r,]*")
@@ -233,3 +233,15 @@ class AllTasks(ListReader):
     def take(self, row: object) -> None:
         """Keep the task."""
         self.tasks.append(decode_task(row, f"$.tasks[{len(self.tasks)}]"))
+
+
+class FirstTask(ListReader):
+    """Reads no further than the first task: that the service answers is all that is wanted."""
+
+    @property
+    def enough(self) -> bool:
+        """Whether a task was read, or there is none."""
+        return self.rows_read > 0 or super().enough
+
+    def take(self, row: object) -> None:
+        """Ignore the task."""

@@ -22,7 +22,7 @@ from yarl import URL
 
 from .._redaction import Secret, redact_url, shorten, single_line
 from ..errors import AIVideoMakerError, BadResponse, ConnectFailed, Disconnected, RequestTimeout, TransportError
-from .connections import check_session, current_sending, header_value
+from .connections import REQUEST_HEADERS, check_session, current_sending, header_value
 from .gate import Deadline
 from .requests import Kind, Request, RequestBody, Sending
 from .upload import Upload
@@ -196,8 +196,6 @@ class Transport:
             self._url(request.path),
             headers=self._headers(request),
             data=upload,
-            # aiohttp would name a type for a PUT without a body.
-            skip_auto_headers=("Content-Type",) if request.method == "PUT" else None,
             # Statuses are read by this module, also in a caller's session that would raise them.
             raise_for_status=False,
             # aiohttp would carry the key along to wherever a redirect points.
@@ -212,10 +210,12 @@ class Transport:
         headers = dict(request.headers)
         if not self._is_own:
             headers["key"] = header_value(self._key)
+            # The caller's own values win.
+            set_by_caller = self._session.headers
+            headers |= {name: value for name, value in REQUEST_HEADERS.items() if name not in set_by_caller}
         for name, value in request.secrets.items():
             headers[name] = header_value(value)
         if request.body is not None:
-            headers["Content-Type"] = "application/json"
             headers["Content-Length"] = str(len(request.body))
         return headers
 

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
+from .._util.paths import expanded
 from .shared import SharedRateLimiter
 from .store import Step, StoreUnavailable
 
@@ -89,7 +90,7 @@ class HostRateLimiter(SharedRateLimiter):
         clock: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(limit, window, name, burst=burst)
-        self._directory = None if directory is None else Path(directory)
+        self._directory = None if directory is None else expanded(directory)
         self._clock = clock
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -12,11 +12,11 @@ import stat
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Lock
 from typing import IO, Final
 
 from .._redaction import hide_data_uris, shorten
+from .._util.paths import expanded
 from .body import PIECE_BYTES
 
 __all__ = ["ImageTooLarge", "ReadJob", "read_open_file", "read_path"]
@@ -77,12 +77,13 @@ def read_path(path: os.PathLike[str], max_bytes: int, job: ReadJob) -> list[byte
         ValueError: it is not a regular file: to open a named pipe would wait for a writer, and some devices never end.
         ImageTooLarge: it has more than `max_bytes`.
     """
-    status = Path(path).stat()
+    path = expanded(path)
+    status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"it is {_FILE_KINDS.get(stat.S_IFMT(status.st_mode), 'a device')}, and not a regular file")
     if status.st_size > max_bytes:
         raise ImageTooLarge(f"it has {status.st_size:,} bytes")
-    with Path(path).open("rb", buffering=0) as file:
+    with path.open("rb", buffering=0) as file:
         return _read_chunks(file, max_bytes, job)
 
 

@@ -208,7 +208,7 @@ def _describe(budget: Budget) -> str:
 
 
 def _exceeded(spec: VideoSpec | OtherModel, reason: str, credits_: int | None, allowed: int | None) -> BudgetExceeded:
-    return BudgetExceeded(
+    error = BudgetExceeded(
         f"{reason}; nothing was sent",
         status=422,
         method="POST",
@@ -217,6 +217,9 @@ def _exceeded(spec: VideoSpec | OtherModel, reason: str, credits_: int | None, a
         credits=credits_,
         allowed=allowed,
     )
+    # Unlike that of the service, it names no request: there was none.
+    error.args = (f"{shorten(spec.model)}: {error.message}",)
+    return error
 
 
 class ModelCheck:

@@ -9,6 +9,7 @@ reconciled.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import uuid
@@ -141,6 +142,8 @@ class SubmitService:
         self._lookup = SubmitLookup(api, registry, known_tasks)
         self._at_work: dict[str, tuple[Submit, Sending]] = {}
         self._unsettled: dict[str, _Unsettled] = {}
+        self._reports: set[asyncio.Future[object]] = set()
+        """Calls of an async `on_unsettled`: the event loop itself keeps only weak references."""
 
     # --- prices --------------------------------------------------------------------------------------
 
@@ -406,9 +409,19 @@ class SubmitService:
         if self._on_unsettled is None:
             return
         try:
-            self._on_unsettled(unknown)
+            result = self._on_unsettled(unknown)
+            if inspect.isawaitable(result):
+                # The call that is being cancelled cannot wait for it.
+                report = asyncio.ensure_future(result)
+                self._reports.add(report)
+                report.add_done_callback(self._reported)
         except Exception:
             logger.exception("on_unsettled failed")
+
+    def _reported(self, report: asyncio.Future[object]) -> None:
+        self._reports.discard(report)
+        if not report.cancelled() and (error := report.exception()) is not None:
+            logger.error("on_unsettled failed", exc_info=error)
 
     @contextmanager
     def _tracked(self, submit: Submit, sending: Sending) -> Iterator[None]:

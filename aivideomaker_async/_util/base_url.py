@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import string
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from .._redaction import Secret
 from ..errors import ConfigurationError
 
 __all__ = ["base_url", "is_loopback", "service_url"]
@@ -16,11 +18,11 @@ _HOST: Final = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+(%25[\w
 """An ASCII name or an IPv6 address in brackets, with an optional port."""
 
 
-def service_url(value: str, *, allow_http: bool) -> str:
+def service_url(value: Secret, *, allow_http: bool) -> str:
     """Return the base URL of the service as `base_url` does, if the API key travels to it encrypted.
 
     Args:
-        value: the URL.
+        value: the URL, in a form that no local variable shows: it may hold a password, and is refused then.
         allow_http: whether the key may travel in plain text to another machine; to this machine it always may.
 
     Raises:
@@ -50,17 +52,17 @@ def is_loopback(host: str) -> bool:
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def base_url(value: str) -> str:
+def base_url(value: Secret) -> str:
     """Return the base URL of a service in ASCII and without a trailing slash.
 
     Raises:
         ConfigurationError: it is no such URL. The message does not show it, since it may hold a password.
     """
-    value = value.strip() if isinstance(value, str) else ""  # type: ignore[redundant-expr]
-    try:
-        url = _as_requests_read_it(value) if _is_base_url(value) else ""
-    except ValueError:
-        url = ""
+    url = ""
+    if isinstance(value.reveal(), str):
+        with suppress(ValueError):
+            # What has a user or a password is refused here, and stands in no frame when the error is raised.
+            url = _as_requests_read_it(value.reveal().strip()) if _is_base_url(value.reveal().strip()) else ""
     if not url:
         raise ConfigurationError("base_url: must be http(s)://host, with nothing more than a port and a path")
     return url.rstrip("/")

@@ -13,6 +13,9 @@ __all__ = ["amount", "api_key", "count", "is_task_id", "seconds", "seconds_or_in
 
 KEYS_PAGE: Final = "https://aivideomaker.ai"
 
+MIN_KEY_CHARACTERS: Final = 4
+"""A shorter key is none, and hiding it in messages would blank out letters of ordinary words."""
+
 
 def count(name: str, value: object) -> int:
     """Return `value` if it is a whole number of 1 or more."""
@@ -82,4 +85,6 @@ def api_key(given: Secret | None) -> Secret:
     stripped = Secret(given.reveal().strip())
     if not stripped.reveal().isascii() or not stripped.reveal().isprintable() or " " in stripped.reveal():
         raise ConfigurationError("the API key has characters that no key has (spaces, line breaks or non-ASCII ones)")
+    if len(stripped.reveal()) < MIN_KEY_CHARACTERS:
+        raise ConfigurationError(f"api_key: must have {MIN_KEY_CHARACTERS} characters or more")
     return stripped

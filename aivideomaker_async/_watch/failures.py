@@ -2,11 +2,11 @@
 
 | failure | what follows |
 |---|---|
-| the key is refused (401, 403) | every wait ends |
-| no such task (404), once it is known to the service | the wait for this task ends |
+| the service refuses the key (401, 403) | every wait ends |
+| the service knows no such task (404), once it has known it | the wait for this task ends |
 | 429 | the limiter pauses every query as long as the service asks for; repeated ones make a pause in any case |
 | the list does not exist (404, 405, 410) | each task is asked for by itself for a minute, then longer |
-| another refusal, or FAILED with a message (200) | the wait for this task ends if that lasts for five minutes |
+| any other refusal, or the page of a gateway; FAILED with a message (200) | this ends a wait after five minutes |
 | anything else: 5xx, 408, timeouts, dropped connections, undecodable answers | the poll is repeated later |
 
 One thing that fails must not hold up the others. A list that fails twice leaves each task to be asked for by itself for
@@ -153,9 +153,9 @@ class PollFailures:
             now: the time.
             took: the seconds until it failed.
         """
-        if isinstance(error, AuthenticationFailed) and error.status >= 400:
+        if isinstance(error, AuthenticationFailed) and error.status >= 400 and error.by_service:
             return Ends.ALL
-        if state is not None and isinstance(error, TaskNotFound | EndpointNotFound):
+        if state is not None and isinstance(error, TaskNotFound | EndpointNotFound) and error.by_service:
             if not state.observed.is_fresh or now - state.observed.started_at >= UNKNOWN_AFTER_SUBMIT_S:
                 return Ends.OF_TASK
             self.put_off(state, now)

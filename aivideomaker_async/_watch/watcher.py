@@ -208,6 +208,8 @@ class TaskWatcher:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         try:
+            # An eager task would run before the other waiters of this step have come, and poll for the first alone.
+            await asyncio.sleep(0)
             while self._wait_set:
                 planned = self._plan(loop.time())
                 if planned is None or planned.at > loop.time():

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from .._util.paths import expanded
 from ..client import AIVideoMaker
 from ..specs import ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextToVideoV3, VideoSpec
 from .context import Context, InjectedContext, Job
@@ -51,6 +52,7 @@ def demo(  # noqa: D417  (the context is no argument of the command)
         output_dir: the folder for the videos; files of an earlier demo are replaced.
         speed: how many times sooner everything happens.
     """
+    output_dir = expanded(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     # A context of its own: the tasks of a simulator end with the command, so there is no advice to pick them up.
     return _run(Context(output=context.output), output_dir, speed)

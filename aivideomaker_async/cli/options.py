@@ -11,6 +11,7 @@ from cyclopts import CoercionError, Parameter, Token
 from cyclopts.validators import Number
 
 from .._util import validation
+from .._util.paths import expanded
 from ..errors import ConfigurationError
 from .exit_codes import UsageError
 
@@ -59,6 +60,7 @@ def check_target(path: Path | None, *, overwrite: bool) -> None:
     """
     if path is None:
         return
+    path = expanded(path)
     if path.is_dir():
         raise UsageError(f"--output {path}: this is a folder; name a file")
     if not path.parent.is_dir():

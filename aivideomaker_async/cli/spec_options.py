@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, 
 import attrs
 from cyclopts import Parameter
 
+from .._util.paths import expanded
 from ..specs import IMAGE_FORMS, Rule, VideoSpec, show_image
 from .exit_codes import UsageError
 from .options import whole_number
@@ -150,7 +151,7 @@ def _allowed(attribute: attrs.Attribute[Any]) -> str:
 def _image(flag: str, text: str) -> str | Path:
     if text.lstrip()[:8].lower().startswith(("http://", "https://", "data:")):
         return text
-    path = Path(text)
+    path = expanded(text)
     shown = show_image(path)
     if shown != repr(path) and not _exists(path):
         # An image in Base64 or an address of another kind, taken for a file name: it must not reach messages and logs.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -32,7 +32,7 @@ from .._http import (
 )
 from .._limits import Limiter, LimiterStatistics, SharedRateLimiter, default_limiter
 from .._redaction import Secret, single_line
-from .._util import validation
+from .._util import callbacks, validation
 from .._util.base_url import service_url
 from ..errors import APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
 from ..tasks import TaskStatus, video_seconds
@@ -126,8 +126,10 @@ class AIVideoMaker:
         # The argument would stand in crash reports as a local variable.
         key = Secret(os.environ.get("AIVIDEO_API_KEY", "") if api_key is None else api_key)
         del api_key
-        url = base_url or os.environ.get("AIVIDEO_BASE_URL") or DEFAULT_BASE_URL
-        url = service_url(url, allow_http=allow_http)
+        # One with a password is refused, and must not be shown either.
+        given_url = Secret(base_url or os.environ.get("AIVIDEO_BASE_URL") or DEFAULT_BASE_URL)
+        del base_url
+        url = service_url(given_url, allow_http=allow_http)
         if http is not None:
             check_session(http)
         settings = Settings(
@@ -202,6 +204,31 @@ class AIVideoMaker:
 
     # --- generating ----------------------------------------------------------------------------------
 
+    @overload
+    async def submit(
+        self,
+        spec: SpecLike,
+        *,
+        webhook_url: str | None = None,
+        idempotency_key: str | None = None,
+        max_credits: int | None = None,
+        budget: Budget | None = None,
+        timeout: float | None = None,
+    ) -> VideoTask: ...
+
+    @overload
+    async def submit(
+        self,
+        spec: str,
+        body: Mapping[str, object] | None = None,
+        *,
+        webhook_url: str | None = None,
+        idempotency_key: str | None = None,
+        max_credits: int | None = None,
+        budget: Budget | None = None,
+        timeout: float | None = None,
+    ) -> VideoTask: ...
+
     async def submit(
         self,
         spec: SpecLike | str,
@@ -246,7 +273,14 @@ class AIVideoMaker:
         # The argument may hold a token, and would stand in crash reports as a local variable.
         hook = None if webhook_url is None else Secret(webhook_url)
         del webhook_url
-        order = OtherModel(spec, {} if body is None else body) if isinstance(spec, str) else as_spec(spec)
+        if isinstance(spec, str):
+            order: VideoSpec | OtherModel = OtherModel(spec, {} if body is None else body)
+        elif body is not None:
+            raise ConfigurationError(
+                "body: only beside the name of a model; a spec has its own fields, and takes others as extra={...}"
+            )
+        else:
+            order = as_spec(spec)
         key = IdempotencyKey.of(idempotency_key)
         return await self._buy(order, key, hook=hook, max_credits=max_credits, budget=budget, timeout=timeout)
 
@@ -314,7 +348,8 @@ class AIVideoMaker:
             budget: as for `submit`.
             on_cancel: as for `VideoTask.result`. With "cancel", a submit that is in flight when this call is cancelled
                 is awaited for at most 10 seconds, so that its task can be cancelled.
-            on_submit: called with the handle as soon as there is one, to store its id before the long wait.
+            on_submit: called with the handle as soon as there is one, to store its id before the long wait; a plain or
+                an async function.
 
         Raises:
             AIVideoMakerError: what `submit` and `VideoTask.result` raise. `WaitTimeout` carries the handle.
@@ -331,8 +366,7 @@ class AIVideoMaker:
         key = IdempotencyKey.of(idempotency_key)
         submit = self._buy(order, key, hook=hook, max_credits=max_credits, budget=budget)
         task = await self._unless_cancelled(submit, key, on_cancel)
-        if on_submit is not None:
-            on_submit(task)
+        await callbacks.call(on_submit, task)
         return await task.result(limit, on_cancel=on_cancel)
 
     def generate_many(
@@ -348,8 +382,9 @@ class AIVideoMaker:
     ) -> GenerateMany:
         """Generate many videos, and yield the outcome of each as it finishes: `async for outcome in ...`.
 
-        One failure does not stop the others. Leaving the loop early submits nothing more; `on_cancel` decides about the
-        tasks that were submitted.
+        One failure does not stop the others, unless it holds for all: when the key is refused or the credits are used
+        up, nothing more is submitted, and each other spec has an outcome that says so. Leaving the loop early submits
+        nothing more; `on_cancel` decides about the tasks that were submitted.
 
         Args:
             specs: what to generate; taken one by one, so a generator of any length works.
@@ -360,7 +395,7 @@ class AIVideoMaker:
                 `BudgetExceeded`, and nothing is sent.
             on_cancel: as for `generate`; leaving the loop early counts as a cancellation.
             on_submit: called with the index of a spec and the handle of its task as soon as there is one, to store its
-                id before the long wait.
+                id before the long wait; a plain or an async function.
         """
         from .._submits import IdempotencyKey
         from ..specs import as_spec
@@ -384,7 +419,14 @@ class AIVideoMaker:
             timeout=self._handles.wait_limit(timeout),
             on_cancel=on_cancel,
             on_submit=on_submit,
+            check=self._check,
         )
+
+    async def _check(self) -> None:
+        """Make a query that costs the service little."""
+        from .._http import FirstTask
+
+        await self._api.read_list(FirstTask, self._api.deadline())
 
     # --- tasks ---------------------------------------------------------------------------------------
 

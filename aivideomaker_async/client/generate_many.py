@@ -8,18 +8,25 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from types import TracebackType
-from typing import NoReturn, Self, final
+from typing import Final, NoReturn, Self, final
 
 from attrs import field, frozen
 
 from .._files import Video
 from .._http import ClientLifecycle
 from .._redaction import repr_redacted
-from ..errors import AIVideoMakerError
+from .._util import callbacks
+from ..errors import AIVideoMakerError, APIError, AuthenticationFailed, InsufficientCredits
 from ..specs import SpecLike
 from .task import OnCancel, VideoTask
 
 __all__ = ["GenerateMany", "Outcome"]
+
+BLOCKED_S: Final = 300.0
+"""How long a gateway may refuse everything before nothing more is submitted."""
+
+CHECK_AGAIN_S: Final = 5.0
+"""The time between two queries that find out whether it still does."""
 
 
 @frozen(kw_only=True)
@@ -58,6 +65,7 @@ class _Workers:
         timeout: seconds to wait for each video.
         on_cancel: what becomes of a paid task when its worker is cancelled.
         on_submit: called with the index of a spec and the handle of its task.
+        check: makes a query, and raises what is wrong with the answer.
     """
 
     def __init__(
@@ -69,6 +77,7 @@ class _Workers:
         timeout: float,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
+        check: Callable[[], Awaitable[object]],
     ) -> None:
         self.lifecycle = lifecycle
         self.outcomes: deque[Outcome] = deque()
@@ -80,6 +89,12 @@ class _Workers:
         self._timeout = timeout
         self._on_cancel: OnCancel = on_cancel
         self._on_submit = on_submit
+        self._check = check
+        self._refusal: APIError | None = None
+        """Why nothing more is submitted."""
+        self._is_blocked = False
+        """Whether a gateway has refused a submit, and no query was answered since."""
+        self._checking = asyncio.Lock()
         self._exhausted = False
         self._waiting: set[asyncio.Future[None]] = set()
 
@@ -140,13 +155,57 @@ class _Workers:
     async def _generate(self, index: int, spec: SpecLike) -> Outcome:
         task = None
         try:
-            task = await self._submit(spec)
-            if self._on_submit is not None:
-                self._on_submit(index, task)
+            task = await self._buy(spec)
+            await callbacks.call(self._on_submit, index, task)
             video = await task.result(self._timeout, on_cancel=self._on_cancel)
         except AIVideoMakerError as error:
             return Outcome(index=index, spec=spec, task=task, error=error)
         return Outcome(index=index, spec=spec, task=task, video=video)
+
+    async def _buy(self, spec: SpecLike) -> VideoTask:
+        """Submit a spec, unless an earlier submit was refused for a reason that holds for all."""
+        if self._is_blocked:
+            await self._wait_until_answered()
+        if self._refusal is not None:
+            raise _not_submitted(self._refusal)
+        try:
+            return await self._submit(spec)
+        except InsufficientCredits as error:
+            self._refusal = error
+            raise
+        except AuthenticationFailed as error:
+            if error.by_service:
+                self._refusal = error
+            self._is_blocked = True
+            raise
+
+    async def _wait_until_answered(self) -> None:
+        """Wait until the service answers a query: a gateway that refuses all would refuse the next submits as well."""
+        loop = asyncio.get_running_loop()
+        async with self._checking:
+            until = loop.time() + BLOCKED_S
+            while self._is_blocked and self._refusal is None:
+                try:
+                    await self._check()
+                except AuthenticationFailed as error:
+                    if error.by_service or loop.time() >= until:
+                        self._refusal = error
+                    else:
+                        await asyncio.sleep(CHECK_AGAIN_S)
+                else:
+                    self._is_blocked = False
+
+
+def _not_submitted(refusal: APIError) -> APIError:
+    """Return the error of a spec that was not submitted, since an earlier submit was refused."""
+    return type(refusal)(
+        f"not submitted, since an earlier submit was refused: {refusal.message}",
+        status=refusal.status,
+        method=refusal.method,
+        path=refusal.path,
+        code=refusal.code,
+        by_service=refusal.by_service,
+    )
 
 
 @final
@@ -155,6 +214,9 @@ class GenerateMany(AsyncIterator[Outcome]):
 
     Leaving the loop early submits nothing more and leaves nothing running here; tasks that were submitted go on at the
     service. When you keep the object in a variable, close it: `async with client.generate_many(specs) as outcomes:`.
+
+    When the service refuses the key, or has no credits left for a submit, nothing more is submitted, and each of the
+    other specs has an outcome that says so.
 
     An error of the specs' own iterator is raised after the outcomes of all that was submitted.
     """
@@ -169,8 +231,9 @@ class GenerateMany(AsyncIterator[Outcome]):
         timeout: float,
         on_cancel: OnCancel,
         on_submit: Callable[[int, VideoTask], object] | None,
+        check: Callable[[], Awaitable[object]],
     ) -> None:
-        self._workers = _Workers(lifecycle, submit, iter(specs), max_active, timeout, on_cancel, on_submit)
+        self._workers = _Workers(lifecycle, submit, iter(specs), max_active, timeout, on_cancel, on_submit, check)
         self._started = False
         self._finalizer = weakref.finalize(self, _Workers.cancel, self._workers)
         self._finalizer.atexit = False

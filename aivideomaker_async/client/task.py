@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from math import inf
 from typing import Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias, final, get_args
@@ -203,10 +204,24 @@ class VideoTask:
 class StatusWatch(AsyncIterator[StatusChange]):
     """The changes of one task, for one consumer.
 
-    It is subscribed from its first step until its end, until `aclose`, or until it is dropped.
+    It is subscribed from its first step until its end, until `aclose`, or until it is dropped. A step that is
+    cancelled, for example by `asyncio.wait_for(anext(watch), 15)`, holds nothing and loses no change: the next step
+    goes on from there.
     """
 
-    __slots__ = ("__weakref__", "_began", "_ended", "_limit", "_loop", "_reading", "_subscription", "_task")
+    __slots__ = (
+        "__weakref__",
+        "_began",
+        "_ended",
+        "_is_new",
+        "_last",
+        "_limit",
+        "_loop",
+        "_reading",
+        "_subscription",
+        "_task",
+        "_unread",
+    )
 
     def __init__(self, task: VideoTask, limit: float) -> None:
         self._task = task
@@ -216,6 +231,12 @@ class StatusWatch(AsyncIterator[StatusChange]):
         self._reading = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscription: Subscription | None = None
+        self._is_new = True
+        """Whether nothing was returned yet."""
+        self._last: StatusChange | None = None
+        """The change that was known last, when a step was cancelled."""
+        self._unread: deque[StatusChange] = deque()
+        """Changes that came before that."""
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a watch cannot be copied or pickled: each consumer needs one of its own: task.watch()")
@@ -235,11 +256,16 @@ class StatusWatch(AsyncIterator[StatusChange]):
             self._reading = True
             try:
                 change = await self._next()
-            except BaseException:
+            except Exception:
                 self._end()
+                raise
+            except BaseException:
+                # This ends the step only: `wait_for(anext(watch), 15)` is how a backend keeps a connection alive.
+                self._pause()
                 raise
             finally:
                 self._reading = False
+        self._is_new = False
         if change.status.is_terminal:
             self._end()
         return change
@@ -264,17 +290,40 @@ class StatusWatch(AsyncIterator[StatusChange]):
             return state.observed.last_change
         self._loop = self._lifecycle.check_usable()
         self._began = self._loop.time()
+        self._subscribe()
+        return state.observed.last_change if state.is_current(self._began) else None
+
+    def _subscribe(self) -> Subscription:
+        assert self._began is not None  # noqa: S101
+        state, tracker = self._task._state, self._task._context.tracker
         deadline = None if self._limit == inf else self._began + self._limit
-        self._subscription = self._task._context.tracker.subscribe(state, wants_details=False, deadline=deadline)
-        if state.is_current(self._began):
-            return state.observed.last_change
+        self._subscription = tracker.subscribe(state, wants_details=False, deadline=deadline)
         # An old observation may be wrong by now: the current status is whatever the next answer reports.
-        self._subscription.wants_answer = True
-        return None
+        self._subscription.wants_answer = self._is_new and not state.is_current(self._began)
+        return self._subscription
+
+    def _pause(self) -> None:
+        """Unsubscribe until the next step."""
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            self._unread.extend(subscription.unread or ())
+            self._last = subscription.state.observed.last_change
+            self._task._context.tracker.unsubscribe(subscription)
+
+    def _resume(self) -> Subscription:
+        subscription = self._subscribe()
+        missed = subscription.state.observed.last_change
+        if missed is not None and missed is not self._last and not self._is_new:
+            # Seen meanwhile for somebody else.
+            self._unread.append(missed)
+        for change in self._unread:
+            subscription.append(change)
+        self._unread.clear()
+        return subscription
 
     async def _next(self) -> StatusChange:
-        subscription, loop, began = self._subscription, self._loop, self._began
-        assert subscription is not None and loop is not None and began is not None  # noqa: S101, PT018
+        subscription, loop, began = self._subscription or self._resume(), self._loop, self._began
+        assert loop is not None and began is not None  # noqa: S101, PT018
         while True:
             if subscription.unread:
                 subscription.wants_answer = False

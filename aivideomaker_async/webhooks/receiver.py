@@ -319,7 +319,7 @@ def _is_below(scope: _Scope, prefix: str) -> bool:
 
 def _hidden_url(value: str) -> Secret | None:
     try:
-        url = base_url(value)
+        url = base_url(Secret(value))
     except ConfigurationError:
         return None
     return Secret(url) if value.isascii() else None

@@ -129,11 +129,17 @@ async def test_a_generate_cancelled_at_any_await_leaves_no_running_task() -> Non
         await cancel_everywhere(call, check, at_least=20)
 
 
-async def test_on_submit_gets_the_handle_before_the_wait() -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_on_submit_gets_the_handle_before_the_wait(is_async: bool) -> None:
     handles: list[VideoTask] = []
+
+    async def note(task: VideoTask) -> None:
+        await asyncio.sleep(1)
+        handles.append(task)
+
     async with buying(Shop()) as (_, client):
         with pytest.raises(WaitTimeout):
-            await client.generate(SPEC, timeout=5, on_submit=handles.append)
+            await client.generate(SPEC, timeout=5, on_submit=note if is_async else handles.append)
     assert ids(handles) == ["ck1"]
 
 

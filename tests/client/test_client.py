@@ -83,7 +83,11 @@ async def test_a_model_without_a_class_can_be_submitted_by_name(simulator: Simul
     with pytest.raises(InvalidSpec):
         await client.submit("t2v", {"prompt": float("nan")})
     with pytest.raises(InvalidSpec):
-        await client.submit(3)  # type: ignore[arg-type]
+        await client.submit(3)  # type: ignore[call-overload]
+    sent = len(simulator.requests)
+    with pytest.raises(ConfigurationError, match="body: only beside the name of a model"):
+        await client.submit(SPEC, body)  # type: ignore[call-overload]
+    assert len(simulator.requests) == sent, "it would buy the spec, and not the body"
     assert [item.path for item in simulator.requests][-1].endswith("/veo%2F..%2F9%3F")
 
 

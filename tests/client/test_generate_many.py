@@ -10,7 +10,10 @@ import pytest
 
 from aivideomaker_async import (
     AIVideoMaker,
+    APIError,
+    AuthenticationFailed,
     ConfigurationError,
+    InsufficientCredits,
     InvalidSpec,
     RateLimiter,
     SpecLike,
@@ -21,6 +24,8 @@ from aivideomaker_async import (
 )
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held, our_tasks, settle
+from tests.support.scripted import Reply
+from tests.support.shop import Shop, buying, posts
 
 pytestmark = pytest.mark.anyio
 
@@ -150,6 +155,40 @@ async def test_on_submit_gets_each_handle_at_once(simulator: Simulator, client: 
             break
     assert sorted(noted) == [0, 1, 2]
     assert set(noted.values()) == set(simulator.tasks)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [(402, "INSUFFICIENT_CREDITS", InsufficientCredits), (401, "AUTH_FAILED", AuthenticationFailed)],
+)
+async def test_after_a_refusal_that_holds_for_all_nothing_more_is_submitted(
+    status: int, code: str, kind: type[APIError]
+) -> None:
+    """Each other spec has an outcome that says so, and what was submitted before is waited for."""
+    shop = Shop()
+    refusal = Reply(status, {"status": "FAILED", "message": "no", "errorCode": code})
+    shop.override = lambda arrival: refusal if arrival.method == "POST" and len(posts(service)) > 3 else None
+    async with buying(shop) as (service, client):
+        outcomes = [one async for one in client.generate_many([spec(str(n)) for n in range(40)], max_active=2)]
+    assert sorted(one.index for one in outcomes) == list(range(40))
+    assert len(shop.sold) == sum(one.video is not None for one in outcomes) == 3
+    assert {type(one.error) for one in outcomes if one.video is None} == {kind}
+    assert len(posts(service)) <= 5
+    assert sum("not submitted, since an earlier submit was refused" in str(one.error) for one in outcomes) >= 35
+
+
+async def test_after_the_page_of_a_gateway_a_batch_waits_until_a_query_is_answered() -> None:
+    """A blip of some seconds costs the specs that it has met, and no others."""
+    shop = Shop()
+    page = Reply(403, b"<html>Just a moment")
+    began = asyncio.get_running_loop().time()
+    blocked = (began + 30, began + 90)
+    shop.override = lambda arrival: page if blocked[0] <= arrival.at < blocked[1] else None
+    async with buying(shop) as (service, client):
+        outcomes = [one async for one in client.generate_many([spec(str(n)) for n in range(12)], max_active=2)]
+    assert len(shop.sold) >= 10
+    assert len(shop.sold) == sum(one.video is not None for one in outcomes)
+    assert len([one for one in posts(service) if blocked[0] <= one.at < blocked[1]]) <= 2
 
 
 async def test_each_wait_has_its_own_timeout(client: AIVideoMaker) -> None:

@@ -270,6 +270,14 @@ async def test_progress_is_reported_with_its_video(tmp_path: Path) -> None:
     assert last == {"a": (2000, 2000), "bb": (3000, 3000)}
 
 
+async def test_an_async_function_for_names_is_refused(tmp_path: Path) -> None:
+    async def name(video: Video) -> str:
+        return video.id
+
+    with pytest.raises(ConfigurationError, match="name: must be a plain function"):
+        await download_all([], tmp_path, name=name)  # type: ignore[arg-type]
+
+
 async def test_a_call_that_is_cancelled_anywhere_can_be_made_again(tmp_path: Path) -> None:
     """No task, connection or descriptor is left, and the next call brings what is missing."""
     host = FileHost(cuts=[300_000, len(CLIP)] * 2000)

@@ -75,8 +75,21 @@ async def test_a_request_carries_the_key_and_nothing_else_that_is_private(
     assert proxy.arrivals == []
     assert len(service.arrivals) == 2
     for arrival in service.arrivals:
-        assert arrival.headers.keys() == {"host", "key", "user-agent", "accept", "accept-encoding"}
+        assert arrival.headers.keys() == {"host", "key", "user-agent", "accept", "accept-encoding", "content-type"}
         assert (arrival.headers["key"], arrival.headers["user-agent"]) == (KEY, user_agent())
+        assert user_agent().startswith("Mozilla/5.0 (compatible; aivideomaker-async/")
+        assert arrival.headers["content-type"] == "application/json"
+
+
+async def test_headers_of_a_callers_session_win() -> None:
+    """What the vendor requires is added where the caller has not chosen otherwise."""
+    async with scripted(lambda _: Reply(200, {"status": "PROGRESS"})) as service:
+        for own in ({}, {"user-agent": "mine/1"}):
+            async with aiohttp.ClientSession(headers=own) as session:
+                await status_of(Transport(session, base_url=service.url, key=Secret(KEY), is_own=False))
+    first, second = service.arrivals
+    assert (first.headers["user-agent"], second.headers["user-agent"]) == (user_agent(), "mine/1")
+    assert first.headers["content-type"] == second.headers["content-type"] == "application/json"
 
 
 def test_a_session_needs_an_event_loop_of_asyncio() -> None:

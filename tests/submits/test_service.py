@@ -411,12 +411,17 @@ async def test_closing_the_client_ends_submits_in_flight_as_unknown() -> None:
         assert len(client.unsettled()) == 1
 
 
-async def test_a_callback_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_callback_that_fails_is_logged(is_async: bool, caplog: pytest.LogCaptureFixture) -> None:
     def fail(_: object) -> None:
         raise ValueError("the callback's own")
 
+    async def fail_later(_: object) -> None:
+        await asyncio.sleep(0)
+        raise ValueError("the callback's own")
+
     shop = Shop(Lost(acted=True, action=Hang()))
-    async with buying(shop, on_unsettled=fail) as (_, client):
+    async with buying(shop, on_unsettled=fail_later if is_async else fail) as (_, client):
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5):
                 await client.submit(SPEC)

@@ -129,9 +129,7 @@ async def test_a_submit_keeps_to_its_limits(
         else:
             with pytest.raises(BudgetExceeded) as caught:
                 await client.submit(spec(), max_credits=max_credits, budget=budgets[1])
-            assert str(caught.value) == (
-                f"POST /api/v1/generate/t2v: 422 BUDGET_EXCEEDED: {expected}; nothing was sent"
-            )
+            assert str(caught.value) == f"t2v: {expected}; nothing was sent"
             assert limits_sent(service) == []
     is_sent = expected is None or expected.isdigit()
     for budget in filter(None, budgets):

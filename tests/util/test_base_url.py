@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from aivideomaker_async import ConfigurationError
+from aivideomaker_async._redaction import Secret
 from aivideomaker_async._util.base_url import base_url, is_loopback, service_url
 
 
@@ -30,7 +31,7 @@ from aivideomaker_async._util.base_url import base_url, is_loopback, service_url
 )
 def test_a_base_url_is_a_host_and_perhaps_a_path(value: str, url: str) -> None:
     """It is returned in ASCII and without a trailing slash."""
-    assert base_url(value) == url
+    assert base_url(Secret(value)) == url
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_base_url_is_a_host_and_perhaps_a_path(value: str, url: str) -> None:
 def test_any_other_base_url_is_refused_and_not_shown(value: Any) -> None:
     """It may hold a password."""
     with pytest.raises(ConfigurationError, match=r"base_url: must be http\(s\)://host") as caught:
-        base_url(value)
+        base_url(Secret(value))
     assert "SECRET" not in str(caught.value)
 
 
@@ -114,7 +115,7 @@ def test_only_this_machine_is_loopback(host: str) -> None:
 @pytest.mark.parametrize("host", THIS_MACHINE)
 def test_a_key_may_go_unencrypted_to_this_machine(host: str) -> None:
     url = f"http://{host}:8080/base"
-    assert service_url(url, allow_http=False) == url
+    assert service_url(Secret(url), allow_http=False) == url
 
 
 @pytest.mark.parametrize("host", OTHER_MACHINES)
@@ -122,15 +123,15 @@ def test_a_key_goes_unencrypted_to_another_machine_only_where_that_is_allowed(ho
     """The message says what would happen, and both ways out."""
     url = f"http://{host}"
     with pytest.raises(ConfigurationError, match=r"unencrypted to .*https://.*allow_http=True.*--allow-http") as caught:
-        service_url(url, allow_http=False)
+        service_url(Secret(url), allow_http=False)
     assert host.strip("[]") in str(caught.value)
-    assert service_url(url, allow_http=True) == url
-    assert service_url(url.replace("http", "https"), allow_http=False).startswith("https://")
+    assert service_url(Secret(url), allow_http=True) == url
+    assert service_url(Secret(url.replace("http", "https")), allow_http=False).startswith("https://")
 
 
 def test_the_url_of_a_service_must_be_a_base_url_whatever_is_allowed() -> None:
     with pytest.raises(ConfigurationError, match="must be http"):
-        service_url("ftp://localhost", allow_http=True)
+        service_url(Secret("ftp://localhost"), allow_http=True)
 
 
 @given(st.text())
@@ -138,7 +139,7 @@ def test_any_text_is_a_base_url_or_refused(value: str) -> None:
     """What is accepted is read alike by both parsers that see it."""
     for text in (value, "https://" + value, "https://host/" + value):
         try:
-            url = base_url(text)
+            url = base_url(Secret(text))
         except ConfigurationError:
             continue
         assert url.isascii() and not set(url) & set(" ?#\r\n\t")

@@ -185,10 +185,10 @@ async def test_a_failed_status_with_a_message_counts_when_the_details_confirm_it
 # --- faults that end a wait at once ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [b'{"status": "FAILED", "message": "Key disabled"}', b"<html>Forbidden by the WAF"])
+@pytest.mark.parametrize("body", [{"status": "FAILED", "message": "Key disabled"}, {"errorCode": "AUTH_FAILED"}])
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("where", ALL)
-async def test_a_refused_key_ends_every_wait_at_once(where: str, status: int, body: bytes) -> None:
+async def test_a_refused_key_ends_every_wait_at_once(where: str, status: int, body: dict[str, str]) -> None:
     """Whatever kind of query is refused. Each waiter gets an error of its own, and the service is left alone."""
     service = troubled(Reply(status, body), where=(where,), when=(20, 1e9))
     # Where the list serves several, only for a waiter who is alone the details are asked for.
@@ -204,10 +204,29 @@ async def test_a_refused_key_ends_every_wait_at_once(where: str, status: int, bo
         assert len(server.arrivals) == asked
 
 
+@each_way
+@pytest.mark.parametrize("body", [b"<html>Just a moment", b"", b'{"message": "Forbidden"}', b'{"error": "no"}'])
+@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_the_page_of_a_gateway_ends_no_wait(status: int, body: bytes, way: Way) -> None:
+    """The words are not the service's: it refuses neither the key nor the task. This is survived for minutes."""
+    service = troubled(Reply(status, body), where=ALL, when=(20, 140))
+    async with watched(service) as (_, client):
+        await waits(way, client, 5)
+    service = troubled(Reply(status, body), where=ALL, when=(20, 1e9))
+    async with watched(service) as (_, client):
+        began = loop_of_test().time()
+        errors = await way(client, 1)
+        assert [type(error) for error in errors] == [TaskNotFound if status == 404 else AuthenticationFailed]
+        assert 300 <= loop_of_test().time() - began < 450
+
+
+NO_TASK = {"status": "FAILED", "message": "Task not found"}
+
+
 @pytest.mark.parametrize("where", ["status", "details"])
 async def test_a_404_ends_the_wait_for_a_task_that_was_known(where: str) -> None:
     """One is enough; the handle can be waited for again."""
-    gone = Reply(404, {"message": "Task not found"})
+    gone = Reply(404, NO_TASK)
     service = troubled(gone, where=(where,), when=(35, 1e9), steps=((0.0, "PROGRESS"), (50.0, "COMPLETED")))
     async with watched(service) as (server, client):
         began = loop_of_test().time()
@@ -239,7 +258,7 @@ async def test_a_task_that_does_not_exist_ends_its_own_wait_only() -> None:
 @each_number
 async def test_a_404_right_after_the_submit_is_forgiven(way: Way, waiters: int) -> None:
     """The service may lag behind its own answer, in the list as well; but not for ever."""
-    unknown = lambda item: Reply(404) if kind(item.path) != "list" else Reply(body={"tasks": []})  # noqa: E731
+    unknown = lambda item: Reply(404, NO_TASK) if kind(item.path) != "list" else Reply(body={"tasks": []})  # noqa: E731
     async with watched(troubled(unknown, when=(0, 25))) as (_, client):
         assert await waits(way, client, waiters) < 30 + 10
     began = loop_of_test().time()

@@ -539,6 +539,38 @@ async def test_a_watch_that_is_cancelled_anywhere_holds_nothing() -> None:
         await cancel_everywhere(watch, lambda: assert_nothing_held(client), at_least=5)
 
 
+async def test_a_watch_survives_steps_that_are_cancelled() -> None:
+    """`wait_for(anext(watch), 15)` is how a backend keeps a connection alive. No change is lost, or comes twice."""
+    service = Service()
+    async with watching(service) as (server, client):
+        service.add("a", (0, "SUBMITTED"), (40, "PROGRESS"), (100, "COMPLETED"))
+        watch, seen = client.task("a").watch(), list[str]()
+        while not seen or seen[-1] != "COMPLETED":
+            try:
+                seen.append(str((await asyncio.wait_for(anext(watch), 15)).status))
+            except TimeoutError:
+                await assert_nothing_held(client)
+        assert seen == IN_ORDER
+        with pytest.raises(StopAsyncIteration):
+            await anext(watch)
+        cut = len(server.arrivals)
+        service.add("b", (0, "SUBMITTED"), (40, "PROGRESS"), (100, "COMPLETED"))
+        assert await statuses(client.task("b")) == IN_ORDER
+        assert cut < 1.25 * (len(server.arrivals) - cut)
+
+
+async def test_what_others_have_seen_between_two_steps_of_a_watch_is_not_lost() -> None:
+    service = Service()
+    async with watching(service) as (_, client):
+        service.add("a", (0, "SUBMITTED"), (20, "PROGRESS"), (60, "COMPLETED"))
+        watch = client.task("a").watch()
+        assert (await anext(watch)).status == "SUBMITTED"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(watch), 2)
+        await client.task("a").result()
+        assert [str(change.status) async for change in watch] == ["COMPLETED"]
+
+
 async def test_cancelling_one_waiter_leaves_the_others() -> None:
     """And cancels nothing at the service."""
     async with watching(Service()) as (server, client):
