@@ -14,6 +14,7 @@ import pytest
 
 from aivideomaker_async import (
     AIVideoMaker,
+    ConfigurationError,
     Downloaded,
     DownloadError,
     IncompleteDownload,
