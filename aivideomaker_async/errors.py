@@ -372,14 +372,19 @@ class WaitTimeout(AIVideoMakerError, TimeoutError):
 class DownloadError(AIVideoMakerError):
     """The video could not be downloaded. The message names the path or the reason."""
 
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        self.status = status
+        """The HTTP status by which the file's server refused; None for any other reason."""
+        super().__init__(message)
+
 
 class OutputExpired(DownloadError):
     """The service has deleted the file: it keeps one for 24 hours."""
 
-    def __init__(self, message: str, *, age: timedelta | None) -> None:
+    def __init__(self, message: str, *, age: timedelta | None, status: int | None = None) -> None:
         self.age = age
         """How long ago the task was completed; None where that is unknown."""
-        super().__init__(message)
+        super().__init__(message, status=status)
 
 
 class IncompleteDownload(DownloadError):

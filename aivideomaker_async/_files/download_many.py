@@ -6,11 +6,12 @@ import asyncio
 import heapq
 import os
 import stat
+import sys
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from attrs import frozen
 
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["Downloaded", "VideoProgress", "download_all"]
+
+MAX_CONCURRENCY: Final = 10_000
+
+DESCRIPTORS_PER_DOWNLOAD: Final = 5
+"""A connection, a part and its metadata, and what a lookup of a name takes."""
+
+DESCRIPTORS_TAKEN: Final = 64
+"""How many are open already, where that cannot be counted."""
 
 VideoProgress: TypeAlias = Callable[[Video, int, int | None], object]
 """Called with the video, the bytes that have arrived, and the bytes expected (None when that is not known)."""
@@ -74,7 +83,7 @@ async def download_all(
     Args:
         videos: what to download; also an async iterable that yields videos over time, as they are finished.
         directory: the folder. It is made if it does not exist.
-        concurrency: how many downloads run at once.
+        concurrency: how many downloads run at once; fewer where the process may not open as many files.
         overwrite: whether existing files are replaced.
         name: returns the name of a video's file in the folder; by default its id, made fit for all file systems, and
             `.mp4`.
@@ -93,7 +102,7 @@ async def download_all(
         Exception: an error of the iterable is raised when the videos before it are done; one of `name` or `progress`
             ends the call at once.
     """
-    slots = asyncio.Semaphore(validation.count("concurrency", concurrency))
+    slots = asyncio.Semaphore(min(validation.count("concurrency", concurrency), await DISK.run(_affordable)))
     options = DownloadOptions(timeout=timeout, allow_private=allow_private, http=http)
     if name is not None:
         callbacks.check_plain("name", name)
@@ -201,6 +210,22 @@ class _Batch:
         except DownloadError as error:
             return Downloaded(video=video, error=error)
         return Downloaded(video=video, path=path)
+
+
+def _affordable() -> int:
+    """Return how many downloads can run at once with the descriptors that this process may still open."""
+    if sys.platform == "win32":
+        return MAX_CONCURRENCY
+    import resource
+
+    limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        return MAX_CONCURRENCY
+    try:
+        taken = sum(1 for _ in Path("/dev/fd").iterdir())
+    except OSError:
+        taken = DESCRIPTORS_TAKEN
+    return max(1, min(MAX_CONCURRENCY, (limit - taken) // DESCRIPTORS_PER_DOWNLOAD))
 
 
 async def _one_by_one(videos: Iterable[Video]) -> AsyncGenerator[Video]:

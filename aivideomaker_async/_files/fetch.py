@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar, TypeVarTuple, Unpack
 
 from anyio import CancelScope
 
+from .._redaction import shorten, single_line
 from .._util import callbacks
 from .._util.threads import DISK, run_at_once
 from ..errors import Disconnected, DownloadError, IncompleteDownload, OutputExpired, TransportError
 from .http import FileResponse, open_file
 from .part_file import PartFile
-from .resume import Changed, DownloadRetries, Transfer, Unusable, part_key
+from .resume import Changed, DownloadRetries, Empty, Transfer, Unusable, is_page, part_key
 
 if TYPE_CHECKING:
     from .video import Progress, Source
@@ -36,8 +37,15 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+NOT_YET: Final = frozenset({202, 204, 403, 404, 425})
+"""How a server answers while a file is not there yet, for some seconds after its task has ended."""
+
+RUN_OUT: Final = frozenset({403, 404, 410})
+"""How a server answers when the signature in an address has run out."""
+
+
 class _Unavailable(Exception):
-    """The server cannot send the file now and may be able to later: 408, 429 or 5xx."""
+    """The server cannot send the file now and may be able to later."""
 
     def __init__(self, status: int, retry_after: float | None) -> None:
         self.message = f"status {status}"
@@ -86,7 +94,7 @@ class Fetch:
             except (TransportError, _Unavailable) as error:
                 await self._pause(error)
             except Unusable as error:
-                raise self._unusable(error) from error
+                await self._unusable(error)
 
     async def read(self) -> bytes:
         """Return the next bytes of the file; no bytes when it is whole.
@@ -102,6 +110,9 @@ class Fetch:
                 return b""
             try:
                 data = await self._response.read()
+                if data and not self.transfer.position and is_page(self._response.head.content_type, data):
+                    what = shorten(single_line(self._response.head.content_type or "a page"))
+                    raise self._source.failed(f"its server sent no video, but {what}")
                 if new := self.transfer.receive(data):
                     return new
                 if not data:
@@ -111,7 +122,7 @@ class Fetch:
             except TransportError as error:
                 await self._pause(error)
             except Unusable as error:
-                raise self._unusable(error) from error
+                await self._unusable(error)
 
     async def _request(self) -> None:
         response = await open_file(self._source, self.transfer.request_headers())
@@ -119,6 +130,11 @@ class Fetch:
         try:
             if head.status in {408, 429} or head.status >= 500:
                 raise _Unavailable(head.status, head.retry_after)
+            if head.status in NOT_YET and self._source.is_fresh():
+                raise _Unavailable(head.status, head.retry_after)
+            if head.status in RUN_OUT and await self._source.renew():
+                # The next request goes to the fresh address.
+                return
             if head.status not in {200, 206, 416}:
                 raise self._source.refused(head.status)
             accepted = self.transfer.accept(head)
@@ -155,9 +171,19 @@ class Fetch:
         if response is not None:
             await response.aclose()
 
-    def _unusable(self, error: Unusable) -> DownloadError:
+    async def _unusable(self, error: Unusable) -> None:
+        """Wait before another attempt, if the file may only not be there yet.
+
+        Raises:
+            DownloadError: what came cannot become the file.
+        """
+        if isinstance(error, Empty) and self._source.is_fresh():
+            await self._pause(_Unavailable(200, None))
+            return
         # The reader of a stream must learn that the rest of what was passed on is missing.
-        return self._incomplete(str(error)) if isinstance(error, Changed) else self._source.failed(str(error))
+        raise (
+            self._incomplete(str(error)) if isinstance(error, Changed) else self._source.failed(str(error))
+        ) from error
 
     def _incomplete(self, reason: str) -> IncompleteDownload:
         received, expected = self.transfer.position, self.transfer.total

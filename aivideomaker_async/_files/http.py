@@ -27,11 +27,19 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from .._http import check_session, parse_retry_after, user_agent
+from .._http import MAX_HEADER_BYTES, check_session, parse_retry_after, user_agent
 from .._redaction import printable, redact_url, shorten
 from .._util.threads import DISK
-from ..errors import BadResponse, ConnectFailed, Disconnected, DownloadError, RequestTimeout, TransportError
-from .public_address import is_local_name, is_public, is_public_address, parse_address
+from ..errors import (
+    AIVideoMakerError,
+    BadResponse,
+    ConnectFailed,
+    Disconnected,
+    DownloadError,
+    RequestTimeout,
+    TransportError,
+)
+from .public_address import is_local_name, is_public, is_public_when_resolved, parse_address
 from .resume import ContentRange, ResponseHead
 
 if TYPE_CHECKING:
@@ -42,10 +50,6 @@ __all__ = ["FileResponse", "open_file"]
 MAX_REDIRECTS: Final = 5
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-
-_FAILURES: Final = (aiohttp.ClientError, OSError, RuntimeError)
-"""How an exchange fails. aiohttp raises a RuntimeError when its connector is closed during a request, and asyncio when
-it gets no thread to resolve a name."""
 
 _ADDRESS: Final = re.compile(r"https?://[^\s'\"]+")
 
@@ -75,7 +79,7 @@ class FileResponse:
                 while not content.at_eof():
                     if data := await content.readany():
                         return data
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001  (the caller's connector may raise anything)
             failure = _translate(error, self._source)
             raise failure from failure.__cause__
         return b""
@@ -103,19 +107,18 @@ async def open_file(source: Source, headers: Mapping[str, str]) -> FileResponse:
         response = await _follow(
             source, session, {**headers, "Accept-Encoding": "identity", "User-Agent": user_agent()}
         )
-    except (*_FAILURES, ValueError) as error:
+    except BaseException as error:
         await session.close()
+        if isinstance(error, AIVideoMakerError) or not isinstance(error, Exception):
+            raise
         failure = _translate(error, source)
         raise failure from failure.__cause__
-    except BaseException:
-        await session.close()
-        raise
     return FileResponse(source, session, response)
 
 
 def _open_session(source: Source) -> aiohttp.ClientSession:
     """Return a session that holds nothing secret."""
-    http = source.options.http
+    http = source.http
     if http is None:
         resolver = aiohttp.ThreadedResolver()
         connector: aiohttp.BaseConnector | None = aiohttp.TCPConnector(
@@ -132,6 +135,8 @@ def _open_session(source: Source) -> aiohttp.ClientSession:
         trust_env=False,
         # A compressed body is refused, and must not fail or grow before that.
         auto_decompress=False,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
         trace_configs=[_limit_the_answer()],
     )
     # aiohttp would repeat a request by itself, which no attempt counts. There is no public switch.
@@ -160,7 +165,7 @@ async def _follow(source: Source, session: aiohttp.ClientSession, headers: Mappi
     loop = asyncio.get_running_loop()
     limit = source.options.timeout
     # The connections of a caller's session may be taken; in a session of our own, connecting waits for the name alone.
-    connect = limit if source.options.http is None else None
+    connect = limit if source.http is None else None
     url = _parse_url(source, source.url)
     for _ in range(MAX_REDIRECTS + 1):
         proxy = await _proxy_for(source, url)
@@ -209,7 +214,7 @@ def _parse_url(source: Source, url: str, *, relative: bool = False) -> URL:
 
 async def _proxy_for(source: Source, url: URL) -> URL | None:
     """Return the proxy that the caller's session would use."""
-    http = source.options.http
+    http = source.http
     if http is None:
         return None
     # Neither has a public name.
@@ -243,13 +248,13 @@ async def _check_host(source: Source, url: URL, *, direct: bool) -> None:
         return
     if is_local_name(host):
         raise source.not_public(host)
-    if direct and source.options.http is not None:
+    if direct and source.http is not None:
         # The caller's connector resolves the name by itself; a proxy does it elsewhere, where nothing can be checked.
         with suppress(OSError, UnicodeError):
             async with asyncio.timeout(source.options.timeout):
                 found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
             for resolved in (str(one[4][0]) for one in found):
-                if not is_public_address(resolved):
+                if not is_public_when_resolved(resolved):
                     raise source.not_public(f"{host} ({resolved})")
 
 
@@ -271,7 +276,7 @@ class _PublicResolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         found = await self._inner.resolve(host, port, family)
-        public = [one for one in found if is_public_address(one["host"])]
+        public = [one for one in found if is_public_when_resolved(one["host"])]
         if not public:
             raise _NotPublic(found[0]["host"] if found else "no address")
         return public

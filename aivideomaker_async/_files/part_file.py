@@ -25,6 +25,9 @@ from .resume import PartMetadata, Version, is_part_metadata
 
 __all__ = ["PartFile"]
 
+_CANNOT_SYNC: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EROFS, errno.ENOTSUP, errno.EOPNOTSUPP})
+"""What a file system answers that has no such promise to give. Any other error is one of the disk."""
+
 MAX_METADATA_BYTES: Final = 64 * 1024
 
 HASHED_BYTES: Final = 1024 * 1024
@@ -165,7 +168,7 @@ class PartFile:
             # Truncated last: killed before, the process leaves the old text or one that is malformed, never none.
             os.ftruncate(fd, os.write(fd, metadata.to_text(self._key).encode()))
             if sync:
-                os.fsync(fd)
+                _sync(fd)
         finally:
             os.close(fd)
 
@@ -181,7 +184,7 @@ class PartFile:
                 return
             try:
                 # Before it is named: after a power cut a name could lead to an empty file.
-                os.fsync(self._fd)
+                _sync(self._fd)
                 if os.fstat(self._fd).st_size != self._size:
                     raise OSError(errno.EIO, "another program has changed the part")
             except OSError:
@@ -288,6 +291,19 @@ def _open_regular(path: Path, flags: int = os.O_CREAT) -> int:
         os.close(fd)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     return fd
+
+
+def _sync(fd: int) -> None:
+    """Write a file to the disk, where its file system can be told to: some mounts of a network cannot.
+
+    Raises:
+        OSError: it was not written.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 def _is_at(path: Path, fd: int) -> bool:

@@ -13,7 +13,7 @@ import unicodedata
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
 
-__all__ = ["Address", "is_local_name", "is_private_host", "is_public", "is_public_address", "parse_address"]
+__all__ = ["Address", "is_local_name", "is_private_host", "is_public", "is_public_when_resolved", "parse_address"]
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -39,6 +39,9 @@ _NOT_PUBLIC_V4: Final = tuple(
         ),
     )
 )
+_FAKE: Final = IPv4Network("198.18.0.0/15")
+"""What local proxies resolve every name to, to route it by themselves. The block is for tests of networks and leads to
+no machine of one."""
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 _NOT_PUBLIC_V6: Final = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 _NAT64: Final = IPv6Network("64:ff9b::/96")
@@ -71,10 +74,10 @@ def is_public(address: Address) -> bool:
     return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_PUBLIC_V6)
 
 
-def is_public_address(text: str) -> bool:
-    """Return whether a text is a public address."""
+def is_public_when_resolved(text: str) -> bool:
+    """Return whether the address that a name resolves to is public, or stands for a public one."""
     address = parse_address(text)
-    return address is not None and is_public(address)
+    return address is not None and (is_public(address) or address in _FAKE)
 
 
 def parse_address(host: str) -> Address | None:

@@ -52,6 +52,11 @@ _CONTENT_RANGE: Final = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d{1,18})", 
 _STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e\x80-\xff]*"')
 _VIDEO_TYPE: Final = re.compile(r"video/[a-z0-9.+-]+", re.ASCII)
 
+_PAGE_TYPE: Final = re.compile(r"text/[a-z0-9.+-]+|application/(?:[a-z0-9.-]+\+)?(?:json|xml)", re.ASCII)
+
+_MP4_BOXES: Final = frozenset({b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide"})
+_MATROSKA: Final = b"\x1a\x45\xdf\xa3"
+
 _FORMAT: Final = 2
 """Parts of another format are recognized as ours and begun anew."""
 
@@ -102,6 +107,22 @@ class ResponseHead:
         return media_type if _VIDEO_TYPE.fullmatch(media_type) else None
 
 
+def is_page(content_type: str | None, beginning: bytes) -> bool:
+    """Return whether a response is the page of a gateway, or another text, and no video.
+
+    Args:
+        content_type: its header.
+        beginning: the first bytes of its body. Those of a video count for more than the header, which some servers do
+            not know.
+    """
+    if beginning[4:8] in _MP4_BOXES or beginning.startswith(_MATROSKA):
+        return False
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    text = beginning[:64].removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_text = text.startswith((b"<", b"{", b"[")) and not any(byte < 9 or 13 < byte < 32 for byte in text)
+    return is_text or _PAGE_TYPE.fullmatch(media_type) is not None
+
+
 @frozen(kw_only=True)
 class Version:
     """One version of the file."""
@@ -130,6 +151,10 @@ class Version:
 
 class Unusable(Exception):
     """The response cannot become the file, and another request would not help."""
+
+
+class Empty(Unusable):
+    """The file has no bytes, as one that is not there yet."""
 
 
 class Changed(Unusable):
@@ -219,7 +244,7 @@ class Transfer:
 
     def _check_size(self, total: int | None) -> None:
         if total == 0:
-            raise Unusable("it is empty")
+            raise Empty("it is empty")
         if total is not None and total > self._max_bytes:
             raise Unusable(f"it has {total} bytes, more than {self._max_bytes}")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self, TypeAlias, final
 
@@ -38,6 +40,9 @@ MAX_VIDEO_BYTES: Final = 8 * 1024**3
 
 MAX_DOWNLOADS: Final = 8
 """Calls of `Video.download` that run at once in an event loop."""
+
+FRESH_FOR: Final = timedelta(minutes=2)
+"""How long after the end of a task its file may not be there yet."""
 
 _download_slots: Final[RunVar[CapacityLimiter]] = RunVar("aivideomaker_async.downloads")
 
@@ -110,17 +115,31 @@ class Video:
     """When the service deletes the file (aware, UTC)."""
     # Whether the service itself is at a private address, so that its files may be as well.
     _allow_private: bool = field(default=False, alias="_allow_private", repr=False, eq=False)
+    # The session that the caller has given to the client, and a way to ask for a fresh address.
+    _http: aiohttp.ClientSession | None = field(default=None, alias="_http", repr=False, eq=False)
+    _renew: Callable[[], Awaitable[str | None]] | None = field(default=None, alias="_renew", repr=False, eq=False)
 
     @classmethod
-    def of(cls, details: TaskDetails, *, allow_private: bool = False) -> Self:
+    def of(
+        cls,
+        details: TaskDetails,
+        *,
+        allow_private: bool = False,
+        seen_at: datetime | None = None,
+        http: aiohttp.ClientSession | None = None,
+        renew: Callable[[], Awaitable[str | None]] | None = None,
+    ) -> Self:
         """Return the video of a task that is COMPLETED and has a URL.
 
         Args:
             details: what the service reported about the task.
             allow_private: whether the file may be at an address that is not of the public internet, since the service
                 is at one itself.
+            seen_at: when the task was first seen to have ended, where the service does not say when it did.
+            http: the session that is used while it is open, unless a call is given another one.
+            renew: asks for the task again, and returns the address of its file or None.
         """
-        completed_at = details.completed_at or datetime.now(UTC)
+        completed_at = details.completed_at or details.created_at or seen_at or datetime.now(UTC)
         # The service's clock may be years off, as far as the end of the calendar.
         expires_at = min(completed_at, _LATEST_COMPLETION) + OUTPUT_KEPT_FOR
         return cls(
@@ -129,7 +148,21 @@ class Video:
             details=details,
             expires_at=expires_at,
             _allow_private=allow_private,
+            _http=http,
+            _renew=renew,
         )
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        # What belongs to a client stays in its process.
+        again = partial(
+            type(self),
+            id=self.id,
+            url=self.url,
+            details=self.details,
+            expires_at=self.expires_at,
+            _allow_private=self._allow_private,
+        )
+        return again, ()
 
     async def download(
         self,
@@ -168,9 +201,10 @@ class Video:
             max_bytes: the largest file that is accepted.
             allow_private: whether the file may be at an address that is not of the public internet (loopback, private,
                 link-local...). By default only if the service itself was at one, as a simulator is.
-            http: an aiohttp session whose connections and proxies to use. Its headers, cookies and credentials are not
-                used. What a name resolves to can then only be looked up beforehand, and behind a proxy not at all,
-                which is no full protection from private addresses.
+            http: an aiohttp session whose connections and proxies to use; by default the one that the client of the
+                task was given, while that is open. Its headers, cookies and credentials are not used. What a name
+                resolves to can then only be looked up beforehand, and behind a proxy not at all, which is no full
+                protection from private addresses.
 
         Returns:
             The path of the file.
@@ -262,14 +296,41 @@ class Source:
         self.url: str = video.url
         self.task_id: str = video.id
         self.options = options
+        self.http: aiohttp.ClientSession | None = options.http
+        """The session of the caller that lends its connections; None for one of our own."""
+        if self.http is None and video._http is not None and _is_usable(video._http):
+            self.http = video._http
+        self._may_renew = video._renew is not None
+        self._was_renewed = False
+        """Whether the service has given an address again, so that another refusal is no matter of a signature."""
         self.allow_private: bool = video._allow_private if options.allow_private is None else options.allow_private
         self.name: str = f"the video of task {video.id}"
         """What messages call it."""
         self._video = video
 
-    def failed(self, reason: str) -> DownloadError:
+    def is_fresh(self) -> bool:
+        """Return whether the task ended so lately that its file may not be there yet."""
+        return abs(self._age()) < FRESH_FOR
+
+    async def renew(self) -> bool:
+        """Ask for the task again, once; return whether it has another address now, which is used from now on."""
+        if not self._may_renew or self._video._renew is None:
+            return False
+        self._may_renew = False
+        url = await self._video._renew()
+        self._was_renewed = url is not None
+        if not url or url == self.url:
+            return False
+        logger.info("%s: its address has run out, and the service gave a fresh one", self.name)
+        self.url = url
+        return True
+
+    def _age(self) -> timedelta:
+        return datetime.now(UTC) - (self._video.expires_at - OUTPUT_KEPT_FOR)
+
+    def failed(self, reason: str, status: int | None = None) -> DownloadError:
         """Return the error for a reason that no further attempt cures."""
-        return DownloadError(f"{self.name} cannot be downloaded: {reason}")
+        return DownloadError(f"{self.name} cannot be downloaded: {reason}", status=status)
 
     def not_public(self, host: str) -> DownloadError:
         """Return the error for a host that is not of the public internet."""
@@ -279,12 +340,21 @@ class Source:
 
     def refused(self, status: int) -> DownloadError:
         """Return the error for a status that no further request cures."""
-        age = datetime.now(UTC) - (self._video.expires_at - OUTPUT_KEPT_FOR)
-        if status == 410 or (status in {403, 404} and age >= OUTPUT_KEPT_FOR):
-            # A negative age means that the two clocks disagree; then neither is relied on.
-            known = self._video.details.completed_at is not None and age >= timedelta(0)
+        age = self._age()
+        # A negative age means that the two clocks disagree; then neither is relied on.
+        known = self._video.details.completed_at is not None and age >= timedelta(0)
+        # 410 is also how some servers answer when the signature of an address has run out.
+        is_gone = age >= OUTPUT_KEPT_FOR if status in {403, 404} or (known and not self._was_renewed) else status == 410
+        if status in {403, 404, 410} and is_gone:
             ago = f"it was finished {age.total_seconds() / 3600:.1f} hours ago, and " if known else ""
             return OutputExpired(
-                f"{self.name} is gone: {ago}the service keeps a file for 24 hours", age=age if known else None
+                f"{self.name} is gone: {ago}the service keeps a file for 24 hours",
+                age=age if known else None,
+                status=status,
             )
-        return self.failed(f"status {status}")
+        return self.failed(f"status {status}", status)
+
+
+def _is_usable(session: aiohttp.ClientSession) -> bool:
+    """Return whether a caller's session is open, and of the running event loop."""
+    return not session.closed and getattr(session, "_loop", None) is asyncio.get_running_loop()

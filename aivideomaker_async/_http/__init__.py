@@ -45,6 +45,7 @@ from .decoding import MalformedAnswer, decode_status, decode_task, encode_task, 
 from .gate import Deadline, deadline_exceeded
 from .lifecycle import ClientLifecycle
 from .requests import (
+    MAX_HEADER_BYTES,
     Kind,
     Request,
     RequestBody,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from .list_reader import AllTasks, FirstTask, ListReader
 
 __all__ = [
+    "MAX_HEADER_BYTES",
     "AllTasks",
     "ApiClient",
     "ClientLifecycle",

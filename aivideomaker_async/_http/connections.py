@@ -21,10 +21,9 @@ from .._util.fork import after_fork_in_child
 from .._util.loops import running_loop
 from .._util.version import __version__
 from ..errors import ConfigurationError
-from .requests import Sending
+from .requests import MAX_HEADER_BYTES, Sending
 
 __all__ = [
-    "MAX_HEADER_BYTES",
     "REQUEST_HEADERS",
     "USER_AGENT",
     "abandon",
@@ -38,10 +37,6 @@ USER_AGENT: Final = f"Mozilla/5.0 (compatible; aivideomaker-async/{__version__};
 
 REQUEST_HEADERS: Final = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
 """What the vendor's page requires of every request, also of one without a body; the user agent must begin so."""
-
-MAX_HEADER_BYTES: Final = 64 * 1024
-"""The size limit of a header in an answer. Policies and cookies of gateways exceed aiohttp's own limit of 8 KiB, and an
-answer that cannot be read is a lost submit."""
 
 current_sending: Final[ContextVar[Sending | None]] = ContextVar("aivideomaker_async.sending", default=None)
 """The state of the request that is being made; the request class below has no other way to reach it."""

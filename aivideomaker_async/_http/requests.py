@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..tasks import Account, Quote, SubmittedTask, TaskDetails
 
 __all__ = [
+    "MAX_HEADER_BYTES",
     "Kind",
     "Request",
     "RequestBody",
@@ -49,6 +50,10 @@ TASK_ANSWER_BYTES: Final = 48 * MIB
 
 LIST_ANSWER_BYTES: Final = 64 * MIB
 """Limit of the task list: about 100,000 tasks of the usual size."""
+
+MAX_HEADER_BYTES: Final = 64 * 1024
+"""The size limit of a header in any answer. Policies and cookies of gateways exceed aiohttp's own limit of 8 KiB, and
+an answer that cannot be read is a lost submit."""
 
 MIN_TOKEN_CHARACTERS: Final = 8
 """Shorter parts of a webhook URL are no tokens: hiding them would blank out ordinary words."""

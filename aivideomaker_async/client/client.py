@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -34,11 +35,13 @@ from .._limits import Limiter, LimiterStatistics, SharedRateLimiter, default_lim
 from .._redaction import Secret, single_line
 from .._util import callbacks, validation
 from .._util.base_url import service_url
-from ..errors import APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
+from ..errors import AIVideoMakerError, APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
 from ..tasks import TaskStatus, video_seconds
 from .rooms import Rooms
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     import aiohttp
 
     from .._files import Downloaded, Video, VideoProgress
@@ -545,6 +548,7 @@ class AIVideoMaker:
         name: Callable[[Video], str] | None = None,
         progress: VideoProgress | None = None,
         timeout: float = 60.0,
+        allow_private: bool | None = None,
         http: aiohttp.ClientSession | None = None,
     ) -> list[Downloaded]:
         """Download every finished video of this key that the service still has, into one folder.
@@ -559,6 +563,7 @@ class AIVideoMaker:
             name: returns the name of a video's file in the folder; by default `<id>.mp4`.
             progress: called with the video, the bytes that have arrived, and the bytes expected.
             timeout: seconds to connect, and seconds without any data, after which an attempt has failed.
+            allow_private: as for `Video.download`.
             http: an aiohttp session whose connections and proxies to use; by default the client's own `http`.
 
         Returns:
@@ -568,10 +573,10 @@ class AIVideoMaker:
             DownloadError: the folder cannot be created. The failure of one video is in its outcome.
             AIVideoMakerError: the tasks cannot be listed: an `APIError`, `TransportError` or `ConfigurationError`.
         """
-        from .._files import Video, download_all
+        from .._files import download_all
 
         completed = (task for task in await self.list_tasks() if task.status == TaskStatus.COMPLETED and task.url)
-        videos = [Video.of(task, allow_private=self._allows_private_files) for task in completed]
+        videos = [self._handles.video(task) for task in completed]
         # The service's clock and this machine's may be days apart: a video is skipped only if both call it expired.
         now = min(time.time(), self._api.service_time())
         kept = [video for video in videos if video.expires_at.timestamp() > now]
@@ -584,7 +589,8 @@ class AIVideoMaker:
             name=name,
             progress=progress,
             timeout=timeout,
-            http=self._http if http is None else http,
+            allow_private=allow_private,
+            http=http,
         )
 
     # --- account -------------------------------------------------------------------------------------
@@ -764,7 +770,26 @@ class _HandleContext:
     def hide_key_in(self, text: str) -> str:
         return self._client._api.settings.key.hide_in(text)
 
-    def video(self, details: TaskDetails) -> Video:
+    def video(self, details: TaskDetails, seen_at: datetime | None = None) -> Video:
         from .._files import Video
 
-        return Video.of(details, allow_private=self._client._allows_private_files)
+        client = self._client
+        # A video that is kept does not keep its client.
+        reference = weakref.ref(client)
+
+        async def renew() -> str | None:
+            if (alive := reference()) is None:
+                return None
+            try:
+                return (await alive.get_task(details.id)).url
+            except AIVideoMakerError as error:
+                logger.info("no fresh address of the video of task %s: %s", single_line(details.id), error)
+                return None
+
+        return Video.of(
+            details,
+            allow_private=client._allows_private_files,
+            seen_at=seen_at,
+            http=client._http,
+            renew=renew,
+        )

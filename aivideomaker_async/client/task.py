@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import datetime
 from math import inf
 from typing import Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias, final, get_args
 
@@ -57,8 +58,8 @@ class TaskContext(Protocol):
         """Return `text` without the API key."""
         ...
 
-    def video(self, details: TaskDetails) -> Video:
-        """Return the video of a COMPLETED task."""
+    def video(self, details: TaskDetails, seen_at: datetime | None = None) -> Video:
+        """Return the video of a COMPLETED task, which was first seen to have ended at `seen_at`."""
         ...
 
     def get_status(self, task_id: str, *, timeout: float | None = None) -> Awaitable[TaskStatus]:
@@ -179,7 +180,8 @@ class VideoTask:
             raise TaskFailed(details, hide=self._hide_in)
         if details.status == TaskStatus.CANCEL:
             raise TaskCancelled(details)
-        return self._context.video(details)
+        ended = observed.last_change
+        return self._context.video(details, None if ended is None else ended.at)
 
     def _hide_in(self, text: str) -> str:
         # The service's words about a task may quote what came with its submit.

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -186,8 +187,9 @@ async def test_the_part_of_an_expired_file_is_removed(tmp_path: Path) -> None:
         with pytest.raises(IncompleteDownload):
             await video.download(tmp_path / "a.mp4", resume=True, attempts=1)
         host.before = [Reply(410)]
+        gone = video_at(video.url, age=timedelta(hours=25))
         with pytest.raises(OutputExpired):
-            await video.download(tmp_path / "a.mp4", resume=True)
+            await gone.download(tmp_path / "a.mp4", resume=True)
     assert await names(tmp_path) == []
 
 

@@ -18,7 +18,6 @@ from aivideomaker_async import (
     Downloaded,
     DownloadError,
     IncompleteDownload,
-    OutputExpired,
     RateLimiter,
     TaskFailed,
     TextToVideo,
@@ -75,7 +74,7 @@ async def test_the_video_that_is_deleted_first_goes_first(tmp_path: Path) -> Non
 async def test_a_failure_stops_no_other_download(tmp_path: Path) -> None:
     """Its error is in its outcome."""
     answers = {
-        "/gone": Reply(410),
+        "/gone": Reply(404),
         "/broken": Reply(500),
         "/cut": Reply(body=CLIP, cut=1000),
         "/fine": Reply(body=b"x"),
@@ -83,10 +82,10 @@ async def test_a_failure_stops_no_other_download(tmp_path: Path) -> None:
     async with scripted(lambda arrival: answers[arrival.path]) as service:
         videos = videos_at(service.url, "gone", "broken", "fine", "cut")
         outcomes = await download_all(videos, tmp_path)
-    kinds = [OutputExpired, DownloadError, None, IncompleteDownload]
+    kinds = [DownloadError, DownloadError, None, IncompleteDownload]
     assert [None if one.error is None else type(one.error) for one in outcomes] == kinds
     assert [one.path for one in outcomes] == [None, None, tmp_path / "fine.mp4", None]
-    with pytest.raises(OutputExpired):
+    with pytest.raises(DownloadError, match="status 404"):
         outcomes[0].unwrap()
     assert await names(tmp_path) == ["fine.mp4"]
 
@@ -184,6 +183,27 @@ async def test_as_many_downloads_run_at_once_as_allowed(concurrency: int, tmp_pa
         await download_all(videos_at(service.url, *map(str, range(20))), tmp_path, concurrency=concurrency)
     assert crowd.most == concurrency
     assert len(await names(tmp_path)) == 20
+
+
+async def test_no_more_run_at_once_than_the_process_may_open_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixty at once would fail for want of descriptors, and not only these."""
+    resource = pytest.importorskip("resource")
+    taken = await asyncio.to_thread(lambda: sum(1 for _ in Path("/dev/fd").iterdir()))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (taken + 17, taken + 17))
+    most = 0
+
+    async def handle(arrival: Arrival) -> Action:
+        nonlocal most
+        most = max(most, len(service.connections))
+        await asyncio.sleep(1)
+        return Reply(body=body_of(arrival))
+
+    async with scripted(handle) as service:
+        outcomes = await download_all(videos_at(service.url, *map(str, range(20))), tmp_path, concurrency=60)
+    assert {one.error for one in outcomes} == {None}
+    assert most == 3
 
 
 async def test_videos_may_come_over_time(tmp_path: Path) -> None:
@@ -336,7 +356,7 @@ async def test_a_client_lists_once_and_leaves_out_expired_videos(tmp_path: Path)
     def handle(arrival: Arrival) -> Action:
         if arrival.path.startswith("/api"):
             rows = [
-                row("new", "COMPLETED", output={"url": f"{service.url}/new"}, completedAt=None),
+                row("new", "COMPLETED", output={"url": f"{service.url}/new"}, completedAt=None, createdAt=None),
                 row("old", "COMPLETED", output={"url": f"{service.url}/old"}),
                 row("nowhere", "COMPLETED", output=None),
                 row("failed", "FAILED"),

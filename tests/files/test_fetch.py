@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import traceback
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ import aiohttp
 import pytest
 from attrs import evolve
 
-from aivideomaker_async import Disconnected, DownloadError, IncompleteDownload, VideoStream, download_all
+from aivideomaker_async import Disconnected, DownloadError, IncompleteDownload, Video, VideoStream, download_all
 from tests.support.cancelling import cancel_everywhere
-from tests.support.files import CLIP, FileHost, serving
+from tests.support.files import CLIP, FileHost, names, serving, video_at
 from tests.support.leaks import settle
-from tests.support.scripted import Action, Drop, Endless, Hang, Raw, Reply
+from tests.support.scripted import Action, Arrival, Drop, Endless, Hang, Raw, Reply
 
 pytestmark = pytest.mark.anyio
 
 
 async def all_of(pieces: VideoStream) -> bytes:
     return b"".join([piece async for piece in pieces])
+
+
+EMPTY = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 
 
 # --- attempts ----------------------------------------------------------------------------------------
@@ -60,6 +64,95 @@ async def test_a_busy_server_is_asked_again_when_it_allows(retry_after: str | No
         async with video.stream() as pieces:
             assert least <= loop.time() - began <= most
             assert await all_of(pieces) == CLIP
+
+
+# --- what is no video ------------------------------------------------------------------------------
+
+MP4 = b"\0\0\0\x18ftypmp42" + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "is_refused"),
+    [
+        ("text/html; charset=utf-8", b"anything", True),
+        ("application/json", b'{"error": 1}', True),
+        ("application/problem+json", b"x", True),
+        ("application/xml", b"<?xml version='1.0'?><Error/>", True),
+        ("text/plain", b"Not Found", True),
+        ("video/mp4", b"<!doctype html><html>", True),
+        ("video/mp4", b'\xef\xbb\xbf \r\n{"message": "no"}', True),
+        ("text/plain", MP4, False),
+        ("text/html", b"\x1a\x45\xdf\xa3" + bytes(10), False),
+        ("application/octet-stream", b"anything", False),
+        ("", b"{\0\1\2", False),
+    ],
+)
+async def test_a_page_is_not_saved_as_a_video(content_type: str, body: bytes, is_refused: bool, tmp_path: Path) -> None:
+    """A 200 may be the page of a gateway. The bytes of a video count for more than a wrong type."""
+    async with serving(lambda _: Reply(200, body, {"Content-Type": content_type})) as (service, video):
+        if not is_refused:
+            await video.download(tmp_path / "a.mp4")
+            return
+        with pytest.raises(DownloadError, match="its server sent no video, but"):
+            await video.download(tmp_path / "a.mp4")
+        (outcome,) = await download_all([video], tmp_path)
+        assert outcome.error is not None
+        assert len(service.arrivals) == 2
+    assert await names(tmp_path) == []
+
+
+# --- a file that is not there yet, or no more under this address ------------------------------------
+
+
+@pytest.mark.parametrize("early", [*map(Reply, (202, 204, 403, 404, 425)), Reply(200, b""), Raw(EMPTY)], ids=repr)
+async def test_a_file_that_comes_after_its_url_is_waited_for(early: Action, tmp_path: Path) -> None:
+    """For some seconds after the end of its task. Later it is missing."""
+    async with serving(FileHost(before=[early, early])) as (service, video):
+        fresh = video_at(video.url, age=timedelta(seconds=90))
+        assert await asyncio.to_thread((await fresh.download(tmp_path / "a.mp4")).read_bytes) == CLIP
+    async with serving(FileHost(before=[early] * 10)) as (service, video):
+        with pytest.raises(DownloadError):
+            await video_at(video.url, age=timedelta(seconds=150)).download(tmp_path / "b.mp4")
+        assert len(service.arrivals) == 1
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_fresh_address_is_asked_for_when_one_has_run_out(status: int, tmp_path: Path) -> None:
+    """Once, in every way to the video, and what has arrived is kept."""
+    host = FileHost(cuts=[300_000])
+    asked = 0
+
+    def handle(arrival: Arrival) -> Action:
+        return host(arrival) if "fresh" in arrival.path or not host.asked else Reply(status)
+
+    async with serving(handle) as (service, video):
+
+        async def renew() -> str:
+            nonlocal asked
+            asked += 1
+            return f"{service.url}/v/ck1.mp4?signature=fresh"
+
+        renewed = Video.of(video.details, allow_private=True, renew=renew)
+        path = await renewed.download(tmp_path / "a.mp4", resume=True)
+        assert await asyncio.to_thread(path.read_bytes) == CLIP
+        assert host.ranges_asked() == [None, "bytes=300000-"]
+        async with renewed.stream() as pieces:
+            assert await all_of(pieces) == CLIP
+        assert [one.error for one in await download_all([renewed], tmp_path, overwrite=True)] == [None]
+        assert asked == 3
+
+
+@pytest.mark.parametrize("fresh", [None, "same", "as bad"])
+async def test_without_a_better_address_the_refusal_is_raised(fresh: str | None, tmp_path: Path) -> None:
+    async with serving(lambda _: Reply(403)) as (service, video):
+
+        async def renew() -> str | None:
+            return {"same": video.url, "as bad": f"{service.url}/b"}.get(fresh or "")
+
+        with pytest.raises(DownloadError, match="status 403") as caught:
+            await Video.of(video.details, allow_private=True, renew=renew).download(tmp_path / "a.mp4")
+        assert caught.value.status == 403
+        assert len(service.arrivals) == (2 if fresh == "as bad" else 1)
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -153,7 +246,7 @@ async def test_a_stream_gives_the_bytes_as_they_arrive() -> None:
 
 
 async def test_length_and_type_are_none_unless_the_server_states_those_of_a_video() -> None:
-    page = CHUNKED.replace(b"OK", b"OK\r\nContent-Type: text/html") + b"3\r\nabc\r\n0\r\n\r\n"
+    page = CHUNKED.replace(b"OK", b"OK\r\nContent-Type: image/gif") + b"3\r\nabc\r\n0\r\n\r\n"
     async with serving(lambda _: Raw(page)) as (_, video), video.stream() as pieces:
         assert (pieces.length, pieces.content_type) == (None, None)
         assert await all_of(pieces) == b"abc"

@@ -232,6 +232,22 @@ def test_bytes_that_the_disk_may_have_lost_are_not_kept(target: Path, monkeypatc
     assert names(target.parent) == []
 
 
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EROFS])
+def test_a_file_system_that_cannot_sync_gets_its_file_all_the_same(
+    number: int, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some mounts of a network: there is no promise to be had."""
+
+    def fails(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    part = written(target, key="me")
+    part.commit()
+    part.close()
+    assert names(target.parent) == [target.name]
+
+
 def test_a_part_that_another_program_has_changed_gets_no_name(target: Path) -> None:
     part = written(target)
     (beside,) = target.parent.iterdir()

@@ -12,7 +12,7 @@ from aivideomaker_async._files.public_address import (
     is_local_name,
     is_private_host,
     is_public,
-    is_public_address,
+    is_public_when_resolved,
     parse_address,
 )
 
@@ -54,7 +54,7 @@ private_v4 = st.sampled_from([one for one in PRIVATE if "." in one]).flatmap(
 )
 def test_addresses_of_public_hosts_are_public(address: str) -> None:
     """Those of real services, and the neighbours of private networks."""
-    assert is_public_address(address)
+    assert is_public_when_resolved(address)
     assert not is_private_host(address)
     assert not is_private_host(f"[{address}]")
 
@@ -68,7 +68,14 @@ def test_no_private_address_is_public(address: IPv4Address | IPv6Address) -> Non
 @given(private_v4, st.sampled_from(["::ffff:{}", "64:ff9b::{}", "::{}", "::ffff:0:{}"]))
 def test_no_form_of_ipv6_makes_a_private_address_public(address: IPv4Address, form: str) -> None:
     """Mapped, translated, or an old form."""
-    assert not is_public_address(form.format(address))
+    assert not is_public_when_resolved(form.format(address))
+
+
+def test_the_block_of_local_proxies_is_public_when_a_name_resolves_to_it_and_not_when_it_is_spelled() -> None:
+    """They route every name by themselves; an address in that block is of nobody."""
+    assert is_public_when_resolved("198.18.0.7")
+    assert not is_public(IPv4Address("198.18.0.7"))
+    assert is_private_host("198.18.0.7")
 
 
 @given(st.ip_addresses())
@@ -79,7 +86,8 @@ def test_no_address_is_public_that_is_private_to_the_standard_library(address: I
         assert not found.is_multicast
         assert not found.is_unspecified
         assert not found.is_reserved or found in ip_network("64:ff9b::/96")
-    assert is_public_address(str(address)) is is_public(address)
+    is_fake = address in ip_network("198.18.0.0/15")
+    assert is_public_when_resolved(str(address)) is (is_public(address) or is_fake)
 
 
 octets = st.tuples(*[st.integers(0, 255)] * 4)
@@ -104,7 +112,7 @@ def test_an_address_is_recognized_in_every_spelling(parts: tuple[int, ...], coun
 def test_well_known_spellings_of_private_addresses(host: str) -> None:
     """Of loopback, and of the metadata service of a cloud."""
     assert is_private_host(host)
-    assert not is_public_address(host)
+    assert not is_public_when_resolved(host)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_well_known_spellings_of_private_addresses(host: str) -> None:
 def test_names_are_not_addresses(host: str) -> None:
     """A resolver may know them; the address that it returns is checked then."""
     assert parse_address(host) is None
-    assert not is_public_address(host)
+    assert not is_public_when_resolved(host)
 
 
 @pytest.mark.parametrize(

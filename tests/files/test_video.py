@@ -24,6 +24,10 @@ from aivideomaker_async import (
     ConfigurationError,
     DownloadError,
     OutputExpired,
+    RateLimiter,
+    TaskDetails,
+    TaskOutput,
+    TaskStatus,
     TextToVideo,
     Video,
     download_all,
@@ -69,20 +73,52 @@ def test_a_video_is_a_value() -> None:
     assert hash(again) == hash(video)
 
 
+async def test_a_video_uses_the_session_of_its_client_while_that_is_open(simulator: Simulator, tmp_path: Path) -> None:
+    """Its proxy may be the only way out. Without it, a session of the package's own is as good as any."""
+    used: list[str] = []
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+        async with AIVideoMaker(simulator.api_key, base_url=simulator.url, limiter=RateLimiter(), http=http) as client:
+            video = await client.generate(TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=5))
+        assert http.connector is not None
+        connect = http.connector.connect
+
+        async def counted(*arguments: Any, **options: Any) -> Any:
+            used.append("the caller's")
+            return await connect(*arguments, **options)
+
+        http.connector.connect = counted  # type: ignore[method-assign]
+        await video.download(tmp_path / "a.mp4")
+        async with video.stream() as pieces:
+            await anext(pieces)
+        assert used == ["the caller's"] * 2
+    await video.download(tmp_path / "b.mp4")
+    assert used == ["the caller's"] * 2
+
+
+def test_a_video_without_a_time_of_its_end_expires_by_that_of_its_submit_or_of_the_first_look() -> None:
+    """Not anew with each look."""
+    created, seen = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+    details = TaskDetails(id="a", status=TaskStatus.COMPLETED, created_at=created, output=TaskOutput(url="https://a/b"))
+    assert Video.of(details).expires_at == created + timedelta(days=1)
+    assert Video.of(evolve(details, created_at=None), seen_at=seen).expires_at == seen + timedelta(days=1)
+
+
 # --- a file that is gone -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("age", [timedelta(hours=1), timedelta(hours=25)])
 @pytest.mark.parametrize("status", [410, 404, 403])
 async def test_an_expired_file_is_reported_with_its_age(age: timedelta, status: int, tmp_path: Path) -> None:
-    """410 always says so; 404 and 403 do when the 24 hours are over."""
-    is_expired = status == 410 or age > timedelta(hours=24)
+    """Each may also be the answer to a signature that has run out, until the 24 hours are over."""
+    is_expired = age > timedelta(hours=24)
     async with scripted(lambda _: Reply(status)) as service:
         video = video_at(f"{service.url}/v", age=age)
         for call in ways(video, tmp_path):
             with pytest.raises(DownloadError) as caught:
                 await call()
             assert isinstance(caught.value, OutputExpired) is is_expired
+            assert caught.value.status == status
             if isinstance(caught.value, OutputExpired):
                 assert caught.value.age is not None
                 assert abs(caught.value.age - age) < timedelta(minutes=1)
@@ -212,8 +248,19 @@ async def test_the_file_of_a_finished_task_needs_no_client(
     assert (await content(path))[4:8] == b"ftyp"
     assert timedelta(hours=23) < video.expires_at - datetime.now(UTC) < timedelta(hours=25)
     simulator.advance(24 * 3600)
-    with pytest.raises(OutputExpired):
+    with pytest.raises(DownloadError) as caught:
         await video.download(tmp_path / "b.mp4")
+    assert caught.value.status == 410
+
+
+async def test_a_file_is_gone_when_the_service_gives_no_other_address(
+    simulator: Simulator, client: AIVideoMaker, tmp_path: Path
+) -> None:
+    """By the service's clock: it is asked for the task again before that is believed."""
+    video = await client.generate(TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=5))
+    simulator.advance(24 * 3600)
+    with pytest.raises(OutputExpired):
+        await video.download(tmp_path / "a.mp4")
 
 
 async def test_a_part_of_a_file_of_the_simulator_is_continued(

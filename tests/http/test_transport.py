@@ -22,7 +22,6 @@ from aivideomaker_async._http import (
     ListReader,
     Request,
     Sending,
-    cancel_task,
     get_account,
     get_status,
     get_task,
@@ -92,14 +91,6 @@ async def test_a_body_is_sent_with_its_length(size: int) -> None:
     assert arrival.headers["content-length"] == str(size)
     assert "transfer-encoding" not in arrival.headers
     assert arrival.headers["content-type"] == "application/json"
-
-
-@pytest.mark.parametrize("request_", [list_tasks(), cancel_task("ck1")], ids=["GET", "PUT"])
-async def test_a_request_without_a_body_has_no_content_type(request_: Request[object]) -> None:
-    """Aiohttp would add one to a PUT."""
-    async with scripted(lambda _: Reply(200, {})) as service, transport_to(service) as transport:
-        await transport.send(request_, timeout=5, sending=Sending())
-    assert "content-type" not in service.arrivals[0].headers
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -63,7 +63,7 @@ class FileHost:
         return [arrival.headers.get("range") for arrival in self.asked]
 
 
-def video_at(url: str, *, age: timedelta = timedelta(minutes=1), task_id: str = "ck1", private: bool = True) -> Video:
+def video_at(url: str, *, age: timedelta = timedelta(hours=1), task_id: str = "ck1", private: bool = True) -> Video:
     """Return a finished video whose file is at `url`."""
     completed_at = datetime.now(UTC) - age
     output = TaskOutput(url=url)

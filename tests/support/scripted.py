@@ -164,7 +164,8 @@ class ScriptedService:
         if action.delay:
             await asyncio.sleep(action.delay)
         body = action.body if isinstance(action.body, bytes) else _encode(action.body)
-        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **action.headers}
+        kind = "application/octet-stream" if isinstance(action.body, bytes) else "application/json"
+        headers = {"Content-Type": kind, "Content-Length": str(len(body)), **action.headers}
         lines = [f"HTTP/1.1 {action.status} X", *(f"{name}: {value}" for name, value in headers.items())]
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body[: action.cut])
         await writer.drain()
