@@ -58,6 +58,7 @@ if _typing.TYPE_CHECKING:
         TaskNotFound,
         TransportError,
         UnknownPrice,
+        UnknownTaskEnd,
         WaitTimeout,
     )
     from .pricing import PRICES_2026_03, PRICES_2026_09, Price, PriceTable
@@ -158,6 +159,7 @@ __all__ = [
     "TextToVideoV3",
     "TransportError",
     "UnknownPrice",
+    "UnknownTaskEnd",
     "Video",
     "VideoSpec",
     "VideoStream",
@@ -179,7 +181,7 @@ _ROOMS = {
     "ConnectFailed ContentRejected Disconnected DownloadError EndpointNotFound FieldProblem "
     "IdempotencyConflict IncompleteDownload InsufficientCredits InvalidRequest InvalidSpec OutputExpired "
     "RateLimited RequestTimeout ServerError SubmitOutcomeUnknown TaskCancelled TaskFailed TaskNotFound "
-    "TransportError UnknownPrice WaitTimeout",
+    "TransportError UnknownPrice UnknownTaskEnd WaitTimeout",
     "pricing": "PRICES_2026_03 PRICES_2026_09 Price PriceTable",
     "specs": "AspectRatio HappyHorse ImageInput ImageToVideo ImageToVideoV3 LongVideo MiniMaxH3 OtherModel Seedance20 "
     "SpecLike TextToVideo TextToVideoV3 VideoSpec Wan27",

@@ -75,6 +75,7 @@ __all__ = [
     "TaskNotFound",
     "TransportError",
     "UnknownPrice",
+    "UnknownTaskEnd",
     "WaitTimeout",
 ]
 
@@ -341,6 +342,23 @@ class TaskCancelled(AIVideoMakerError):
     def __init__(self, details: TaskDetails) -> None:
         self.details: TaskDetails = details
         super().__init__(f"task {single_line(details.id)} was cancelled")
+
+
+class UnknownTaskEnd(AIVideoMakerError):
+    """The task has ended in a status that this version does not know: it shows an end or an error, and no video.
+
+    Args:
+        details: the task. `details.status` is that status, and `details.failure` the whole reason, if there is one.
+        hide: removes secrets from the reason.
+    """
+
+    def __init__(self, details: TaskDetails, *, hide: Callable[[str], str] = str) -> None:
+        self.details: TaskDetails = details
+        reason = sanitize(hide(details.failure or "")) or "the service gave no reason"
+        super().__init__(
+            f"task {single_line(details.id)} has ended in the unknown status {shorten(repr(str(details.status)))}: "
+            f"{reason}. Whether it was charged shows in the account"
+        )
 
 
 class WaitTimeout(AIVideoMakerError, TimeoutError):

@@ -45,6 +45,7 @@ EXAMPLES: list[AIVideoMakerError] = [
         "TextToVideo", [FieldProblem("prompt", "''", "a text"), FieldProblem("duration", "7", "5 or 8")]
     ),
     errors.UnknownPrice("lv", "2026-09"),
+    errors.UnknownTaskEnd(TaskDetails(id="tv_1", status=TaskStatus("EXPIRED"))),
     *(kind("no", **ANSWERED) for kind in ANSWERS),
     *(kind("broken", **CALLED) for kind in TRANSPORTS),
     errors.SubmitOutcomeUnknown(
@@ -158,6 +159,10 @@ def test_one_clause_catches_every_error_of_the_package(error: AIVideoMakerError)
 
 TEXTS = {
     "InvalidSpec": "TextToVideo: prompt='': must be a text; duration=7: must be 5 or 8",
+    "UnknownTaskEnd": (
+        "task tv_1 has ended in the unknown status 'EXPIRED': the service gave no reason. Whether it was charged shows "
+        "in the account"
+    ),
     "UnknownPrice": "the price table 2026-09 has no price for the model 'lv'",
     "APIError": "GET /p: 418 TEAPOT: no",
     "TransportError": "GET /p: broken",

@@ -100,8 +100,10 @@ class HostRateLimiter(SharedRateLimiter):
     def find_file(self) -> Path | None:
         """Return the file of the state, or None if it cannot be kept anywhere. Blocks: call it in a thread."""
         try:
+            with _fork_lock:
+                import sqlite3  # noqa: F401  (some Pythons were built without it)
             return self._open_store().find()
-        except OSError:
+        except (OSError, ImportError):
             return None
 
     def _again(self, name: str | None) -> partial[Self]:
@@ -174,9 +176,12 @@ class _FileStore:
             thread.shutdown(wait=False)
 
     def _update(self, step: Step[T]) -> T:
-        with _fork_lock:
-            # Imported on use: only this limiter needs it.
-            import sqlite3
+        try:
+            with _fork_lock:
+                # Imported on use: only this limiter needs it.
+                import sqlite3
+        except ImportError as error:
+            raise StoreUnavailable(f"this Python has no SQLite ({error})") from error
         try:
             if self._path is None:
                 self._path = self.find()

@@ -78,8 +78,8 @@ UNKNOWN_AFTER_SUBMIT_S: Final = 30.0
 """How long after its submit a task may be unknown to the service, which may lag behind its own answer."""
 
 LASTING_S: Final = 300.0
-"""How long refusals must last before the wait ends, so that no paid video is given up because of some minutes of
-maintenance, or of the page of a proxy."""
+"""How long refusals, or an end in an unknown status, must last before the wait ends, so that no paid video is given up
+because of some minutes of maintenance, or of the page of a proxy."""
 
 
 class Ends(Enum):

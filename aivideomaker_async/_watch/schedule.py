@@ -97,7 +97,8 @@ class WatchedTask(NamedTuple):
     changes_matter: bool = False
     """Whether somebody wants every change, and not only the end."""
     unknown: bool = False
-    """Whether its details are to be asked for, and not only its status: not even its model is known."""
+    """Whether its details are to be asked for, and not only its status: its model is not known, or what its status
+    means."""
     not_before: float = -inf
     """When it may be asked for by itself again, after a failure."""
     failed: bool = False

@@ -65,6 +65,8 @@ class Observation:
         "progression",
         "started_at",
         "submitted",
+        "unknown_end",
+        "unknown_end_at",
         "webhook_url",
     )
 
@@ -73,6 +75,10 @@ class Observation:
         self.last_change: StatusChange | None = None
         self.details: TaskDetails | None = None
         """The details of the ended task; None before it has ended, and while they lack the URL of a video."""
+        self.unknown_end: TaskDetails | None = None
+        """Details under an unknown status that show an end all the same: its time, an error, or a URL."""
+        self.unknown_end_at: float = NEVER
+        """When they were first seen."""
         self.model: str | None = None
         self.length: int | None = None
         """Seconds of video."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from .._http import ApiClient
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskTracker"]
 
+MAX_KEPT: Final = 5000
+"""States that are kept without a handle. One takes about a kilobyte, and more where its input is long."""
+
+KEPT_S: Final = 24 * 3600.0
+"""How long they are kept: as long as the service keeps a video."""
+
 
 class TaskTracker:
     """Keeps the states of a client's tasks, and polls for those that are waited for.
 
-    A state lives as long as a handle, a consumer or the poller holds it.
+    A state lives as long as a handle, a consumer or the poller holds it. The last ones that were submitted or have
+    ended are kept longer, so that a handle that is made anew costs no query: browsers come back to finished tasks.
 
     Args:
         api: makes the calls.
@@ -46,6 +54,8 @@ class TaskTracker:
         self._api = api
         self._observed = observed
         self._states: WeakValueDictionary[str, TaskState] = WeakValueDictionary()
+        self._kept: OrderedDict[str, tuple[TaskState, float]] = OrderedDict()
+        """The states that are kept, with the time; the one that was kept longest comes first."""
         durations = Durations()
         self._signals = WebhookSignals()
         self._updates = StatusUpdates(durations, service_time=api.service_time, on_update=self._updated)
@@ -84,10 +94,25 @@ class TaskTracker:
 
     def state(self, task_id: str) -> TaskState:
         """Return the state of a task, which is made if there is none."""
+        self._forget_kept()
         state = self._states.get(task_id)
         if state is None:
             state = self._states[task_id] = TaskState(task_id)
         return state
+
+    def _keep(self, state: TaskState, now: float) -> None:
+        self._kept[state.task_id] = state, now
+        self._kept.move_to_end(state.task_id)
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+
+    def _forget_kept(self) -> None:
+        now = self._api.loop_time()
+        while self._kept and now is not None:
+            task_id, (_, kept_at) = next(iter(self._kept.items()))
+            if now - kept_at < KEPT_S:
+                return
+            del self._kept[task_id]
 
     def ids(self) -> Iterable[str]:
         """Return the ids of the tasks that have a state."""
@@ -126,6 +151,7 @@ class TaskTracker:
         self._updates.submitted(
             state, answer, model=model, length=length, webhook_url=webhook_url, has_webhook=has_webhook, now=now
         )
+        self._keep(state, now)
         if details is not None:
             self.observe(answer.task_id, details)
         return state
@@ -141,6 +167,8 @@ class TaskTracker:
         if source is AnswerSource.SUBMIT:
             return
         is_new = change is not None or isinstance(answer, TaskDetails)
+        if is_new and state.is_terminal:
+            self._keep(state, asyncio.get_running_loop().time())
         if is_new:
             self._observed(state.task_id, answer)
         if source is AnswerSource.PEER:

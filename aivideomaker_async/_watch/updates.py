@@ -107,6 +107,8 @@ class StatusUpdates:
                 self._learn(observed, details, now)
             observed.details = details
             wake(state.subscriptions)
+        if details is not None:
+            self._take_unknown_end(state, details, now)
         observed.last_answer_at = now
         if source in {AnswerSource.SINGLE, AnswerSource.SUBMIT}:
             observed.last_single_answer_at = now
@@ -115,6 +117,20 @@ class StatusUpdates:
             self._warn_of_unknown(state.task_id, status)
         self._on_update(state, answer, change, source)
         return change
+
+    def _take_unknown_end(self, state: TaskState, details: TaskDetails, now: float) -> None:
+        """Note an end under a status that this version does not know. With a URL it is a video all the same."""
+        observed = state.observed
+        shows_end = details.completed_at is not None or details.failure is not None or details.url is not None
+        if details.status.is_known or not shows_end:
+            observed.unknown_end, observed.unknown_end_at = None, NEVER
+            return
+        if observed.unknown_end is None:
+            observed.unknown_end_at = now
+        observed.unknown_end = details
+        if details.url is not None and details.completed_at is not None:
+            observed.details = details
+            wake(state.subscriptions)
 
     def submitted(
         self,

@@ -213,7 +213,7 @@ class WaitSet:
             in_doubt=backoff.in_doubt and not state.is_terminal,
             announced_at=announced_at if observed.has_webhook else None,
             changes_matter=state.changes_matter,
-            unknown=observed.model is None,
+            unknown=observed.model is None or (state.status is not None and not state.status.is_known),
             not_before=backoff.not_before,
             failed=backoff.failures > 0,
             followed=followed_since is not None,

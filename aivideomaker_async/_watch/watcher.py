@@ -16,11 +16,19 @@ from typing import Final
 from .._http import ApiClient, get_status, get_task
 from .._limits import Permit, Priority
 from .._redaction import single_line
-from ..errors import AIVideoMakerError, APIError, BadResponse, ConfigurationError, RateLimited, TransportError
+from ..errors import (
+    AIVideoMakerError,
+    APIError,
+    BadResponse,
+    ConfigurationError,
+    RateLimited,
+    TransportError,
+    UnknownTaskEnd,
+)
 from ..tasks import TaskDetails, TaskStatus
 from .deadlines import Deadlines
 from .durations import Durations
-from .failures import Ends, PollFailures
+from .failures import LASTING_S, Ends, PollFailures
 from .schedule import Ask, Plan, PollInput, plan
 from .task_list import NewsOfTasks
 from .task_state import WOKEN_AT_ONCE, Subscription, TaskState, Trouble, wake
@@ -322,6 +330,7 @@ class TaskWatcher:
         else:
             self._failures.clear(state)
         self._wait_set.polled(state, now)
+        self._end_unknown(state, now)
 
     async def _ask_list(self, permit: Permit) -> None:
         loop = asyncio.get_running_loop()
@@ -363,10 +372,17 @@ class TaskWatcher:
                 # The details are asked for, but not before everything else; no other list puts that off again.
                 self._failures.put_off(state, now)
             self._wait_set.listed(state, now)
+            self._end_unknown(state, now)
         for task_id in asked.keys() - reader.seen.keys():
             self._wait_set.not_listed(asked[task_id], now)
         self._wait_set.list_read(now)
         self._signals.polled(began, now)
+
+    def _end_unknown(self, state: TaskState, now: float) -> None:
+        """End the waits for a task that has ended in an unknown status, when that has lasted for a while."""
+        ended = state.observed.unknown_end
+        if ended is not None and now - state.observed.unknown_end_at >= LASTING_S:
+            self._fail([state], UnknownTaskEnd(ended, hide=self._api.settings.key.hide_in))
 
     def _failed(self, error: APIError | TransportError, state: TaskState | None, began: float) -> None:
         now = asyncio.get_running_loop().time()
@@ -404,7 +420,7 @@ def _known_status(state: TaskState) -> str | None:
     """Return the status that would be no news in the list; None when any row is news."""
     if state.is_terminal or state.backoff.in_doubt or state.observed.model is None:
         return None
-    return state.status
+    return state.status if state.status is None or state.status.is_known else None
 
 
 def _as_own(error: Exception) -> AIVideoMakerError:

@@ -22,6 +22,7 @@ from ..errors import (
     SubmitOutcomeUnknown,
     TaskCancelled,
     TaskFailed,
+    UnknownTaskEnd,
     WaitTimeout,
 )
 from ..tasks import CancelResult, Eta, StatusChange, SubmittedTask, TaskDetails, TaskStatus
@@ -150,6 +151,7 @@ class VideoTask:
             TaskFailed: the task ended in FAILED; the credits are refunded.
             TaskCancelled: the task ended in CANCEL; the credits are refunded.
             WaitTimeout: the time is over. The task may still be running and is paid.
+            UnknownTaskEnd: the task has ended in a status that this version does not know.
             TaskNotFound: the service knows no such task for this key.
             AuthenticationFailed: the service refuses the key.
             BadResponse: the task is COMPLETED, and the service has answered no URL for five minutes. Wait again later.
@@ -167,7 +169,7 @@ class VideoTask:
             try:
                 while observed.details is None:
                     if subscription.expired:
-                        raise WaitTimeout(self, last_status=self.last_status, elapsed=loop.time() - began)
+                        raise self._expired(loop.time() - began)
                     await subscription.next_update()
             except asyncio.CancelledError:
                 if on_cancel == "cancel":
@@ -182,6 +184,13 @@ class VideoTask:
             raise TaskCancelled(details)
         ended = observed.last_change
         return self._context.video(details, None if ended is None else ended.at)
+
+    def _expired(self, elapsed: float) -> WaitTimeout | UnknownTaskEnd:
+        """Return the error for a wait whose time is over after so many seconds."""
+        ended = self._state.observed.unknown_end
+        if ended is not None:
+            return UnknownTaskEnd(ended, hide=self._hide_in)
+        return WaitTimeout(self, last_status=self.last_status, elapsed=elapsed)
 
     def _hide_in(self, text: str) -> str:
         # The service's words about a task may quote what came with its submit.
@@ -336,8 +345,7 @@ class StatusWatch(AsyncIterator[StatusChange]):
                 if observed.last_change is not None:
                     return observed.last_change
             if subscription.expired:
-                elapsed = loop.time() - began
-                raise WaitTimeout(self._task, last_status=self._task.last_status, elapsed=elapsed)
+                raise self._task._expired(loop.time() - began)
             await subscription.next_update()
 
     def _end(self) -> None:

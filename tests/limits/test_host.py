@@ -42,6 +42,19 @@ async def test_without_a_file_the_process_uses_the_whole_limit_and_logs_it_once(
     await assert_idle(limiter)
 
 
+async def test_a_python_without_sqlite_keeps_a_share_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some that were built from source: said once, and no query fails for it."""
+    monkeypatch.setitem(sys.modules, "sqlite3", None)
+    limiter = HostRateLimiter(100, 0.5, "x", directory=tmp_path)
+    for _ in range(5):
+        await use(limiter)
+    assert len([one for one in caplog.messages if "this Python has no SQLite" in one]) == 1
+    assert await asyncio.to_thread(limiter.find_file) is None
+    await assert_idle(limiter)
+
+
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\x00" + b"\xff" * 5000])
 async def test_a_damaged_file_is_replaced_without_a_burst(tmp_path: Path, content: bytes) -> None:
     limiter = HostRateLimiter(50, 0.5, "x", directory=tmp_path)
