@@ -23,6 +23,7 @@
     ├─ SubmitOutcomeUnknown           the task may or may not exist: do not submit again blindly
     ├─ TaskFailed
     ├─ TaskCancelled
+    ├─ UnknownTaskEnd                 it shows an end under a status that this version does not know
     ├─ WaitTimeout (TimeoutError)     the task may still be running
     └─ DownloadError
         ├─ OutputExpired              the service has deleted the file

@@ -87,7 +87,7 @@ def test_the_docstring_draws_the_tree_of_all_errors() -> None:
         if inspect.isclass(value) and issubclass(value, Exception)
     }
     assert drawn() == actual
-    assert len(actual) == 27
+    assert len(actual) == 28
 
 
 def test_some_errors_can_be_caught_as_errors_of_python() -> None:

@@ -10,6 +10,8 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from aivideomaker_async import AIVideoMaker, VideoTask
+from aivideomaker_async._watch import tracker
+from aivideomaker_async._watch.tracker import KEPT_S
 from tests.support.leaks import settle
 from tests.support.scripted import ScriptedService
 from tests.support.service import Service, kinds, watching
@@ -44,12 +46,44 @@ def queries(server: ScriptedService) -> int:
 
 async def test_handles_of_one_task_share_one_state_as_long_as_there_is_any() -> None:
     async with watching(Service()) as (_, client):
-        task = await client.submit(SPEC)
-        assert client.task(task.id)._state is task._state
-        assert list(client._rooms.tracker.ids()) == [task.id]
+        task = client.task("ck9")
+        assert client.task("ck9")._state is task._state
+        assert list(client._rooms.tracker.ids()) == ["ck9"]
         del task
         gc.collect()
         assert list(client._rooms.tracker.ids()) == []
+
+
+async def test_a_finished_task_costs_no_query_however_often_it_is_looked_at() -> None:
+    """Browsers come back to it, each with a handle of its own; after a day, when its file is gone, it is asked for."""
+    service = Service()
+    service.add("ck9", (0, "SUBMITTED"), (5, "COMPLETED"))
+    async with watching(service) as (server, client):
+        await client.task("ck9").result()
+        asked = len(server.arrivals)
+        for _ in range(20):
+            assert (await client.task("ck9").result()).url
+            assert [str(change.status) async for change in client.task("ck9")] == ["COMPLETED"]
+        assert len(server.arrivals) == asked
+        await asyncio.sleep(KEPT_S)
+        assert client.task("ck9").last_status is None
+
+
+async def test_a_handle_knows_what_was_submitted_lately() -> None:
+    async with watching(Service()) as (server, client):
+        task_id = (await client.submit(SPEC)).id
+        gc.collect()
+        asked = len(server.arrivals)
+        first = await anext(client.task(task_id).watch())
+        assert (str(first.status), len(server.arrivals)) == ("SUBMITTED", asked)
+
+
+async def test_a_limited_number_of_tasks_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracker, "MAX_KEPT", 2)
+    async with watching(Service()) as (_, client):
+        tasks = [(await client.submit(SPEC)).id for _ in range(3)]
+        gc.collect()
+        assert sorted(client._rooms.tracker.ids()) == sorted(tasks[1:])
 
 
 async def test_an_answer_about_a_task_without_a_handle_is_not_kept() -> None:

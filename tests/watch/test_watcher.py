@@ -22,6 +22,7 @@ from aivideomaker_async import (
     TaskFailed,
     TaskStatus,
     TextToVideo,
+    UnknownTaskEnd,
     VideoTask,
     WaitTimeout,
 )
@@ -231,6 +232,55 @@ async def test_odd_stories_end_well(steps: list[tuple[float, str]], expected: li
     service.add("odd", *steps)
     async with watching(service) as (_, client):
         assert await statuses(client.task("odd")) == expected
+
+
+@pytest.mark.parametrize("waiters", [1, 5])
+@pytest.mark.parametrize("status", ["EXPIRED", "completed"])
+@pytest.mark.parametrize("evidence", ["time", "error", "url and time"])
+async def test_an_end_in_an_unknown_status_is_one(evidence: str, status: str, waiters: int) -> None:
+    """After some minutes, or at the deadline, there is an error with the details; with a URL there is a video."""
+    stamp = "2026-03-19T08:09:10.123Z"
+    fields: dict[str, Any] = {"completedAt": None, "output": None}
+    if "time" in evidence:
+        fields["completedAt"] = stamp
+    if evidence == "error":
+        fields["output"] = {"error": "too dark"}
+    if "url" in evidence:
+        fields["output"] = {"url": "https://cdn.example/a.mp4"}
+
+    def answer(arrival: Arrival) -> Action:
+        rows = [row(f"ck{number}", status, **fields) for number in range(waiters)]
+        if arrival.path.endswith("/status"):
+            return Reply(body={"status": status})
+        if arrival.path.endswith("/tasks"):
+            return Reply(body={"tasks": rows})
+        return Reply(body=next(one for one in rows if arrival.path.endswith(one["id"])))
+
+    loop = asyncio.get_running_loop()
+    async with scripted(answer) as service:
+        async with AIVideoMaker("ak_test", base_url=service.url, limiter=RateLimiter()) as client:
+            tasks = [client.task(f"ck{number}") for number in range(waiters)]
+            began = loop.time()
+            if "url" in evidence:
+                videos = await asyncio.gather(*(task.result() for task in tasks))
+                assert {video.url for video in videos} == {"https://cdn.example/a.mp4"}
+                assert loop.time() - began < 10
+                return
+            for wait in (tasks[0].result(timeout=20), statuses(tasks[0])):
+                with pytest.raises(UnknownTaskEnd, match=f"unknown status '{status}'") as caught:
+                    await wait
+                assert caught.value.details.status == status
+            errors = await asyncio.gather(*(task.result() for task in tasks), return_exceptions=True)
+            assert {type(error) for error in errors} == {UnknownTaskEnd}
+            assert 300 <= loop.time() - began < 700
+
+
+async def test_an_unknown_status_with_an_end_may_still_become_a_known_one() -> None:
+    """A service that notes the time first, and then the end."""
+    service = Service()
+    service.add("a", (0, "PROGRESS"), (20, "UPLOADING"), (200, "COMPLETED"))
+    async with watching(service) as (_, client):
+        assert (await client.task("a").result()).url
 
 
 async def test_an_unknown_status_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
