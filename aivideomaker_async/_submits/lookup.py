@@ -31,6 +31,9 @@ from .state import ServiceClock, Submit
 
 __all__ = ["SubmitLookup"]
 
+NEWEST_ROWS: Final = 100
+"""Rows at the beginning of the list, which is newest first, that are looked at whatever their model and their time."""
+
 logger: Final = logging.getLogger("aivideomaker_async.submits")
 
 SPACING_PACES: Final = 2
@@ -123,7 +126,7 @@ class SubmitLookup:
             with self._registry.locked() as reconciler:
                 if self._requested_at >= at and not reconciler.is_blank:
                     return
-                row_filter = reconciler.row_filter()
+                row_filter = reconciler.row_filter(self.clock())
             requested_at = loop.time()
             try:
                 reader = await self._api.read_list(lambda: _LostSubmitRows(row_filter), deadline)
@@ -195,7 +198,9 @@ class _LostSubmitRows(ListReader):
         if isinstance(row, dict):
             last = row.get("createdAt")
             self._ends = last if self.rows_read == 1 else self._ends[0], last
-            if not self._row_filter.matches(row):
+            created_at = parse_timestamp(last)
+            is_new = self.rows_read <= NEWEST_ROWS or created_at is None or created_at >= self._row_filter.since
+            if not is_new and not self._row_filter.matches(row):
                 return
         try:
             self.tasks.append(decode_task(row, "$.tasks"))

@@ -24,8 +24,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Final, NamedTuple, TypeAlias
 
+from attrs import evolve
+
 from ..tasks import TaskDetails, TaskStatus
 from .matching import (
+    SURELY_OLDER_S,
     ClockReference,
     ListedTask,
     Match,
@@ -112,12 +115,17 @@ class RowFilter:
         models: the folded names of their models.
         keys: their idempotency keys.
         task_ids: the tasks that are assigned.
+        since: when the first of them was sent at the earliest, by the service's clock: a task that was created later
+            may be theirs under another model's name.
     """
 
-    __slots__ = ("_keys", "_models", "_task_ids")
+    __slots__ = ("_keys", "_models", "_task_ids", "since")
 
-    def __init__(self, *, models: Iterable[str], keys: Iterable[str], task_ids: Iterable[str]) -> None:
+    def __init__(
+        self, *, models: Iterable[str], keys: Iterable[str], task_ids: Iterable[str], since: float = inf
+    ) -> None:
         self._models, self._keys, self._task_ids = frozenset(models), frozenset(keys), frozenset(task_ids)
+        self.since = since
 
     def matches(self, row: Mapping[str, object]) -> bool:
         """Return whether a row that is not decoded yet is needed."""
@@ -333,10 +341,11 @@ class Reconciler:
         """Whether no list is remembered."""
         return self._list.requested_at == -inf
 
-    def row_filter(self) -> RowFilter:
+    def row_filter(self, clock: ServiceClock) -> RowFilter:
         """Return which rows of the list are needed now."""
         lost = [item for item in self._open.values() if item.was_lost]
         return RowFilter(
+            since=min((self._times(item, clock).earliest for item in lost), default=inf) - SURELY_OLDER_S,
             models=(fold(item.fingerprint.model) for item in lost),
             keys=(item.key for item in lost),
             task_ids=self._assignments,
@@ -469,11 +478,39 @@ class Reconciler:
             if task_id in self._assignments or task_id in submit.assigned_elsewhere:
                 continue
             age = recency(row, submit, times)
-            if age is Recency.OLD or (match := self._compare(row, submit)) is Match.OTHER:
+            if age is Recency.OLD:
+                continue
+            match = self._compare(row, submit)
+            if match is Match.OTHER and not (age is Recency.NEW and self._may_be_altered(row, submit, clock)):
                 continue
             is_sure = match is Match.SAME and age is Recency.NEW and task_id not in self._list.known_tasks
             (possible if is_sure else unsure).append(row)
         return possible, unsure
+
+    def _may_be_altered(self, row: ListedTask, submit: Submit, clock: ServiceClock) -> bool:
+        """Return whether a new task may be what was ordered, shown under another model's name or with other words.
+
+        A service may translate, shorten or moderate a prompt, and name a model anew. So what is new and nobody's is
+        ruled out only where both differ, or where it is known to be somebody else's.
+        """
+        key, model = row.details.idempotency_key, submit.fingerprint.model
+        if key or model in self._models_with_keys or row.details.id in self._list.known_tasks:
+            return False
+        is_same_model = row.details.model is None or fold(row.details.model) == fold(model)
+        renamed = evolve(submit.fingerprint, model=row.details.model or model)
+        if not is_same_model and compare(renamed, row.details) is Match.OTHER:
+            return False
+        return not self._is_of_another(row, submit, clock)
+
+    def _is_of_another(self, row: ListedTask, submit: Submit, clock: ServiceClock) -> bool:
+        return any(
+            item is not submit
+            and item.sent_at is not None
+            and item.state is not SubmitState.IDLE
+            and row.compare(item) is Match.SAME
+            and recency(row, item, self._times(item, clock)) is not Recency.OLD
+            for item in self._open.values()
+        )
 
     def _contenders(self, submit: Submit, rows: Sequence[ListedTask], clock: ServiceClock) -> list[Submit]:
         """Return the other submits that could own any of these tasks."""
