@@ -41,6 +41,9 @@ __all__ = [
 MIN_PREFIX_CHARACTERS: Final = 6
 """Letters and digits that are enough to recognise a text by its beginning."""
 
+MIN_CUT_CHARACTERS: Final = 40
+"""No list shortens texts to less than this, unless it shows so by an ellipsis."""
+
 MAX_COMPARED_DEPTH: Final = 20
 
 CLOCK_TOLERANCE_S: Final = 5.0
@@ -122,9 +125,14 @@ def _compare_words(sent: object, shown: object) -> Match:
     if not isinstance(sent, str) or not isinstance(shown, str) or _is_url(sent):
         return Match.MAYBE
     one, other = fold(sent), fold(shown)
-    is_cut_off = len(other) >= MIN_PREFIX_CHARACTERS and one.startswith(other)
+    is_cut_off = len(other) >= MIN_PREFIX_CHARACTERS and one.startswith(other) and _may_be_cut_off(shown)
     is_extended = len(one) >= 2 * MIN_PREFIX_CHARACTERS and one in other
     return Match.MAYBE if one == other or is_cut_off or is_extended else Match.OTHER
+
+
+def _may_be_cut_off(shown: str) -> bool:
+    """Return whether a list may have shortened a text to this. "postcard 3" is not what is left of "postcard 37"."""
+    return len(shown) >= MIN_CUT_CHARACTERS or shown.rstrip("\"' ").endswith(("…", "..."))
 
 
 def fold(text: str) -> str:

@@ -90,9 +90,13 @@ class SubmitRegistry:
         """
         with self._lock:
             bought, submit = self._reconciler.bought_with(key), self._reconciler.open_with(key)
-            known = bought[1] if bought is not None else submit and submit.fingerprint
-            if fingerprint is not None and known is not None and known != fingerprint:
-                raise OtherOrder
+            known = bought[1] if bought is not None else None if submit is None else submit.fingerprint
+            if fingerprint is not None and known is not None and known.is_known:
+                if known != fingerprint:
+                    raise OtherOrder
+            elif fingerprint is not None and submit is not None:
+                # An error that was made by hand names a key, and not what was ordered with it.
+                submit.fingerprint = fingerprint
             if bought is not None:
                 return bought[0]
             if submit is None:

@@ -13,7 +13,7 @@ import inspect
 import logging
 import random
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final, NamedTuple, Self
@@ -355,8 +355,15 @@ class SubmitService:
         submit, sending = self._at_work[key]
         return sending.sent or submit.state is SubmitState.LOST
 
-    async def reconcile(self, error: SubmitOutcomeUnknown, timeout: float | None = None) -> SubmitResult | None:
+    async def reconcile(
+        self, error: SubmitOutcomeUnknown, timeout: float | None = None, known: Collection[str] = ()
+    ) -> SubmitResult | None:
         """Search again for a lost submit; return None when it was surely not created.
+
+        Args:
+            error: the error by which it was lost.
+            timeout: seconds for the search.
+            known: ids of tasks that are those of other submits.
 
         Raises:
             SubmitOutcomeUnknown: it still cannot be known.
@@ -371,6 +378,7 @@ class SubmitService:
             self._unsettled.pop(key, None)
             result = SubmitResult(SubmittedTask(task_id=taken))
         else:
+            taken.assigned_elsewhere |= frozenset(known)
             with self._tracked(taken, Sending()):
                 await self._lookup.refresh(taken, story, deadline)
                 if taken.sent_elsewhere:

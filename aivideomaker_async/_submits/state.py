@@ -80,6 +80,8 @@ class Fingerprint:
     """By wire name, normalized so that values of the same meaning are equal."""
     uploads: Mapping[str, bytes] = field(factory=dict[str, bytes], repr=False)
     """Digests of the uploaded images, by the wire name of their field."""
+    is_known: bool = True
+    """Whether it is known what was ordered; else only the model is."""
 
 
 class SubmitState(Enum):
@@ -201,6 +203,7 @@ def restore_submit(
         clock: the time.
         grace_s: as for `Submit`.
     """
+    is_known = snapshot is not None
     if snapshot is None:
         snapshot = {
             "model": model,
@@ -213,7 +216,7 @@ def restore_submit(
             "assigned": [],
         }
     uploads = {name: bytes.fromhex(digest) for name, digest in snapshot["uploads"].items()}
-    fingerprint = Fingerprint(snapshot["model"], snapshot["fields"], uploads)
+    fingerprint = Fingerprint(snapshot["model"], snapshot["fields"], uploads, is_known=is_known)
 
     def here(moment: float) -> Instant:
         age = max(0.0, clock.service_now - moment)

@@ -294,11 +294,15 @@ class AIVideoMaker:
         """
         return self._rooms.submits.unsettled()
 
-    async def reconcile(self, error: SubmitOutcomeUnknown, *, timeout: float | None = None) -> VideoTask | None:
+    async def reconcile(
+        self, error: SubmitOutcomeUnknown, *, known: Iterable[str] = (), timeout: float | None = None
+    ) -> VideoTask | None:
         """Search again for the task of a submit whose answer was lost.
 
         Args:
             error: from `submit`, `unsettled` or `on_unsettled`; of this client, another one, or another process.
+            known: ids of tasks that you know to be those of other submits, so that none of them is taken for this one,
+                nor keeps it unknown.
             timeout: seconds for the whole search; None for the client's `call_timeout`.
 
         Returns:
@@ -308,7 +312,10 @@ class AIVideoMaker:
             SubmitOutcomeUnknown: the outcome is still unknown.
             ConfigurationError: the client cannot be used.
         """
-        return self._settled(error, await self._rooms.submits.reconcile(error, timeout))
+        if isinstance(known, str):
+            raise ConfigurationError(f"known={known!r}: must be task ids in a list or a set, not one text")
+        others = frozenset(map(validation.task_id, known))
+        return self._settled(error, await self._rooms.submits.reconcile(error, timeout, others))
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
         """Record what became of a submit, after you have found out by other means. No request is made.

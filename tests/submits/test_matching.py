@@ -31,6 +31,7 @@ from aivideomaker_async.tasks import TaskDetails, TaskStatus
 from tests.support.pictures import PNG, as_image, data_uri
 
 SAME, MAYBE, OTHER = Match.SAME, Match.MAYBE, Match.OTHER
+LONG = "A postcard of the harbour at dawn, number"
 TEXT = {"prompt": "a red fox in the snow", "aspectRatio": "16:9", "duration": "5"}
 
 
@@ -68,7 +69,12 @@ def task(shown: dict[str, Any], model: str | None = "t2v") -> TaskDetails:
         (TEXT, TEXT | {"prompt": ""}, MAYBE),
         (TEXT, {"duration": "5"}, MAYBE),
         ({"duration": "5"}, {"resolution": "720p"}, MAYBE),
-        (TEXT, TEXT | {"prompt": "a red fox in the s"}, MAYBE),
+        (TEXT, TEXT | {"prompt": "a red fox in the s..."}, MAYBE),
+        (TEXT, TEXT | {"prompt": "a red fox…"}, MAYBE),
+        ({"prompt": LONG + " 37"}, {"prompt": LONG}, MAYBE),
+        # A short text is shown whole: it is another one that begins alike.
+        (TEXT, TEXT | {"prompt": "a red fox in the s"}, OTHER),
+        ({"prompt": "postcard 37"}, {"prompt": "postcard 3"}, OTHER),
         ({"prompt": ["one", "two"]}, {"prompt": '["one", "two"]'}, MAYBE),
         # A setting in another form, or another order: settings rule nothing out.
         ({"duration": "5"}, {"duration": "8"}, MAYBE),

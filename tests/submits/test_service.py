@@ -33,7 +33,7 @@ from aivideomaker_async._submits import service as submit_service
 from tests.support.cancelling import cancel_everywhere
 from tests.support.leaks import assert_nothing_held
 from tests.support.scripted import LOST_ANSWERS, Action, Drop, Hang, Reply, scripted
-from tests.support.shop import Lost, Shop, buying, ids, posts
+from tests.support.shop import START, Lost, Shop, buying, ids, posts
 
 pytestmark = pytest.mark.anyio
 
@@ -271,6 +271,35 @@ asyncio.run(main())
 def _reconcile_elsewhere(url: str, stored: bytes, grace: float) -> str:
     command = [sys.executable, "-c", RECONCILE, url, stored.hex(), str(grace)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+async def test_an_error_made_by_hand_does_not_keep_its_key_from_being_used() -> None:
+    """Key and time were noted, and the rest was lost: what was ordered is what is ordered now."""
+    shop = Shop()
+    async with buying(shop) as (service, client):
+        error = SubmitOutcomeUnknown("noted", model="t2v", idempotency_key="order-42", began_at=START)
+        shop.override = lambda arrival: Reply(500) if arrival.method == "GET" else None
+        with pytest.raises(SubmitOutcomeUnknown):
+            await client.reconcile(error, timeout=20)
+        shop.override = lambda _: None
+        task = await client.submit(SPEC, idempotency_key="order-42")
+    assert ids(shop.sold) == [task.id]
+    assert len(posts(service)) == 1
+
+
+async def test_a_task_that_is_known_to_be_somebody_elses_keeps_no_submit_unknown() -> None:
+    """Only people know it, where another process has ordered the same."""
+    shop = Shop(Lost(acted=False))
+    other = {"id": "ck9", "model": "t2v", "status": "PROGRESS", "input": {"prompt": SPEC.prompt}, "createdAt": None}
+    async with buying(shop) as (service, client):
+        shop.old_rows = [other]
+        with pytest.raises(SubmitOutcomeUnknown) as caught:
+            await client.submit(SPEC)
+        assert ids(caught.value.candidates) == ["ck9"]
+        with pytest.raises(ConfigurationError, match="known='ck9': must be task ids in a list"):
+            await client.reconcile(caught.value, known="ck9")
+        assert await client.reconcile(caught.value, known=["ck9"]) is None
+    assert len(posts(service)) == 1
 
 
 async def test_two_clients_with_one_key_do_not_share_a_task() -> None:

@@ -72,7 +72,7 @@ def test_an_error_made_by_hand_has_no_snapshot() -> None:
     """The key, the model and the time are known."""
     clock = ServiceClock(Instant(10.0, EPOCH + 10.0), 1010.0)
     restored = restore_submit(None, key="key-1", model="t2v", began_at=1000.0, clock=clock, grace_s=15.0)
-    assert restored.fingerprint == Fingerprint("t2v", {})
+    assert restored.fingerprint == Fingerprint("t2v", {}, is_known=False)
     assert (restored.sent_at, restored.lost_at) == (Instant(0.0, EPOCH), 0.0)
 
 
