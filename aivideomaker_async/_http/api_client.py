@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from .._limits import Limiter, Permit, Priority
 from .._redaction import Secret, shorten
@@ -54,6 +55,8 @@ class Settings(NamedTuple):
     call_timeout: float
     """Seconds for one call with all its attempts and waits."""
     policy: RetryPolicy
+    has_api_path: bool = False
+    """Whether the base URL was given with the path of the API behind it, which was left out."""
 
 
 class ApiClient:
@@ -73,6 +76,14 @@ class ApiClient:
         # Two sets of connections: kept ones for everything but submits.
         self._transports: dict[bool, Transport] = {}
         self._gate = RequestGate(limiter, self.lifecycle.check_usable)
+        self._base_path: str = urlsplit(settings.base_url).path
+        self._hint_for_404 = ""
+        if self._base_path:
+            self._hint_for_404 = f" (is the path of the base URL right, {shorten(self._base_path)}?)"
+        elif settings.has_api_path:
+            self._hint_for_404 = " (the base URL was given with /api/v1, which was left out)"
+        self.has_answered: bool = False
+        """Whether the service has given a good answer, so that its address is right."""
         self._last_headers: Mapping[str, str] = {}
         self._last_headers_at: float = 0.0
 
@@ -240,6 +251,7 @@ class ApiClient:
                 permit.refund()
             raise
         permit.settle()
+        self.has_answered = self.has_answered or 200 <= answer.status < 300
         self._last_headers, self._last_headers_at = answer.headers, time.time()
         if logger.isEnabledFor(logging.DEBUG):
             size = len(answer.body) if reader is None else reader.bytes_read
@@ -282,6 +294,8 @@ class ApiClient:
             hide=lambda text: self._hide_in(request, text),
             retry_after=retry_after,
             location=answer.headers.get("Location") if answer.status in REDIRECTS else None,
+            base_path=self._base_path,
+            hint_for_404=self._hint_for_404,
         )
         if isinstance(error, RateLimited):
             self._gate.pause(request, DEFAULT_RATE_LIMIT_PAUSE_S if retry_after is None else retry_after)

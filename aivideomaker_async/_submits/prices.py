@@ -19,6 +19,7 @@ from ..errors import (
     BudgetExceeded,
     ConfigurationError,
     EndpointNotFound,
+    TransportError,
     UnknownPrice,
 )
 from ..pricing import Price, PriceTable, usual_prices
@@ -42,6 +43,9 @@ METHOD_NOT_ALLOWED: Final = 405
 
 PERHAPS_RETIRED: Final = frozenset({"lv"})
 """Models that the service once documented, and no longer names among those it supports."""
+
+ADDRESS_CHECK_TIMEOUT_S: Final = 10.0
+"""How long it may take to find out whether a service without quotes is one."""
 
 MODEL_CHECK_TIMEOUT_S: Final = 5.0
 """How long a submit of such a model waits for the account."""
@@ -96,6 +100,8 @@ class PriceResolver:
                 # A service that has given quotes has them: a 404 of a proxy must not turn a quote into an estimate.
                 if self._has_quotes or not (isinstance(error, EndpointNotFound) or error.status == METHOD_NOT_ALLOWED):
                     raise
+                if not self._api.has_answered:
+                    await self._check_address(deadline)
                 logger.debug("no quotes for %s: %s", shorten(spec.model), error)
                 self._ask_again_at[spec.model] = now + WITHOUT_QUOTES_S
                 if len(self._ask_again_at) > MAX_MODELS:
@@ -104,6 +110,24 @@ class PriceResolver:
                 return Price(credits=quote.credits, quote=quote)
         table = usual_prices(spec.model) if self._prices is None else self._prices
         return Price(credits=spec.credits(table), table=table)
+
+    async def _check_address(self, deadline: Deadline) -> None:
+        """Find out whether a service without quotes is one of an older revision, or something else at a wrong address.
+
+        Raises:
+            EndpointNotFound: it does not have the task list either, which every revision has.
+        """
+        from .._http import FirstTask
+
+        timeout = min(ADDRESS_CHECK_TIMEOUT_S, deadline.left(asyncio.get_running_loop().time()))
+        try:
+            # One attempt: only a clear answer is worth anything here.
+            permit = await self._api.acquire(Priority.FOREGROUND)
+            await self._api.attempt_list(FirstTask(), permit=permit, timeout=timeout)
+        except EndpointNotFound:
+            raise
+        except (APIError, TransportError) as error:
+            logger.debug("whether the address is right is unknown: %s", error)
 
 
 class BudgetGuard:

@@ -12,7 +12,9 @@ from urllib.parse import urlsplit
 from .._redaction import Secret
 from ..errors import ConfigurationError
 
-__all__ = ["base_url", "is_loopback", "service_url"]
+__all__ = ["base_url", "has_api_path_in", "is_loopback", "service_url"]
+
+API_PATH: Final = "/api/v1"
 
 _HOST: Final = re.compile(r"([a-z0-9_-]+(\.[a-z0-9_-]+)*\.?|\[[0-9a-f:.]+(%25[\w.-]+)?\])(:[0-9]*)?", re.IGNORECASE)
 """An ASCII name or an IPv6 address in brackets, with an optional port."""
@@ -28,7 +30,8 @@ def service_url(value: Secret, *, allow_http: bool) -> str:
     Raises:
         ConfigurationError: it is no base URL, or the key would travel in plain text.
     """
-    url = base_url(value)
+    # The documents show it behind the host, so that people copy it.
+    url = base_url(value).removesuffix(API_PATH).rstrip("/")
     parts = urlsplit(url)
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname or ""):
         raise ConfigurationError(
@@ -36,6 +39,11 @@ def service_url(value: Secret, *, allow_http: bool) -> str:
             "where nobody can listen on the way: AIVideoMaker(..., allow_http=True), or --allow-http"
         )
     return url
+
+
+def has_api_path_in(value: Secret) -> bool:
+    """Return whether a base URL was given with the path that each request adds."""
+    return value.reveal().strip().rstrip("/").endswith(API_PATH)
 
 
 def is_loopback(host: str) -> bool:

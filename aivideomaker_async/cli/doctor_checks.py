@@ -20,7 +20,8 @@ from urllib.request import getproxies
 from attrs import field, frozen
 
 from .._limits import HostRateLimiter
-from .._redaction import sanitize
+from .._redaction import Secret, sanitize
+from .._util.base_url import has_api_path_in
 from .._util.version import __version__
 from ..client import AIVideoMaker
 from ..errors import (
@@ -178,6 +179,9 @@ def _check_base_url(context: Context, client: AIVideoMaker) -> Check:
         source = "from --base-url"
     elif os.environ.get("AIVIDEO_BASE_URL"):
         source = "from AIVIDEO_BASE_URL"
+    if has_api_path_in(Secret(context.base_url or os.environ.get("AIVIDEO_BASE_URL") or "")):
+        advice = f"set it to {client.base_url}: each request adds this path, and other programs may not leave it out"
+        return _problem("base URL", f"ends in the path of the API, {source}", advice, Exit.CONFIGURATION)
     found = f"{client.base_url} {source}"
     return Check("base URL", found if client.base_url.startswith("https:") else f"{found}, not encrypted")
 

@@ -34,7 +34,7 @@ from .._http import (
 from .._limits import Limiter, LimiterStatistics, SharedRateLimiter, default_limiter
 from .._redaction import Secret, single_line
 from .._util import callbacks, validation
-from .._util.base_url import service_url
+from .._util.base_url import has_api_path_in, service_url
 from ..errors import AIVideoMakerError, APIError, ConfigurationError, RateLimited, SubmitOutcomeUnknown, TransportError
 from ..tasks import TaskStatus, video_seconds
 from .rooms import Rooms
@@ -132,7 +132,7 @@ class AIVideoMaker:
         # One with a password is refused, and must not be shown either.
         given_url = Secret(base_url or os.environ.get("AIVIDEO_BASE_URL") or DEFAULT_BASE_URL)
         del base_url
-        url = service_url(given_url, allow_http=allow_http)
+        url, has_api_path = service_url(given_url, allow_http=allow_http), has_api_path_in(given_url)
         if http is not None:
             check_session(http)
         settings = Settings(
@@ -141,6 +141,7 @@ class AIVideoMaker:
             attempt_timeout=validation.seconds("timeout", timeout),
             call_timeout=validation.seconds("call_timeout", call_timeout),
             policy=RetryPolicy() if retries is None else retries,
+            has_api_path=has_api_path,
         )
         self._wait_timeout = validation.seconds_or_inf("wait_timeout", wait_timeout)
         max_image_bytes = validation.count("max_image_size", max_image_size)

@@ -54,6 +54,20 @@ MAX_PATH_CHARACTERS: Final = 4096
 
 # The service's names for what detectors and files call otherwise. It refuses image/jpg on one path.
 _USUAL_NAMES: Final = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-ms-bmp": "image/bmp"}
+_JPEG_2000: Final = b"\0\0\0\x0cjP  \r\n\x87\n"
+_BRANDS: Final = {
+    b"heic": "image/heic",
+    b"heix": "image/heic",
+    b"heim": "image/heic",
+    b"heis": "image/heic",
+    b"hevc": "image/heic-sequence",
+    b"mif1": "image/heif",
+    b"msf1": "image/heif",
+    b"avif": "image/avif",
+    b"avis": "image/avif",
+}
+"""The types of images by the brand in their first box (ISO/IEC 23008-12, the AV1 Image File Format)."""
+
 _NEVER_IN_TEXT: Final = bytes({*range(9), *range(14, 27), *range(28, 32)})
 _DATA_URI: Final = re.compile(r"\s*data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
 
@@ -100,6 +114,8 @@ def image_type(head: bytes) -> str | None:
         head: the first bytes of the file, `SNIFFED_BYTES` of them or all.
     """
     head = head[:SNIFFED_BYTES]
+    if (known := _box_type(head)) is not None:
+        return known
     try:
         found = puremagic.from_string(head, mime=True)
     except (puremagic.PureError, ValueError):
@@ -109,6 +125,13 @@ def image_type(head: bytes) -> str | None:
     if not found.startswith("image/") or (is_text and not found.startswith("image/svg")):
         return None
     return _USUAL_NAMES.get(found, found)
+
+
+def _box_type(head: bytes) -> str | None:
+    """Return the MIME type of an image in a container of boxes, which puremagic tells apart in some versions only."""
+    if head.startswith(_JPEG_2000):
+        return "image/jp2"
+    return _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
 
 
 def split_data_uri(uri: str) -> tuple[int, bytes] | None:

@@ -46,7 +46,7 @@ async def test_a_submit_sends_the_headers_of_the_api() -> None:
         async with client_of(service.url + "/") as client:
             task = await client.submit(SPEC, webhook_url="https://example.com/h?t=1", max_credits=8)
             await client.submit(SPEC)
-    quote, first, second = service.arrivals
+    quote, _, first, second = service.arrivals
     assert (quote.path, first.path) == ("/api/v1/quote/t2v", "/api/v1/generate/t2v")
     assert (first.headers["webhookurl"], first.headers["x-max-credits"]) == ("https://example.com/h?t=1", "8")
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]
@@ -315,3 +315,16 @@ async def test_neither_a_burst_of_calls_nor_the_watcher_starves_the_other(client
     assert loop.time() - began <= 40 * 60 / 57 * 1.3 + 2
     assert client.statistics().polls - polls.polls >= 7
     await asyncio.gather(*waits)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("/api", "is the path of the base URL right, /api"), ("/api/v1", "/api/v1")]
+)
+async def test_a_404_behind_a_base_url_with_a_path_names_it(path: str, words: str) -> None:
+    """With the whole path that was asked for. No price of another revision is taken for that of the service."""
+    async with scripted(lambda _: Reply(404, "<html>")) as service:
+        async with client_of(service.url + path) as client:
+            for call in (client.account(), client.price(SPEC), client.submit(SPEC), client.get_task("ck1")):
+                with pytest.raises(APIError, match=f"404: .*{words}") as caught:
+                    await call
+                assert caught.value.path == service.arrivals[-1].path

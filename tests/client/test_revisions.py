@@ -333,4 +333,5 @@ async def test_a_budget_is_never_exceeded_and_equals_what_was_charged(revision: 
             await client.reconcile(error)
         net = service.statistics().credits_charged - service.statistics().credits_refunded
         assert budget.spent + budget.reserved == net <= budget.credits
-        assert budget.remaining < price
+        # The last task that fails may be refunded when all others were refused already.
+        assert budget.remaining < 2 * price

@@ -61,7 +61,8 @@ async def test_without_quotes_the_price_is_an_estimate(status: int) -> None:
         assert (price.credits, price.quote, price.table) == (5, None, PRICES_2026_03)
         assert (await client.price(("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": "8"}))).credits == 8
         assert (await client.price(Wan27(prompt="a", duration=5))).credits == 50
-        assert len(service.arrivals) == 2
+        asked = [arrival.path.rpartition("/")[2] for arrival in service.arrivals]
+        assert asked == ["t2v", "tasks", "wan27"], "the list shows that the address is right"
         unknowns: list[SpecLike] = [SEEDANCE, ("brand-new", {})]
         for unknown in unknowns:
             with pytest.raises(UnknownPrice):

@@ -10,7 +10,7 @@ from yarl import URL
 
 from aivideomaker_async import ConfigurationError
 from aivideomaker_async._redaction import Secret
-from aivideomaker_async._util.base_url import base_url, is_loopback, service_url
+from aivideomaker_async._util.base_url import base_url, has_api_path_in, is_loopback, service_url
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,12 @@ def test_any_text_is_a_base_url_or_refused(value: str) -> None:
             continue
         assert url.isascii() and not set(url) & set(" ?#\r\n\t")
         assert (URL(url + "/api/v1/tasks", encoded=True).raw_host or "").lower() == urlsplit(url).hostname
+
+
+@pytest.mark.parametrize("path", ["/api/v1", "/api/v1/", "/base/api/v1"])
+def test_the_path_of_the_api_is_left_out_of_a_base_url(path: str) -> None:
+    """The documents show it behind the host, and each request adds it."""
+    url = Secret(f"https://example.com{path}")
+    assert service_url(url, allow_http=False) == f"https://example.com{path.partition('/api/v1')[0]}"
+    assert has_api_path_in(url)
+    assert not has_api_path_in(Secret("https://example.com/api"))
