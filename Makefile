@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Apart from the others: what is in it would change how the tests run.
 CONTRACT_VENV ?= .venv-contract
+LOWEST_VENV ?= .venv-lowest
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 DEMO_OUTPUT ?= demo-output
 # The revision that `make bench-against` compares with: the last state that has landed.
@@ -21,7 +22,7 @@ COVER ?=
 RUN_TESTS := $(if $(COVER),$(BIN)/coverage run,$(BIN)/python) -m pytest $(IN_PARALLEL)
 
 .PHONY: help demo test check lint types imports coverage contract bench bench-short bench-against soak soak-short \
-	package clean
+	network lowest package clean
 
 help:
 	@echo "make demo      generate five videos on the embedded simulator, into $(DEMO_OUTPUT)/"
@@ -31,6 +32,8 @@ help:
 	@echo "make bench     run the benchmarks in full, and write docs/benchmarks.md anew (make bench-short: a quick look)"
 	@echo "make bench-against REV=...  compare the client's CPU time with that of another revision"
 	@echo "make soak      20,000 submits while the service misbehaves, and docs/reliability.md anew (make soak-short: some hundred)"
+	@echo "make network   cut a real link under submits for up to 90 s (seven minutes; Linux)"
+	@echo "make lowest    run the tests with the lowest versions that are allowed"
 	@echo "make package   build wheel and sdist, and try them in an empty environment"
 	@echo "make clean     remove what was built"
 
@@ -104,6 +107,19 @@ soak: $(VENV)/.test
 
 soak-short: $(VENV)/.test
 	$(BIN)/python -m benchmarks.soak --short
+
+network: $(VENV)/.test
+	REAL_NETWORK_IN_FULL=yes $(BIN)/python -m pytest -n 6 --dist load tests/client/test_real_network.py
+
+$(LOWEST_VENV)/.lowest: pyproject.toml
+	@echo "Installing the lowest versions that are allowed into $(LOWEST_VENV)/ (about half a minute)"
+	$(PYTHON) -m venv $(LOWEST_VENV)
+	$(LOWEST_VENV)/bin/python -m pip --quiet --disable-pip-version-check install uv
+	$(LOWEST_VENV)/bin/uv pip install --quiet --python $(LOWEST_VENV)/bin/python --resolution lowest-direct --editable ".[test]"
+	@touch $@
+
+lowest: $(LOWEST_VENV)/.lowest
+	$(LOWEST_VENV)/bin/python -m pytest $(IN_PARALLEL) $(TESTS)
 
 package: $(VENV)/.dev
 	$(BIN)/python .ci/package.py

@@ -57,6 +57,7 @@ FAULTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     *((kind, {"acted": acted}) for kind in ("drop", "reset", "hang") for acted in (False, True)),
     *(("status", {"status": status, "acted": acted}) for status in (500, 502, 503) for acted in (False, True)),
     *(("html", {"status": status, "acted": acted}) for status in (200, 502) for acted in (False, True)),
+    *(("html", {"status": status, "acted": False}) for status in (401, 403, 404)),
     ("slow", {"seconds": 12.0}),
     ("trickle", {"seconds": 0.3, "size": 40}),
     ("truncate", {}),
@@ -376,8 +377,8 @@ async def _close(
     if notes.errors:
         print("   ", dict(notes.errors))
     waits, ids = notes.waits, set(handles)
-    # What was settled long ago is forgotten with the next submit.
-    await asyncio.sleep(1800.0)
+    # What was settled long ago is forgotten with the next submit, and ended tasks after a day.
+    await asyncio.sleep(25 * 3600.0)
     await client.submit(TextToVideo(prompt="the last one", aspect_ratio="16:9", duration=5))
     left = _ours()
     await client.aclose()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TaskTracker"]
 
-MAX_KEPT: Final = 5000
+MAX_KEPT: Final = 2000
 """States that are kept without a handle. One takes about a kilobyte, and more where its input is long."""
 
 KEPT_S: Final = 24 * 3600.0
