@@ -26,6 +26,7 @@ from aivideomaker_async import (
     InvalidSpec,
     OutputExpired,
     RateLimited,
+    StatusChange,
     StatusWatch,
     SubmitOutcomeUnknown,
     TaskCancelled,
@@ -88,21 +89,27 @@ async def events(request: Request, task_id: str) -> StreamingResponse:
     """The status changes as server-sent events, up to the last one."""
     client: AIVideoMaker = request.app.state.client
     task = client.task(task_id)
-    if task.last_status is None:
-        # Nothing is known of it. Asked before the first byte goes out, so that an unknown task is still a 404.
-        await task.status()
-    return StreamingResponse(_events(task.watch()), media_type="text/event-stream")
+    watch = task.watch()
+    # Awaited before the first byte goes out, so that an unknown task is still a 404. Hundreds of browsers that come
+    # back after a restart share one query here, where `task.status()` would make one for each.
+    first = await anext(watch)
+    return StreamingResponse(_events(first, watch), media_type="text/event-stream")
 
 
-async def _events(watch: StatusWatch) -> AsyncIterator[str]:
+async def _events(first: StatusChange, watch: StatusWatch) -> AsyncIterator[str]:
     try:
+        yield _event(first)
         async for change in watch:
-            yield f"event: status\ndata: {json.dumps({'status': change.status, 'at': change.at.isoformat()})}\n\n"
+            yield _event(change)
     except AIVideoMakerError as error:
         yield f"event: error\ndata: {json.dumps({'message': str(error)})}\n\n"
     finally:
         # Also when the browser has gone: nothing is watched for nobody.
         await watch.aclose()
+
+
+def _event(change: StatusChange) -> str:
+    return f"event: status\ndata: {json.dumps({'status': change.status, 'at': change.at.isoformat()})}\n\n"
 
 
 async def opened(request: Request, task_id: str) -> AsyncIterator[VideoStream]:

@@ -18,7 +18,8 @@ The pollers use single attempts (`attempt`, `attempt_list`) instead, since they 
 list is not decoded whole: a reader takes it row by row while it arrives, and stops it when it has seen enough.
 
 Queries and cancels share kept connections; each submit has a connection of its own, so that it cannot be lost to a
-connection that the service was about to close.
+connection that the service was about to close. That of a submit that is given up is reset: what is on its way does not
+arrive later.
 
 **Where the rules are.**
 
@@ -29,7 +30,8 @@ connection that the service was about to close.
 - `gate`: when a request may go: permits, slots of commands, deadlines;
 - `api_client`: carries out one call with its attempts;
 - `transport`: one exchange over aiohttp, and what its failures mean;
-- `connections`: how aiohttp sessions are opened and closed, when a request counts as sent, unsolicited bytes;
+- `upload`: the body of a request on its way: what counts as sent, how long it may take, how it is cut off;
+- `connections`: how aiohttp sessions are opened and closed, when a query counts as sent, unsolicited bytes;
 - `list_reader`: the task list, row by row;
 - `lifecycle`: one event loop, one process, closed once.
 

@@ -59,7 +59,6 @@ class WebhookSender:
             if task.id not in self._senders:
                 sender = asyncio.create_task(self._send_queued(task), name=f"webhook of {task.id}")
                 self._senders[task.id] = sender
-                sender.add_done_callback(lambda _: self._senders.pop(task.id))
         following = task.timeline.next_step(now)
         if following is not None:
             heapq.heappush(self._planned, (following, task.id, task))
@@ -99,11 +98,16 @@ class WebhookSender:
 
     async def _send_queued(self, task: Task) -> None:
         queued, url = self._queued[task.id], task.webhook_url or ""
-        while queued:
-            status = queued[0]
-            answer, attempts = await self._deliver(url, {"taskId": task.id, "status": status})
-            queued.popleft()
-            self._deliveries.append(Delivery(task_id=task.id, status=status, url=url, answer=answer, attempts=attempts))
+        try:
+            while queued:
+                status = queued[0]
+                answer, attempts = await self._deliver(url, {"taskId": task.id, "status": status})
+                queued.popleft()
+                delivery = Delivery(task_id=task.id, status=status, url=url, answer=answer, attempts=attempts)
+                self._deliveries.append(delivery)
+        finally:
+            # At once, and not by a callback: a change that comes in between would wait for a sender that has ended.
+            del self._senders[task.id]
 
     async def _deliver(self, url: str, payload: dict[str, str]) -> tuple[int, int]:
         """Return the HTTP status of the last answer, 0 for none, and the number of attempts."""

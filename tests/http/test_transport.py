@@ -178,6 +178,13 @@ async def test_a_lost_answer_is_a_transport_error_of_a_request_that_was_sent(
     assert KEY not in "".join(frames)
 
 
+async def test_a_long_header_is_read() -> None:
+    """Policies and cookies of gateways are longer than the 8 KiB that aiohttp allows by itself."""
+    head = b"HTTP/1.1 200 OK\r\nX: " + b"y" * 60_000 + b"\r\nContent-Length: 2\r\n\r\n{}"
+    async with scripted(lambda _: Raw(head)) as service, transport_to(service) as transport:
+        assert (await transport.send(get_account(), timeout=5, sending=Sending())).status == 200
+
+
 async def test_an_error_of_aiohttp_that_quotes_the_key_is_no_cause() -> None:
     """A service may echo the key where aiohttp quotes it. The message keeps the kind of error."""
 

@@ -68,6 +68,16 @@ async def delivered(simulator: Simulator, count: int) -> None:
             await asyncio.sleep(0)
 
 
+async def test_a_change_at_the_end_of_a_delivery_is_delivered_as_well() -> None:
+    """Its sender has just ended: another one is started."""
+    async with receiving() as receiver, running() as (simulator, call):
+        task_id = await call.submit(headers={"webhookUrl": receiver.url})
+        for count, status in enumerate(("PROGRESS", "COMPLETED"), 1):
+            simulator.set_status(task_id, status)
+            await delivered(simulator, count)
+        assert await receiver.statuses(2) == ["PROGRESS", "COMPLETED"]
+
+
 async def test_every_change_is_delivered_in_order() -> None:
     async with receiving() as receiver, running(durations=(10, 50)) as (simulator, call):
         task_id = await call.submit(headers={"webhookUrl": receiver.url})

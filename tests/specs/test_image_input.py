@@ -26,6 +26,23 @@ def test_a_jpeg_is_image_jpeg() -> None:
     assert image_type(b"\xff\xd8\xff\xdb\x00\x43\x00" + bytes(64)) == "image/jpeg"
 
 
+@pytest.mark.parametrize(
+    ("head", "mime"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "image/heic"),
+        (b"\0\0\0\x18ftypheix\0\0\0\0mif1heix", "image/heic"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "image/heif"),
+        (b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevc", "image/heif"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1", "image/avif"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 ", "image/jp2"),
+        (b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", None),
+    ],
+)
+def test_a_picture_in_boxes_is_named_as_what_it_is(head: bytes, mime: str | None) -> None:
+    """As phones and cameras make them; a film is none."""
+    assert image_type(head + bytes(64)) == mime
+
+
 @pytest.mark.parametrize("name", NO_PICTURES)
 def test_other_contents_have_no_image_type(name: str) -> None:
     """Text, documents, archives, films, nothing."""

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import sys
 from collections import Counter
 from contextlib import aclosing
 from typing import Any
@@ -80,6 +81,22 @@ async def test_several_waiters_share_the_list_and_need_no_details() -> None:
     assert asked["list"] <= 125, "fifty cost what two would"
     assert asked["status"] <= asked["list"] / 8, "only to check the list, now and then"
     assert asked["details"] <= 1, "only for one that such a check has seen to end"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+async def test_with_eager_tasks_the_waiters_of_one_step_share_the_first_poll() -> None:
+    """The poller would begin before the second of them has come, and ask for the first alone."""
+    service = Service()
+    async with watching(service) as (server, client):
+        for name in "abcde":
+            service.add(name, (0, "SUBMITTED"), (30, "COMPLETED"))
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009  (not in 3.11)
+        try:
+            await asyncio.gather(*(client.task(name).result() for name in "abcde"))
+        finally:
+            loop.set_task_factory(None)
+    assert kinds(server)["list"] == sum(kinds(server).values())
 
 
 async def test_every_consumer_gets_every_change_in_order() -> None:
