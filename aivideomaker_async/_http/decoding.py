@@ -134,8 +134,15 @@ def decode_status(answer: Mapping[str, Any]) -> TaskStatus:
 
 
 def decode_quote_for(model: str) -> Callable[[Mapping[str, Any]], Quote]:
-    """Return a function that decodes the price of a spec of this model."""
-    return lambda answer: _decode(_quote_shape(), {"model": model, **answer}, "$")
+    """Return a function that decodes the price of a spec of this model, and refuses that of another one."""
+
+    def decode(answer: Mapping[str, Any]) -> Quote:
+        quote = _decode(_quote_shape(), {"model": model, **answer}, "$")
+        if quote.model.lower() != model.lower():
+            raise MalformedAnswer(f"the price of another model @ $.model: {excerpt(quote.model)}")
+        return quote
+
+    return decode
 
 
 def decode_account(answer: Mapping[str, Any]) -> Account:

@@ -110,6 +110,19 @@ class SubmitLookup:
         except (APIError, TransportError) as failed:
             raise self.unknown(submit, f"{story}; and the task list cannot be had ({failed})") from failed
 
+    async def bought_with(self, key: str, deadline: Deadline) -> TaskDetails | None:
+        """Return the task that the list shows with this idempotency key; None if there is none, or no list.
+
+        Args:
+            key: the key.
+            deadline: the end of the search.
+        """
+        try:
+            return (await self._api.read_list(lambda: _TaskWithKey(key), deadline)).task
+        except (APIError, TransportError) as error:
+            logger.info("whether the idempotency key %s has bought a task is unknown: %s", key, error)
+            return None
+
     async def _read_list(self, at: float, deadline: Deadline) -> None:
         """Read a list that is requested at this moment or later, unless another search has done so."""
         loop = asyncio.get_running_loop()
@@ -170,6 +183,29 @@ class SubmitLookup:
             candidates=candidates,
             trace=snapshot,
         )
+
+
+class _TaskWithKey(ListReader):
+    """Searches the list for the task of an idempotency key, and reads no further than to it.
+
+    Args:
+        key: the key.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.task: TaskDetails | None = None
+        self._key = key
+
+    @property
+    def enough(self) -> bool:
+        """Whether it was found, or there are no more."""
+        return self.task is not None or super().enough
+
+    def take(self, row: object) -> None:
+        """Keep the row if it is the one."""
+        if isinstance(row, dict) and row.get("idempotencyKey") == self._key:
+            self.task = decode_task(row, "$.tasks")
 
 
 class _LostSubmitRows(ListReader):

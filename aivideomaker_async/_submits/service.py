@@ -32,6 +32,7 @@ from .._redaction import Secret, shorten, single_line
 from ..errors import (
     AIVideoMakerError,
     APIError,
+    BudgetExceeded,
     ConfigurationError,
     IdempotencyConflict,
     RequestTimeout,
@@ -45,7 +46,7 @@ from .body import write_body
 from .budget import Budget
 from .images import load_fields, load_request_body
 from .lookup import SubmitLookup
-from .matching import make_fingerprint
+from .matching import Match, compare, make_fingerprint
 from .prices import BudgetGuard, ModelCheck, PriceResolver
 from .reconcile import MAX_UNSETTLED
 from .registry import OtherOrder, SubmitRegistry, now_here
@@ -204,7 +205,14 @@ class SubmitService:
         await self._models.warn_if_missing(spec.model, deadline.timeout * MODEL_CHECK_SHARE)
         reservation, limit = None, max_credits
         if budgets or max_credits is not None or key.is_callers:
-            reservation, limit = await self._guard.reserve(spec, body, key.text, budgets, max_credits, deadline)
+            try:
+                reservation, limit = await self._guard.reserve(spec, body, key.text, budgets, max_credits, deadline)
+            except BudgetExceeded:
+                # Another process may have bought it with this key, and then it costs nothing.
+                details = await self._bought_elsewhere(key, make_fingerprint(spec.model, fields), deadline)
+                if details is None:
+                    raise
+                return _adopted(details)._replace(origin=Origin.ANOTHER_PROCESS)
         try:
             if limit != max_credits:
                 request = request.with_max_credits(limit)
@@ -221,6 +229,17 @@ class SubmitService:
             self._registry.reservations.leave(key.text, reservation, is_open=False)
         logger.info("submitted %s as task %s", spec.model, single_line(result.answer.task_id))
         return result
+
+    async def _bought_elsewhere(
+        self, key: IdempotencyKey, fingerprint: Fingerprint, deadline: Deadline
+    ) -> TaskDetails | None:
+        """Return the task that another process has bought with this key, if the list shows it."""
+        with self._registry.locked() as reconciler:
+            is_ours = reconciler.open_with(key.text) is not None
+        if is_ours or not key.is_callers:
+            return None
+        details = await self._lookup.bought_with(key.text, deadline)
+        return None if details is None or compare(fingerprint, details) is Match.OTHER else details
 
     async def _submit_once(
         self, request: Request[SubmittedTask], fingerprint: Fingerprint, key: IdempotencyKey, deadline: Deadline

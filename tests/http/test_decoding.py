@@ -599,3 +599,12 @@ def test_an_encoded_task_is_the_row_that_the_service_would_have_sent() -> None:
         "status": "PROGRESS",
         "input": {},
     }
+
+
+def test_the_price_of_another_model_is_not_taken_for_the_price() -> None:
+    """A cache or a gateway may mix answers up, and money is spent by this one."""
+    decode = decoding.decode_quote_for("t2v")
+    assert decode({"credits": 8}).model == "t2v"
+    assert decode({"model": "T2V", "credits": 8}).credits == 8
+    with pytest.raises(decoding.MalformedAnswer, match="the price of another model"):
+        decode({"model": "seedance20", "credits": 8})

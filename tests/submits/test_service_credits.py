@@ -428,6 +428,27 @@ async def test_a_replay_costs_nothing() -> None:
         assert (budget.spent, budget.remaining) == (0, 10)
 
 
+@pytest.mark.parametrize(("prompt", "is_replay"), [("10 credits", True), ("10 credits for another order", False)])
+async def test_a_replay_is_not_refused_for_want_of_a_budget(prompt: str, is_replay: bool) -> None:
+    """Another process has paid for it: the list shows the task with the key. Another order is a purchase."""
+    market = Market()
+    async with buying(market) as (_, client):
+        first = await client.submit(priced(10), idempotency_key=KEY)
+    market.sold[0].body["prompt"] = prompt
+    budget = Budget(4)
+    async with buying(market, budget=budget) as (service, client):
+        if is_replay:
+            assert (await client.submit(priced(10), idempotency_key=KEY)).id == first.id
+        else:
+            with pytest.raises(BudgetExceeded):
+                await client.submit(priced(10), idempotency_key=KEY)
+        with pytest.raises(BudgetExceeded):
+            await client.submit(priced(10), idempotency_key="another-key-of-ours")
+        assert len([one for one in service.arrivals if "/generate/" in one.path]) == 0
+    assert (budget.spent, budget.reserved) == (0, 0)
+    assert len(market.sold) == 1
+
+
 async def test_a_replay_of_the_submit_s_own_lost_attempt_is_paid() -> None:
     """The first answer was lost, the second reports that nothing is charged again."""
     market = Market(Lost(acted=False))
