@@ -96,6 +96,7 @@ def test_the_copy_of_a_hidden_text_hides_it_as_well() -> None:
     """Recorders of HTTP traffic copy the headers of each request."""
     headers = copy.deepcopy({"key": HiddenText(Secret("ak_topsecret"))})
     assert "ak_topsecret" not in repr(copy.copy(headers))
+    assert copy.copy(headers["key"]) is headers["key"]
     assert headers == {"key": "ak_topsecret"}
 
 
