@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
+from .._util.base_url import is_loopback
 from .._util.paths import expanded
 from .shared import SharedRateLimiter
 from .store import Step, StoreUnavailable
@@ -116,7 +117,8 @@ class HostRateLimiter(SharedRateLimiter):
 
     def _open_store(self) -> _FileStore:
         clock = time.monotonic if self._clock is None else self._clock
-        return _FileStore(self.name or "default", self.window, self._directory, clock)
+        name = self.name or "default"
+        return _FileStore(name, self.window, self._directory, clock, is_passing=_is_loopback_port(name))
 
 
 _default: Final = HostRateLimiter()
@@ -125,6 +127,12 @@ _default: Final = HostRateLimiter()
 def default_limiter(origin: str) -> HostRateLimiter:
     """Return the limiter that all clients of `origin` (host and port) on this host use by default."""
     return _default.for_origin(origin)
+
+
+def _is_loopback_port(name: str) -> bool:
+    """Return whether a limit is that of a service on this machine, such as a simulator at a port of its own."""
+    host, separator, port = name.rpartition(":")
+    return bool(separator) and port.isdigit() and is_loopback(host.strip("[]"))
 
 
 def file_name_of(name: str, window: float) -> str:
@@ -149,9 +157,13 @@ class _FileStore:
         window: the length of its window in seconds.
         directory: where the file lies; None for the usual places, where unused files are removed.
         clock: a clock that all processes of the host share.
+        is_passing: whether the limit is hardly used again, so that its file lies with the temporary ones.
     """
 
-    def __init__(self, name: str, window: float, directory: Path | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, name: str, window: float, directory: Path | None, clock: Callable[[], float], *, is_passing: bool
+    ) -> None:
+        self._is_passing = is_passing
         self._name = name
         self._window = window
         self._directory = directory
@@ -237,7 +249,8 @@ class _FileStore:
         reasons = []
         with _fork_lock:
             file_name = file_name_of(self._name, self._window)
-            for directory in _usual_directories() if self._directory is None else (self._directory,):
+            usual = _usual_directories(is_passing=self._is_passing)
+            for directory in usual if self._directory is None else (self._directory,):
                 try:
                     directory.mkdir(mode=ONLY_USER, parents=True, exist_ok=True)
                     path = directory / file_name
@@ -277,11 +290,11 @@ def _user_state_directory() -> Path:
     return user_state_path(APPLICATION, appauthor=False)
 
 
-def _usual_directories() -> Iterator[Path]:
+def _usual_directories(*, is_passing: bool) -> Iterator[Path]:
     # A container may have neither a home directory nor a name for its user.
     with suppress(RuntimeError, KeyError, OSError):
-        state = _user_state_directory()
-        if state.is_absolute():
+        state = None if is_passing else _user_state_directory()
+        if state is not None and state.is_absolute():
             yield state / "limits"
     import tempfile
 

@@ -7,6 +7,7 @@ has them. They are encoded while they are sent. A retry sends the same bytes, wh
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -36,6 +37,14 @@ from .body import DIGEST_BYTES, Base64Content, Body, BytesContent, Content, Imag
 from .image_file import ImageTooLarge, ReadJob, read_open_file, read_path
 
 __all__ = ["load_fields", "load_request_body"]
+
+logger: Final = logging.getLogger("aivideomaker_async.submits")
+
+HEIF_TYPES: Final = frozenset({"image/heic", "image/heif"})
+"""Photos of phones, which few services take."""
+
+JPEG_QUALITY: Final = 95
+"""Of a photo that is converted: what is lost by it is not seen."""
 
 FILE_RESTORE_S: Final = 1.0
 """How long a cancelled call waits until a file of the caller's is back at its position: one chunk is being read."""
@@ -85,7 +94,7 @@ async def _load(spec: VideoSpec | OtherModel, name: str, image: ImageInput, max_
     job = ReadJob()
     read = partial(_read, image, max_bytes, job)
     try:
-        if isinstance(image, str | bytes) and len(image) <= LONG_TEXT_CHARACTERS:
+        if isinstance(image, str | bytes) and len(image) <= LONG_TEXT_CHARACTERS and not _looks_like_heif(image):
             # Checked faster than a thread is woken.
             return read()
         # A file object may be a pipe or on a network drive, and give nothing for hours.
@@ -140,8 +149,31 @@ def _read(image: ImageInput, max_bytes: int, job: ReadJob) -> Image:
     mime = image_type(bytes(head))
     if mime is None:
         raise ValueError("the content is no known kind of image" if head else "it is empty")
+    if mime in HEIF_TYPES and (jpeg := _as_jpeg(content)) is not None:
+        return _read(jpeg, max_bytes, job)
     digest.update(mime.encode("ascii"))
     return Image(mime, size, digest.digest(), content)
+
+
+def _looks_like_heif(image: str | bytes) -> bool:
+    """Return whether an image may have to be converted, which takes too long for the event loop."""
+    return image[:14].lower().startswith("data:image/hei") if isinstance(image, str) else image[4:8] == b"ftyp"
+
+
+def _as_jpeg(content: Content) -> bytes | None:
+    """Return a photo of a phone as a JPEG. None, so that it travels as it is, without the extra or if that fails."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return None
+    written = io.BytesIO()
+    try:
+        photo = pillow_heif.open_heif(b"".join(content.decoded())).to_pillow()
+        photo.convert("RGB").save(written, "JPEG", quality=JPEG_QUALITY)
+    except Exception as error:  # noqa: BLE001  (whatever the library raises: the service may understand the photo)
+        logger.info("a photo (HEIC) could not be converted: %s", type(error).__name__)
+        return None
+    return written.getvalue()
 
 
 def _finish(spec: VideoSpec | OtherModel, fields: dict[str, object], max_bytes: int) -> dict[str, object]:

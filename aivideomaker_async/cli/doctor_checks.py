@@ -57,7 +57,12 @@ _NO_REASON: Final = "no reason given"
 """The start of the message of an error whose answer had no message."""
 
 _LIBRARIES: Final = ("aiohttp", "anyio", "attrs", "cattrs", "puremagic")
-_EXTRAS: Final = {"cli": ("cyclopts", "rich"), "simulator": ("av", "pillow"), "redis": ("redis",)}
+_EXTRAS: Final = {
+    "cli": ("cyclopts", "rich"),
+    "simulator": ("av", "pillow"),
+    "redis": ("redis",),
+    "images": ("pillow-heif",),
+}
 _VARIABLES: Final = ("AIVIDEO_API_KEY", "AIVIDEO_BASE_URL", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_STATE_HOME")
 _VENDOR_VARIABLES: Final = ("AIVIDEO_TIMEOUT_MS", "AIVIDEO_MAX_RETRIES")
 """Variables that the vendor's own tools read, and this package does not."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -271,14 +271,18 @@ def test_the_file_of_the_limit_is_shown_without_the_name_of_the_user(
     doctor: Doctor, september: ThreadedSimulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("aivideomaker_async.client.client.default_limiter", default_limiter)
-    state = Path(os.environ["XDG_STATE_HOME"])
+    state = tmp_path / "somebody"
+    state.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(state))
     monkeypatch.setattr(Path, "home", lambda: state)
     code, checks = doctor()
     assert code == 0
-    assert re.fullmatch(r"~/aivideomaker-async/limits/127\.0\.0\.1-\d+-\w+\.sqlite3", checks["limit file"]["found"])
+    assert re.fullmatch(
+        r"~/aivideomaker-async[\w-]*/limits/127\.0\.0\.1-\d+-\w+\.sqlite3", checks["limit file"]["found"]
+    )
     assert (state / checks["limit file"]["found"][2:]).is_file()
     assert checks["limit"]["found"] == "HostRateLimiter: 1 of 60 queries in 60 s used, 59 free now, not paused"
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "elsewhere")
     assert doctor()[1]["limit file"]["found"].startswith(str(state))
 
 

@@ -168,6 +168,15 @@ async def test_the_file_lies_in_a_private_folder_of_the_state_directory(state: P
         assert path.parent.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("origin", ["127.0.0.1:46659", "localhost:80", "[::1]:8080"])
+async def test_a_service_on_this_machine_leaves_no_file_behind_in_the_state_directory(origin: str, state: Path) -> None:
+    """Each simulator has a port of its own."""
+    assert await asyncio.to_thread(default_limiter("aivideomaker.ai").find_file) is not None
+    found = await asyncio.to_thread(default_limiter(origin).find_file)
+    assert found is not None
+    assert not found.is_relative_to(state)
+
+
 async def test_files_that_were_not_used_for_days_are_removed_when_another_is_made(state: Path) -> None:
     """But not in a directory of the caller, where anything may lie."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image as PillowImage
 
 from aivideomaker_async import (
     HappyHorse,
@@ -52,6 +54,44 @@ async def test_every_form_of_an_image_is_read(form: str, kind: str, tmp_path: Pa
     if isinstance(image, io.IOBase | tempfile.SpooledTemporaryFile):
         assert not image.closed
         image.close()
+
+
+def photo() -> bytes:
+    """Return a photo as phones make them."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason='needs the extra "images"')
+    written = io.BytesIO()
+    pillow_heif.from_pillow(PillowImage.new("RGB", (64, 48), "teal")).save(written)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("form", FORMS)
+async def test_a_photo_of_a_phone_becomes_a_jpeg(form: str, tmp_path: Path) -> None:
+    """Few services take HEIC. The picture is the same."""
+    content = photo()
+    path = tmp_path / "photo.heic"
+    path.write_bytes(content)
+    image = FORMS[form](content, path)
+    sent = await loaded(image)
+    assert isinstance(sent, Image)
+    assert sent.mime == "image/jpeg"
+    with PillowImage.open(io.BytesIO(b"".join(sent.content.decoded()))) as jpeg:
+        assert (jpeg.format, jpeg.size) == ("JPEG", (64, 48))
+    if isinstance(image, io.IOBase | tempfile.SpooledTemporaryFile):
+        image.close()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_a_photo_that_cannot_be_converted_travels_as_it_is(
+    is_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The extra is missing, or the file is of a kind that only the service may know."""
+    content = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100) if is_there else photo()
+    if not is_there:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    sent = await loaded(content)
+    assert isinstance(sent, Image)
+    assert sent.mime == "image/heic"
+    assert b"".join(sent.content.decoded()) == content
 
 
 @pytest.mark.parametrize("form", FORMS)
