@@ -294,7 +294,7 @@ def _open_regular(path: Path, flags: int = os.O_CREAT) -> int:
 
 
 def _sync(fd: int) -> None:
-    """Write a file to the disk, where its file system can be told to: some mounts of a network cannot.
+    """Write a file to the disk, where its file system can do that: some mounts of a network cannot.
 
     Raises:
         OSError: it was not written.

@@ -145,6 +145,7 @@ class ApiClient:
                 now = clock()
             timeout = min(self.settings.attempt_timeout, deadline.at - now)
             try:
+                # The request's type decides what it decodes to.
                 return await self._attempt(request, permit, timeout, sending, reader, deadline)  # type: ignore[no-any-return]
             except (APIError, TransportError) as error:
                 failure = classify_error(error)

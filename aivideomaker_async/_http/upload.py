@@ -6,7 +6,7 @@ reset. That takes both of two steps: `SO_LINGER` with no time, so that the kerne
 is closed, and `abort()`, so that asyncio (and TLS above it) throw theirs away.
 
 aiohttp writes the body of a request by a method of its payload, whatever session it is made in. So this works in a
-caller's own session as well, and tells exactly whether a whole order may have left: not before its last piece has.
+caller's own session as well, and it is known exactly whether a whole order may have left: not before its last piece.
 """
 
 from __future__ import annotations
