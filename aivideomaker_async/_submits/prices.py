@@ -44,8 +44,8 @@ METHOD_NOT_ALLOWED: Final = 405
 PERHAPS_RETIRED: Final = frozenset({"lv"})
 """Models that the service once documented, and no longer names among those it supports."""
 
-ADDRESS_CHECK_TIMEOUT_S: Final = 10.0
-"""How long it may take to find out whether a service without quotes is one."""
+REVISION_CHECK_TIMEOUT_S: Final = 10.0
+"""How long each of two queries may take that find out why a service has no quotes."""
 
 MODEL_CHECK_TIMEOUT_S: Final = 5.0
 """How long a submit of such a model waits for the account."""
@@ -69,6 +69,8 @@ class PriceResolver:
         self._prices = prices
         self._ask_again_at: dict[str, float] = {}
         self._has_quotes = False
+        self._is_older = False
+        """Whether the service is known to be of a revision without quotes."""
 
     async def quote(self, model: str, body: RequestBody, deadline: Deadline) -> Quote:
         """Ask the service for the price of a request body.
@@ -100,8 +102,10 @@ class PriceResolver:
                 # A service that has given quotes has them: a 404 of a proxy must not turn a quote into an estimate.
                 if self._has_quotes or not (isinstance(error, EndpointNotFound) or error.status == METHOD_NOT_ALLOWED):
                     raise
-                if not self._api.has_answered:
-                    await self._check_address(deadline)
+                if not self._is_older:
+                    await self._find_revision(deadline)
+                    if self._has_quotes:
+                        raise
                 logger.debug("no quotes for %s: %s", shorten(spec.model), error)
                 self._ask_again_at[spec.model] = now + WITHOUT_QUOTES_S
                 if len(self._ask_again_at) > MAX_MODELS:
@@ -111,23 +115,32 @@ class PriceResolver:
         table = usual_prices(spec.model) if self._prices is None else self._prices
         return Price(credits=spec.credits(table), table=table)
 
-    async def _check_address(self, deadline: Deadline) -> None:
-        """Find out whether a service without quotes is one of an older revision, or something else at a wrong address.
+    async def _find_revision(self, deadline: Deadline) -> None:
+        """Find out why a service has no quote: it is of an older revision, a gateway has answered, or nothing is there.
+
+        Its prices are those of its revision: a table of another one would be wrong by a multiple.
 
         Raises:
             EndpointNotFound: it does not have the task list either, which every revision has.
         """
         from .._http import FirstTask
 
-        timeout = min(ADDRESS_CHECK_TIMEOUT_S, deadline.left(asyncio.get_running_loop().time()))
+        timeout = min(REVISION_CHECK_TIMEOUT_S, deadline.left(asyncio.get_running_loop().time()))
         try:
-            # One attempt: only a clear answer is worth anything here.
+            # One attempt each: only a clear answer is worth anything here.
             permit = await self._api.acquire(Priority.FOREGROUND)
-            await self._api.attempt_list(FirstTask(), permit=permit, timeout=timeout)
+            try:
+                await self._api.attempt(get_account(), permit=permit, timeout=timeout)
+                self._has_quotes = True
+            except EndpointNotFound:
+                if not self._api.has_answered:
+                    permit = await self._api.acquire(Priority.FOREGROUND)
+                    await self._api.attempt_list(FirstTask(), permit=permit, timeout=timeout)
+                self._is_older = True
         except EndpointNotFound:
             raise
         except (APIError, TransportError) as error:
-            logger.debug("whether the address is right is unknown: %s", error)
+            logger.debug("the revision of the service is unknown: %s", error)
 
 
 class BudgetGuard:

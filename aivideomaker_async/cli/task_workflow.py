@@ -92,6 +92,7 @@ async def submit(
     except AIVideoMakerError:
         context.submit_refused()
         raise
+    is_quoted = price is not None and price.quote is not None
     # The task is paid: from now on every end of the command reports its id.
     context.wait_started(task.id, path)
     context.output.event(
@@ -99,8 +100,9 @@ async def submit(
         task_id=task.id,
         model=spec.model,
         idempotency_key=key,
-        credits_estimated=estimate(spec),
-        credits_quoted=None if price is None or price.quote is None else price.credits,
+        # Beside a quote, an estimate by the table of another revision would only confuse.
+        credits_estimated=None if is_quoted else estimate(spec),
+        credits_quoted=price.credits if price is not None and is_quoted else None,
         credits_charged=None if task.submitted is None else task.submitted.credits_charged,
     )
     return task

@@ -46,7 +46,7 @@ async def test_a_submit_sends_the_headers_of_the_api() -> None:
         async with client_of(service.url + "/") as client:
             task = await client.submit(SPEC, webhook_url="https://example.com/h?t=1", max_credits=8)
             await client.submit(SPEC)
-    quote, _, first, second = service.arrivals
+    quote, _, _, first, second = service.arrivals
     assert (quote.path, first.path) == ("/api/v1/quote/t2v", "/api/v1/generate/t2v")
     assert (first.headers["webhookurl"], first.headers["x-max-credits"]) == ("https://example.com/h?t=1", "8")
     assert first.headers["idempotency-key"] != second.headers["idempotency-key"]

@@ -62,7 +62,7 @@ async def test_without_quotes_the_price_is_an_estimate(status: int) -> None:
         assert (await client.price(("t2v", {"prompt": "a", "aspectRatio": "1:1", "duration": "8"}))).credits == 8
         assert (await client.price(Wan27(prompt="a", duration=5))).credits == 50
         asked = [arrival.path.rpartition("/")[2] for arrival in service.arrivals]
-        assert asked == ["t2v", "tasks", "wan27"], "the list shows that the address is right"
+        assert asked == ["t2v", "account", "tasks", "wan27"], "of which revision the service is, is found out once"
         unknowns: list[SpecLike] = [SEEDANCE, ("brand-new", {})]
         for unknown in unknowns:
             with pytest.raises(UnknownPrice):
@@ -70,6 +70,20 @@ async def test_without_quotes_the_price_is_an_estimate(status: int) -> None:
         await asyncio.sleep(601)
         market.quotes, market.override = True, lambda _: None
         assert (await client.price(SHORT)).credits == market.price
+
+
+async def test_a_404_of_a_gateway_does_not_make_a_service_older() -> None:
+    """Its account shows the revision: no price of another one is taken, from the first call on."""
+    market = Market()
+    market.override = lambda arrival: Reply(404, "<html>") if "/quote/" in arrival.path else None
+    async with buying(market) as (_, client):
+        with pytest.raises(EndpointNotFound):
+            await client.price(SHORT)
+        with pytest.raises(EndpointNotFound):
+            await client.submit(SHORT, max_credits=100)
+        market.override = lambda _: None
+        assert (await client.price(SHORT)).credits == market.price
+    assert market.sold == []
 
 
 async def test_a_service_that_has_given_a_quote_has_quotes() -> None:
