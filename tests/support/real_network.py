@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import signal
 import ssl
 import subprocess
 import sys
@@ -293,14 +291,14 @@ async def near(folder: Path, plan: Plan) -> list[Result]:
             made = [row.input.get("prompt") for row in await client.list_tasks()]
         return [replace(result, created=made.count(result.name)) for result in results]
     finally:
-        service.send_signal(signal.SIGTERM)
+        # Nothing of it is needed any more, and it cannot refuse.
+        service.kill()
         service.wait()
 
 
 def main() -> None:
     where, folder, *rest = sys.argv[1:]
     if where == "far":
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         asyncio.run(serve(Path(folder)))
         return
     results = asyncio.run(near(Path(folder), Plan(**json.loads(rest[0]))))
