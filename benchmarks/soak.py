@@ -1,10 +1,12 @@
 """Thousands of submits and waits while the service misbehaves: `python -m benchmarks.soak`.
 
 Simulator and client run in one process, on a clock that jumps over waits, so hours pass in minutes. Faults of all kinds
-hit 5 % of all exchanges, at random, and now and then the server is away for two minutes. The jobs are what users do:
-wait for a video, give up and come back, cancel at a random moment. In the end the books are compared with the
-simulator's, which counts for itself, and a budget with what it has charged and given back. One service is of the API's
-revision 2026-03 and ignores idempotency keys, the other is of 2026-09 and keeps them.
+hit 5 % of all exchanges, at random. The link between them is cut for up to 90 s now and then, or away for two minutes,
+and some of its connections are slow. Files come some seconds after their tasks have ended, and their links run out. The
+jobs are what users do: wait for a video, download it, give up and come back, cancel at a random moment. In the end the
+books are compared with the simulator's, which counts for itself, and a budget with what it has charged and given back.
+One service is of the API's revision 2026-03 and ignores idempotency keys, the other is of 2026-09 and keeps them; each
+is used through a session of the client, and through one of the caller, whose middleware raises errors of its own.
 """
 
 from __future__ import annotations
@@ -15,14 +17,20 @@ import gc
 import io
 import logging
 import random
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from functools import partial
+from itertools import product
 from math import log
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
+from urllib.parse import urlsplit
 
-from attrs import asdict, define, field, frozen
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession
+from attrs import asdict, define, evolve, field, frozen
 from PIL import Image
 
 from aivideomaker_async import (
@@ -30,14 +38,19 @@ from aivideomaker_async import (
     AIVideoMakerError,
     Budget,
     ConnectFailed,
+    DownloadError,
     ImageToVideo,
     RateLimiter,
     SubmitOutcomeUnknown,
     TaskFailed,
     TextToVideo,
+    Video,
     VideoTask,
 )
+from aivideomaker_async import simulator as simulator_package
 from aivideomaker_async.simulator import Simulator
+from aivideomaker_async.simulator.body_corruption import changed_file
+from tests.support.link import Link
 from tests.support.virtual_clock import VirtualClockLoop
 
 from .report import Report, Table, put_into_docs, write_json
@@ -52,6 +65,12 @@ SHARE: Final = 0.05
 Keys = Literal["ignored", "kept"]
 
 REVISIONS: Final[dict[Keys, str]] = {"ignored": "2026-03", "kept": "2026-09"}
+
+Owner = Literal["client", "caller"]
+"""Whose aiohttp session carries the requests."""
+
+FOREIGN_ERRORS: Final = (RuntimeError, ValueError, KeyError, OSError, asyncio.IncompleteReadError)
+"""Raised by the middleware of a caller's session."""
 
 FAULTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     *((kind, {"acted": acted}) for kind in ("drop", "reset", "hang") for acted in (False, True)),
@@ -73,19 +92,42 @@ FAULTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
     ("rate_limit", {"retry_after": None}),
 )
 
+FILE_FAULTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
+    ("drop", {}),
+    ("reset", {"acted": True}),
+    ("hang", {}),
+    ("status", {"status": 503}),
+    ("html", {"status": 403}),
+    ("html", {"status": 502}),
+    ("truncate", {}),
+    ("trickle", {"seconds": 0.5, "size": 2000}),
+    ("empty", {}),
+    ("changed", {}),
+    ("no_ranges", {}),
+)
+
+_CLIP: Final = (Path(simulator_package.__file__).parent / "clip.mp4").read_bytes()
+VERSIONS: Final = (_CLIP, changed_file(_CLIP))
+"""What a server has of each file, before and after it is changed."""
+
+LATE_FILES_S: Final = 4.0
+LINK_LIFETIME_S: Final = 600.0
+
 
 @frozen(kw_only=True)
 class Extent:
     """How much is done."""
 
     submits: int
+    """For each revision and each owner of a session."""
     at_once: int
     outages: int
+    cuts: int
     seed: int = 2026
 
 
-FULL: Final = Extent(submits=10_000, at_once=400, outages=6)
-SHORT: Final = Extent(submits=400, at_once=100, outages=1)
+FULL: Final = Extent(submits=5_000, at_once=400, outages=3, cuts=12)
+SHORT: Final = Extent(submits=250, at_once=100, outages=1, cuts=2)
 
 
 @frozen(kw_only=True)
@@ -93,10 +135,18 @@ class Books:
     """What the users' side and the simulator's side say in the end. Counts, credits and bytes."""
 
     keys: Keys
+    session: Owner
     submits: int
     waits: int
+    downloads: int
+    downloads_failed: int
+    """Those that ended with an error."""
     exchanges: int
     faults: int
+    foreign_errors: int
+    """Raised by the caller's session."""
+    cuts: int
+    """Of the link, for 1 to 90 s."""
     hours: float
     """That have passed for the client."""
     handles: int
@@ -124,6 +174,8 @@ class Books:
     """Tasks that no handle and no unknown submit stands for."""
     wrong_ends: int
     """Waits that returned another end than the task has."""
+    wrong_files: int
+    """Downloads that returned anything else than a version of the file."""
     hangs: int
     tasks_left: int
     connections_left: int
@@ -136,7 +188,7 @@ class Books:
     @property
     def faultless(self) -> bool:
         """Whether the books agree and nothing is left."""
-        wrong = (self.duplicates, self.unaccounted, self.wrong_ends, self.hangs)
+        wrong = (self.duplicates, self.unaccounted, self.wrong_ends, self.wrong_files, self.hangs)
         left = (self.tasks_left, self.connections_left, self.descriptors_left)
         agree = self.created == self.handles + self.unknown_created and self.credits_charged == self.credits_expected
         agree &= (self.budget_spent, self.budget_reserved) == (self.credits_kept, 0)
@@ -156,18 +208,24 @@ class _Notes:
     not_created: int = 0
     waits: int = 0
     wrong_ends: int = 0
+    downloads: int = 0
+    downloads_failed: int = 0
+    wrong_files: int = 0
     errors: Counter[str] = field(factory=Counter[str])
 
 
 class _Users:
     """The jobs of one run."""
 
-    def __init__(self, client: AIVideoMaker, simulator: Simulator, rng: random.Random) -> None:
+    def __init__(self, client: AIVideoMaker, simulator: Simulator, rng: random.Random, folder: Path) -> None:
         self.notes = _Notes()
+        self._folder = folder
         self._client = client
         self._simulator = simulator
         self._rng = rng
         self._pictures = [_picture(color) for color in ("red", "green", "blue")]
+        # On a slow connection this one takes longer than an answer may.
+        self._large_picture = _noise(rng)
         self._number = 0
 
     async def work(self, jobs: int, at_once: int) -> int:
@@ -189,7 +247,8 @@ class _Users:
 
     async def _one(self) -> None:
         kinds: tuple[tuple[int, Callable[[], Coroutine[Any, Any, None]]], ...] = (
-            (80, self._wait),
+            (72, self._wait),
+            (8, self._download),
             (10, self._give_up_and_come_back),
             (6, self._cancel_the_submit),
             (4, self._watch),
@@ -208,7 +267,7 @@ class _Users:
         # Some orders are the same as others; and of images the list shows only URLs.
         number = self._number // 3 if self._rng.random() < 0.2 else self._number
         if self._rng.random() < 0.1:
-            picture = self._rng.choice(self._pictures)
+            picture = self._rng.choice([*self._pictures, self._large_picture])
             return ImageToVideo(image=picture, prompt=f"picture {number} moves", duration=5)
         return TextToVideo(prompt=f"video number {number}", aspect_ratio="16:9", duration=5)
 
@@ -228,10 +287,33 @@ class _Users:
     async def _wait(self) -> None:
         await self._result(await self._submit())
 
-    async def _result(self, task: VideoTask) -> None:
-        self.notes.waits += 1
+    async def _download(self) -> None:
+        video = await self._result(await self._submit())
+        if video is None:
+            return
+        if self._rng.random() < 0.3:
+            # The link has run out by then.
+            await asyncio.sleep(2 * LINK_LIFETIME_S)
+        self.notes.downloads += 1
+        path = self._folder / f"{video.id}.mp4"
         try:
-            await task.result()
+            if self._rng.random() < 0.5:
+                content = (await video.download(path)).read_bytes()
+                path.unlink()
+            else:
+                async with video.stream() as pieces:
+                    content = b"".join([piece async for piece in pieces])
+        except DownloadError as error:
+            self.notes.downloads_failed += 1
+            self.notes.errors[f"download: {type(error).__name__} {error.status or ''}"] += 1
+        else:
+            self.notes.wrong_files += content not in VERSIONS
+
+    async def _result(self, task: VideoTask) -> Video | None:
+        self.notes.waits += 1
+        video = None
+        try:
+            video = await task.result()
             end = "COMPLETED"
         except TaskFailed:
             end = "FAILED"
@@ -241,6 +323,7 @@ class _Users:
         if actual is None or actual.status != end:
             self.notes.wrong_ends += 1
             self.notes.errors[f"{end} of {actual and actual.status}"] += 1
+        return video
 
     async def _watch(self) -> None:
         task = await self._submit()
@@ -281,6 +364,41 @@ def _picture(color: str) -> bytes:
     return file.getvalue()
 
 
+def _noise(rng: random.Random) -> bytes:
+    file = io.BytesIO()
+    Image.frombytes("RGB", (256, 192), rng.randbytes(256 * 192 * 3)).save(file, "PNG")
+    return file.getvalue()
+
+
+class _Raising:
+    """A middleware that raises before it sends a request, and after it was answered."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.raised = 0
+        self._rng = rng
+
+    async def __call__(self, request: ClientRequest, send: ClientHandlerType) -> ClientResponse:
+        self._raise()
+        response = await send(request)
+        try:
+            self._raise()
+        except BaseException:
+            response.close()
+            raise
+        return response
+
+    def _raise(self) -> None:
+        if self._rng.random() < SHARE / 5:
+            self.raised += 1
+            error = self._rng.choice(FOREIGN_ERRORS)
+            raise error(b"", 1) if error is asyncio.IncompleteReadError else error("of the caller's session")
+
+
+def _rate(rng: random.Random) -> float | None:
+    """Bytes a second of a new connection."""
+    return rng.uniform(2_000.0, 20_000.0) if rng.random() < SHARE else None
+
+
 def _durations(rng: random.Random) -> Callable[[str, int], tuple[float, float]]:
     return lambda _model, _seconds: (rng.uniform(1.0, 20.0), rng.lognormvariate(log(90.0), 0.5))
 
@@ -297,9 +415,8 @@ def _descriptors() -> int:
     return sum(1 for _ in folder.iterdir()) if folder.exists() else 0
 
 
-async def _run(extent: Extent, keys: Keys) -> Books:
+async def _run(extent: Extent, keys: Keys, owner: Owner) -> Books:
     rng = random.Random(extent.seed)
-    loop = asyncio.get_running_loop()
     descriptors = _descriptors()
     simulator = Simulator(
         revision=REVISIONS[keys],
@@ -308,54 +425,83 @@ async def _run(extent: Extent, keys: Keys) -> Books:
         render=False,
         durations=_durations(rng),
         late_cancel=400,
+        late_files=LATE_FILES_S,
+        link_lifetime=LINK_LIFETIME_S,
     )
-    budget = Budget(10**9)
-    async with simulator:
+    raising, budget = _Raising(rng), Budget(10**9)
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        await stack.enter_async_context(simulator)
+        link = await stack.enter_async_context(Link(urlsplit(simulator.url).port or 0, partial(_rate, rng)))
+        http = await stack.enter_async_context(ClientSession(middlewares=[raising])) if owner == "caller" else None
         unsettled: list[SubmitOutcomeUnknown] = []
         client = AIVideoMaker(
             simulator.api_key,
-            base_url=simulator.url,
+            base_url=link.url,
             limiter=RateLimiter(),
             wait_timeout=4 * 3600.0,
             call_timeout=3600.0,
             on_unsettled=unsettled.append,
             budget=budget,
+            http=http,
         )
-        users = _Users(client, simulator, rng)
-        began = loop.time()
-        _misbehave(simulator, rng)
-        away = asyncio.create_task(_outages(simulator, extent, rng))
-        hangs = await users.work(extent.submits // 2, extent.at_once)
-        await asyncio.sleep(1800.0)
-        halfway = _ours()
-        hangs += await users.work(extent.submits - extent.submits // 2, extent.at_once)
-        away.cancel()
+        users = _Users(client, simulator, rng, folder)
+        hangs, hours, halfway = await _work(users, extent, simulator, link, rng)
         simulator.clear_faults()
-        await asyncio.sleep(1800.0)
-        hours = (loop.time() - began) / 3600
         for error in unsettled:
             users.notes.unknown[error.idempotency_key] = error
             users.notes.not_created -= 1
-        return await _close(simulator, client, budget, users.notes, keys, hangs, hours, halfway, descriptors)
+        books = await _compare(simulator, client, budget, users.notes)
+        # What was settled long ago is forgotten with the next submit, and ended tasks after a day.
+        await asyncio.sleep(25 * 3600.0)
+        await client.submit(TextToVideo(prompt="the last one", aspect_ratio="16:9", duration=5))
+        left = _ours()
+        await client.aclose()
+        if http is not None:
+            await http.close()
+        await asyncio.sleep(60.0)
+        tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith("aivideomaker_async")]
+        return Books(
+            keys=keys,
+            session=owner,
+            foreign_errors=raising.raised,
+            cuts=extent.cuts,
+            hours=hours,
+            hangs=hangs,
+            tasks_left=len(tasks),
+            connections_left=link.connections,
+            # Simulator and link still listen.
+            descriptors_left=max(0, _descriptors() - descriptors - 2),
+            objects_halfway=halfway,
+            objects_left=left,
+            **books,
+        )
 
 
-async def _close(
-    simulator: Simulator,
-    client: AIVideoMaker,
-    budget: Budget,
-    notes: _Notes,
-    keys: Keys,
-    hangs: int,
-    hours: float,
-    halfway: int,
-    descriptors: int,
-) -> Books:
+async def _work(
+    users: _Users, extent: Extent, simulator: Simulator, link: Link, rng: random.Random
+) -> tuple[int, float, int]:
+    """Let the users work in two halves; return how many hung, the hours, and the objects between the halves."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    _misbehave(simulator, rng)
+    breaking = [asyncio.create_task(job) for job in (_outages(link, extent, rng), _cuts(link, extent, rng))]
+    hangs = await users.work(extent.submits // 2, extent.at_once)
+    await asyncio.sleep(1800.0)
+    halfway = _ours()
+    hangs += await users.work(extent.submits - extent.submits // 2, extent.at_once)
+    await asyncio.gather(*breaking)
+    await asyncio.sleep(1800.0)
+    return hangs, round((loop.time() - began) / 3600, 1), halfway
+
+
+async def _compare(simulator: Simulator, client: AIVideoMaker, budget: Budget, notes: _Notes) -> dict[str, Any]:
+    """Settle what is unknown, and return the part of the books that both sides write."""
     statistics = simulator.statistics()
     tasks = dict(simulator.tasks)
     by_key = Counter(task.idempotency_key for task in tasks.values())
     ordered = Counter(str(task.input["prompt"]) for task in tasks.values())
     handles = Counter(notes.handles)
-    unknown_created = sum(key in by_key for key in notes.unknown)
     of_unknown = {task.id for task in tasks.values() if task.idempotency_key in notes.unknown}
     settled = 0
     for error in client.unsettled():
@@ -372,48 +518,31 @@ async def _close(
     assert handles.keys() <= tasks.keys(), "a handle of no task"
     # Some failures were never observed.
     await client.list_tasks()
-    budgeted = budget.spent, budget.reserved
-    price = sum(tasks[task_id].credits_charged for task_id in {*handles, *of_unknown})
     if notes.errors:
         print("   ", dict(notes.errors))
-    waits, ids = notes.waits, set(handles)
-    # What was settled long ago is forgotten with the next submit, and ended tasks after a day.
-    await asyncio.sleep(25 * 3600.0)
-    await client.submit(TextToVideo(prompt="the last one", aspect_ratio="16:9", duration=5))
-    left = _ours()
-    await client.aclose()
-    await asyncio.sleep(60.0)
-    tasks_left = [task for task in asyncio.all_tasks() if task.get_name().startswith("aivideomaker_async")]
-    connections = len(simulator._runner.server.connections) if simulator._runner and simulator._runner.server else 0
-    return Books(
-        keys=keys,
-        submits=sum(handles.values()) + len(notes.unknown) + notes.not_created,
-        waits=waits,
-        exchanges=statistics.requests,
-        faults=statistics.faults,
-        hours=round(hours, 1),
-        handles=sum(handles.values()),
-        unknown=len(notes.unknown),
-        unknown_created=unknown_created,
-        settled=settled,
-        not_created=notes.not_created,
-        created=len(tasks),
-        credits_charged=statistics.credits_charged,
-        credits_expected=price,
-        credits_kept=statistics.credits_charged - statistics.credits_refunded,
-        budget_spent=budgeted[0],
-        budget_reserved=budgeted[1],
-        duplicates=_beyond(ordered, notes.asked) + sum(number - 1 for number in handles.values()),
-        unaccounted=len(tasks.keys() - ids - of_unknown),
-        wrong_ends=notes.wrong_ends,
-        hangs=hangs,
-        tasks_left=len(tasks_left),
-        connections_left=connections,
-        # The simulator still listens.
-        descriptors_left=max(0, _descriptors() - descriptors - 1) if _descriptors() else 0,
-        objects_halfway=halfway,
-        objects_left=left,
-    )
+    return {
+        "submits": sum(handles.values()) + len(notes.unknown) + notes.not_created,
+        "waits": notes.waits,
+        "downloads": notes.downloads,
+        "downloads_failed": notes.downloads_failed,
+        "wrong_files": notes.wrong_files,
+        "exchanges": statistics.requests,
+        "faults": statistics.faults,
+        "handles": sum(handles.values()),
+        "unknown": len(notes.unknown),
+        "unknown_created": sum(key in by_key for key in notes.unknown),
+        "settled": settled,
+        "not_created": notes.not_created,
+        "created": len(tasks),
+        "credits_charged": statistics.credits_charged,
+        "credits_expected": sum(tasks[task_id].credits_charged for task_id in {*handles, *of_unknown}),
+        "credits_kept": statistics.credits_charged - statistics.credits_refunded,
+        "budget_spent": budget.spent,
+        "budget_reserved": budget.reserved,
+        "duplicates": _beyond(ordered, notes.asked) + sum(number - 1 for number in handles.values()),
+        "unaccounted": len(tasks.keys() - set(handles) - of_unknown),
+        "wrong_ends": notes.wrong_ends,
+    }
 
 
 def _beyond(created: Counter[str], asked: Counter[str]) -> int:
@@ -426,20 +555,29 @@ def _misbehave(simulator: Simulator, rng: random.Random) -> None:
     one = 1 - (1 - SHARE) ** (1 / len(FAULTS))
     for kind, details in FAULTS:
         simulator.fault(kind, on="any", probability=one, **details)  # type: ignore[arg-type]
+    one = 1 - (1 - SHARE) ** (1 / len(FILE_FAULTS))
+    for kind, details in FILE_FAULTS:
+        simulator.fault(kind, on="video", probability=one, **details)  # type: ignore[arg-type]
 
 
-async def _outages(simulator: Simulator, extent: Extent, rng: random.Random) -> None:
+async def _outages(link: Link, extent: Extent, rng: random.Random) -> None:
     for _ in range(extent.outages):
         await asyncio.sleep(rng.uniform(100.0, 1200.0))
-        simulator.outage(120.0)
+        await link.away(120.0)
+
+
+async def _cuts(link: Link, extent: Extent, rng: random.Random) -> None:
+    for _ in range(extent.cuts):
+        await asyncio.sleep(rng.uniform(30.0, 300.0))
+        link.cut(rng.uniform(1.0, 90.0))
 
 
 def measure(extent: Extent) -> list[Books]:
-    """Soak a service of each revision."""
+    """Soak a service of each revision, through both kinds of sessions."""
     books = []
-    for keys in ("ignored", "kept"):
+    for keys, owner in product(get_args(Keys), get_args(Owner)):
         with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
-            books.append(runner.run(_run(extent, keys)))
+            books.append(runner.run(_run(extent, keys, owner)))
     return books
 
 
@@ -449,8 +587,12 @@ def report(books: list[Books]) -> Report:
     names = {
         "submits": "submits asked for",
         "waits": "waits",
+        "downloads": "downloads",
+        "downloads_failed": "of these ended with an error",
         "exchanges": "exchanges",
         "faults": "of these with a fault",
+        "foreign_errors": "errors of the caller's session",
+        "cuts": "cuts of the link, for 1 to 90 s",
         "hours": "hours (of the clock that jumps)",
         "handles": "submits that returned a handle",
         "unknown": "reported unknown, or cancelled in flight",
@@ -466,6 +608,7 @@ def report(books: list[Books]) -> Report:
         "duplicates": "**duplicates**",
         "unaccounted": "tasks without a handle or an error",
         "wrong_ends": "waits with a wrong end",
+        "wrong_files": "downloads with a wrong file",
         "hangs": "hangs",
         "tasks_left": "asyncio tasks left",
         "connections_left": "connections left",
@@ -474,7 +617,7 @@ def report(books: list[Books]) -> Report:
         "objects_left": "the same in the end",
     }
     rows = [(title, *(f"{line[name]:,}" for line in lines)) for name, title in names.items()]
-    columns = ("", *(f"{REVISIONS[one.keys]}, keys {one.keys}" for one in books))
+    columns = ("", *(f"{REVISIONS[one.keys]}, session of the {one.session}" for one in books))
     return Report(figures=books, tables=[Table(title="The soak", columns=columns, rows=rows)])
 
 
@@ -488,7 +631,7 @@ def main() -> None:
     options = parser.parse_args()
     extent = SHORT if options.short else FULL
     began = time.perf_counter()
-    books = measure(Extent(submits=extent.submits, at_once=extent.at_once, outages=extent.outages, seed=options.seed))
+    books = measure(evolve(extent, seed=options.seed))
     found = report(books)
     print(f"{found}\n\n({time.perf_counter() - began:.0f} s)")
     write_json(options.output / "soak.json", found.figures)

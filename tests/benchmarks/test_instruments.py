@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 from collections import Counter
 from functools import partial
@@ -23,6 +24,8 @@ from benchmarks.runs import TaskTimes, percentiles, task_times
 from benchmarks.soak import Books
 from benchmarks.stalls import StallMeter
 from benchmarks.worker import Work, workers
+from tests.support.link import RESET, Link
+from tests.support.virtual_clock import VirtualClockLoop
 
 
 def test_a_scaled_loop_sleeps_as_much_shorter_as_its_clock_is_faster() -> None:
@@ -83,9 +86,10 @@ def test_a_worker_that_fails_is_an_error() -> None:
 @pytest.fixture(scope="module")
 def books() -> Books:
     """The books of a small soak, which agree."""
-    found = soak.measure(soak.Extent(submits=40, at_once=20, outages=0))
-    assert [(one.keys, one.faultless) for one in found] == [("ignored", True), ("kept", True)], found
-    assert "| 2026-03, keys ignored | 2026-09, keys kept |" in str(soak.report(found))
+    found = soak.measure(soak.Extent(submits=30, at_once=15, outages=0, cuts=1))
+    kinds = [(one.keys, one.session, one.faultless) for one in found]
+    assert kinds == [(keys, session, True) for keys in ("ignored", "kept") for session in ("client", "caller")], found
+    assert "| 2026-03, session of the client | 2026-03, session of the caller |" in str(soak.report(found))
     return found[0]
 
 
@@ -93,13 +97,46 @@ def books() -> Books:
     "change",
     [
         *({"created": 61}, {"credits_charged": 0}, {"budget_spent": 1}, {"budget_reserved": 5}, {"duplicates": 1}),
-        *({"unaccounted": 1}, {"wrong_ends": 1}, {"hangs": 1}, {"tasks_left": 1}, {"connections_left": 1}),
-        *({"descriptors_left": 1}, {"objects_left": 1_000_000}),
+        *({"unaccounted": 1}, {"wrong_ends": 1}, {"wrong_files": 1}, {"hangs": 1}, {"tasks_left": 1}),
+        *({"connections_left": 1}, {"descriptors_left": 1}, {"objects_left": 1_000_000}),
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_books_that_do_not_agree_are_not_faultless(books: Books, change: dict[str, Any]) -> None:
     assert not evolve(books, **change).faultless
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_cut_link_delivers_what_was_closed_and_not_what_was_reset(reset: bool) -> None:
+    """As the kernel of a client does: it waits twice as long before each time that it sends again."""
+
+    async def cut() -> tuple[float, bytes, float]:
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[bytes] = loop.create_future()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                arrived.set_result(await reader.read())
+            except ConnectionError:
+                arrived.set_result(b"reset")
+            writer.transport.abort()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server, Link(server.sockets[0].getsockname()[1]) as link:
+            began = loop.time()
+            link.cut(10.0)
+            _, writer = await asyncio.open_connection("127.0.0.1", int(link.url.rpartition(":")[2]))
+            writer.write(b"an order")
+            await asyncio.sleep(5.0)
+            if reset:
+                writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            writer.close()
+            return loop.time() - began, await asyncio.wait_for(arrived, 60.0), loop.time() - began
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        closed, came, at = runner.run(cut())
+    assert (closed, came) == (5.0, b"reset" if reset else b"an order")
+    assert 10.0 < at < 20.0
 
 
 def test_more_tasks_of_an_order_than_submits_are_duplicates() -> None:
