@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
+from copy import copy
 from functools import partial
 from itertools import product
 from math import log
@@ -69,7 +70,13 @@ REVISIONS: Final[dict[Keys, str]] = {"ignored": "2026-03", "kept": "2026-09"}
 Owner = Literal["client", "caller"]
 """Whose aiohttp session carries the requests."""
 
-FOREIGN_ERRORS: Final = (RuntimeError, ValueError, KeyError, OSError, asyncio.IncompleteReadError)
+FOREIGN_ERRORS: Final = (
+    RuntimeError("closed"),
+    ValueError("no such host"),
+    KeyError("proxy"),
+    OSError(113, "No route to host"),
+    asyncio.IncompleteReadError(b"", 2),
+)
 """Raised by the middleware of a caller's session."""
 
 FAULTS: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
@@ -390,8 +397,7 @@ class _Raising:
     def _raise(self) -> None:
         if self._rng.random() < SHARE / 5:
             self.raised += 1
-            error = self._rng.choice(FOREIGN_ERRORS)
-            raise error(b"", 1) if error is asyncio.IncompleteReadError else error("of the caller's session")
+            raise copy(self._rng.choice(FOREIGN_ERRORS))
 
 
 def _rate(rng: random.Random) -> float | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from aivideomaker_async import AIVideoMaker, AIVideoMakerError, AspectRatio, TextToVideo, VideoTask, WaitTimeout
 
@@ -35,7 +35,7 @@ class VideoTools:
         self._client = client
         self._submits: dict[TextToVideo, asyncio.Task[VideoTask]] = {}
 
-    async def make_video(self, prompt: str, aspect_ratio: AspectRatio = "16:9", duration: int = 5) -> Report:
+    async def make_video(self, prompt: str, aspect_ratio: AspectRatio = "16:9", duration: Literal[5, 8] = 5) -> Report:
         """Generate a video from a text. It takes minutes and costs credits.
 
         Args:

@@ -76,7 +76,7 @@ async def submit(
     request: Request,
     prompt: Annotated[str, Body()],
     aspect_ratio: Annotated[Literal["16:9", "9:16", "1:1"], Body()] = "16:9",
-    duration: Annotated[int, Body()] = 5,
+    duration: Annotated[Literal[5, 8], Body()] = 5,
 ) -> dict[str, str]:
     """Submit a video; the answer has its id."""
     client: AIVideoMaker = request.app.state.client

@@ -223,6 +223,9 @@ def specs(spec: VideoSpec) -> None:
     TextToVideo(prompt="A", aspect_ratio="4:3", duration=8)  # type: ignore[arg-type]
     TextToVideo(prompt="A", aspect_ratio="1:1", duration="8")  # type: ignore[arg-type]
     LongVideo(image="https://example.com/a.png", prompts=5)  # type: ignore[arg-type]
+    LongVideo(image="https://example.com/a.png", prompts="One")  # type: ignore[arg-type]
+    TextToVideo(prompt="A cat", aspect_ratio="16:9", duration=7)  # type: ignore[arg-type]
+    TextToVideoV3(prompt="A cat", aspect_ratio="4:3", duration=20)  # type: ignore[arg-type]
     SPEC.prompt = "A dog"  # type: ignore[misc]
     VideoSpec()  # type: ignore[abstract]
 
@@ -267,6 +270,7 @@ def wan(image: BinaryIO) -> None:
     assert_type(spec.aspect_ratio, Literal["16:9", "9:16", "1:1", "4:3", "3:4"])
     Wan27(prompt="A cat", image=image, duration=10, resolution="1080p", aspect_ratio="4:3", prompt_extend=True)
     Wan27(prompt="A cat")  # type: ignore[call-arg]
+    Wan27(prompt="A cat", duration=8)  # type: ignore[arg-type]
     Wan27(prompt="A cat", image=[b"bytes"], duration=10)  # type: ignore[arg-type]
     Wan27(prompt="A cat", duration="10")  # type: ignore[arg-type]
 

@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from itertools import chain
-from typing import Any, ClassVar, Final, TypeGuard
+from typing import Any, ClassVar, Final, Protocol, TypeGuard
 
 from attrs import AttrsInstance, field, fields, frozen
 
@@ -86,9 +86,9 @@ def number_from_wire(value: object) -> object:
     return int(value) if isinstance(value, str) and re.fullmatch("[1-9][0-9]{0,5}", value) else value
 
 
-def freeze_texts(value: Iterable[str]) -> tuple[str, ...]:
-    """Return a list of texts as a tuple."""
-    # A lone string is a sequence of strings too, and never what was meant; a mapping or a set has no order.
+def freeze_texts(value: list[str] | tuple[str, ...] | Iterator[str]) -> tuple[str, ...]:
+    """Return a list of texts as a tuple. Any other iterable works, too: its type would allow a lone string."""
+    # A lone string is never what was meant; a mapping or a set has no order.
     return value if isinstance(value, _NO_LISTS) or not isinstance(value, Iterable) else tuple(value)  # type: ignore[return-value]
 
 
@@ -162,14 +162,17 @@ class VideoSpec(ABC):
         return (usual_prices(self.model) if prices is None else prices).credits(self)
 
 
+class _Timed(Protocol):
+    @property
+    def duration(self) -> int: ...
+
+
 class TimedSpec(VideoSpec):
     """The base of specs with a field for the length of the video."""
 
     __slots__ = ()
 
-    duration: int
-
     @property
-    def seconds(self) -> int:
+    def seconds(self: _Timed) -> int:
         """The length of the video in seconds."""
         return self.duration

@@ -39,7 +39,7 @@ class TextToVideo(TimedSpec):
     model: ClassVar[str] = "t2v"
     prompt: str = field(metadata=_PROMPT, repr=repr_redacted)
     aspect_ratio: AspectRatio = field(metadata=_ASPECT_RATIO)
-    duration: int = field(metadata=_SHORT)
+    duration: Literal[5, 8] = field(metadata=_SHORT)
 
 
 @frozen(kw_only=True)
@@ -56,7 +56,7 @@ class ImageToVideo(TimedSpec):
     model: ClassVar[str] = "i2v"
     image: ImageInput = field(metadata=_IMAGE, converter=freeze_image, repr=show_image)
     prompt: str | None = field(default=None, metadata=_OPTIONAL_PROMPT, repr=repr_redacted)
-    duration: int = field(metadata=_SHORT)
+    duration: Literal[5, 8] = field(metadata=_SHORT)
 
 
 @frozen(kw_only=True)
@@ -93,7 +93,7 @@ class TextToVideoV3(TimedSpec):
     model: ClassVar[str] = "t2v_v3"
     prompt: str = field(metadata=_PROMPT, repr=repr_redacted)
     aspect_ratio: AspectRatio = field(metadata=_ASPECT_RATIO)
-    duration: int = field(metadata=_UP_TO_20_S)
+    duration: Literal[5, 10, 15, 20] = field(metadata=_UP_TO_20_S)
 
 
 @frozen(kw_only=True)
@@ -110,4 +110,4 @@ class ImageToVideoV3(TimedSpec):
     model: ClassVar[str] = "i2v_v3"
     image: ImageInput = field(metadata=_IMAGE, converter=freeze_image, repr=show_image)
     prompt: str | None = field(default=None, metadata=_OPTIONAL_PROMPT, repr=repr_redacted)
-    duration: int = field(metadata=_UP_TO_20_S)
+    duration: Literal[5, 10, 15, 20] = field(metadata=_UP_TO_20_S)

@@ -210,7 +210,9 @@ class Wan27(TimedSpec):
     image: ImageInput | None = field(
         default=None, metadata=_OPTIONAL_IMAGE, converter=_freeze_optional, repr=_show_images
     )
-    duration: int = field(metadata=wire(validators.one_of(5, 10, 15, unit="seconds"), kind=str, read=number_from_wire))
+    duration: Literal[5, 10, 15] = field(
+        metadata=wire(validators.one_of(5, 10, 15, unit="seconds"), kind=str, read=number_from_wire)
+    )
     resolution: Literal["720p", "1080p"] = field(default="720p", metadata=_720_OR_1080, converter=_from_720p)
     aspect_ratio: Literal["16:9", "9:16", "1:1", "4:3", "3:4"] = field(default="16:9", metadata=_FIVE_RATIOS)
     prompt_extend: bool = field(default=False, metadata=wire(validators.boolean, name="promptExtend"))

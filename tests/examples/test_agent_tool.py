@@ -89,7 +89,7 @@ async def test_a_submit_survives_a_framework_that_cancels_its_call(service: Simu
 async def test_errors_are_reports(service: Simulator, maker: AIVideoMaker) -> None:
     """A bad argument, an unknown task and a failed one raise nothing."""
     tools = VideoTools(maker)
-    bad = await tools.make_video("a boat", duration=7)
+    bad = await tools.make_video("a boat", duration=7)  # type: ignore[arg-type]
     assert bad["status"] == "NOT_SUBMITTED"
     assert "duration" in bad["message"]
     assert submits(service) == 0
