@@ -88,6 +88,7 @@ def _parse(argv: Sequence[str], context: Context) -> Job | None:
         verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=(), show_default=False)] = False,
         base_url: Annotated[str | None, Parameter(metavar="URL")] = None,
         allow_http: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+        proxy: Annotated[str | None, Parameter(metavar="URL|env")] = None,
     ) -> Job:
         """Videos.
 
@@ -97,9 +98,11 @@ def _parse(argv: Sequence[str], context: Context) -> Job | None:
             verbose: the log, and tracebacks, on standard error.
             base_url: scheme and host of the service; by default AIVIDEO_BASE_URL, else https://aivideomaker.ai.
             allow_http: let the API key go to another machine unencrypted, by a URL with http://.
+            proxy: an HTTP proxy for all requests and downloads, or env for HTTPS_PROXY and the like; by default
+                AIVIDEO_PROXY, else none. Other users of the machine can see a password in it; AIVIDEO_PROXY hides it.
         """
         context.output.json, context.output.verbose = json, verbose
-        context.base_url, context.allow_http = base_url, allow_http
+        context.base_url, context.allow_http, context.proxy = base_url, allow_http, proxy
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         if command == app.help_print:
             app.help_print(tokens, console=context.output.console)

@@ -13,7 +13,7 @@ from ..specs import SPECS
 from ..tasks import Account, TaskDetails
 from .context import Context, InjectedContext, Job
 from .exit_codes import Exit
-from .options import Overwrite, SaveTo, TaskId, Timeout, check_target
+from .options import AllowPrivate, Overwrite, SaveTo, TaskId, Timeout, check_target
 from .prices import in_dollars
 from .progress import format_table
 from .task_workflow import WaitOptions, iso, wait
@@ -29,12 +29,14 @@ def watch(
     *,
     output: SaveTo = None,
     overwrite: Overwrite = False,
+    allow_private: AllowPrivate = False,
     timeout: Timeout = None,
     context: InjectedContext,
 ) -> Job:
     """Wait for a task that was submitted before, here or elsewhere."""
     check_target(output, overwrite=overwrite)
-    return _watch(context, task_id, WaitOptions(timeout=timeout, path=output, overwrite=overwrite))
+    options = WaitOptions(timeout=timeout, path=output, overwrite=overwrite, allow_private=allow_private)
+    return _watch(context, task_id, options)
 
 
 async def _watch(context: Context, task_id: str, options: WaitOptions) -> int:

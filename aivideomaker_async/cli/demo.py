@@ -19,7 +19,7 @@ from ..specs import ImageToVideo, ImageToVideoV3, LongVideo, TextToVideo, TextTo
 from .context import Context, InjectedContext, Job
 from .exit_codes import Exit, UsageError
 from .progress import ProgressDisplay, format_size
-from .task_workflow import SavedVideo, estimate, follow, report, save, submit
+from .task_workflow import SavedVideo, WaitOptions, estimate, follow, report, save, submit
 
 if TYPE_CHECKING:
     from ..simulator import Simulator
@@ -101,7 +101,8 @@ async def _generate(
     row = display.add(spec.model, credits=str(estimate(spec)))
     task = await submit(context, client, spec)
     video = await follow(context, task, display, row, None)
-    saved = await save(context, video, folder / f"{spec.model}.mp4", display, row, overwrite=True)
+    path = folder / f"{spec.model}.mp4"
+    saved = await save(context, video, path, display, row, WaitOptions(timeout=None, path=path, overwrite=True))
     display.note(row, format_size(saved.bytes))
     report(context, video, saved)
     return saved

@@ -11,6 +11,7 @@ import os
 import platform
 import uuid
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,7 +39,7 @@ from ..errors import (
     TransportError,
 )
 from ..tasks import Account
-from .context import Context
+from .context import FROM_ENVIRONMENT, Context
 from .exit_codes import Exit
 from .prices import in_dollars
 
@@ -53,8 +54,8 @@ _TOLERATED_SKEW_S: Final = 30.0
 _NO_KEY: Final = "none"
 """The value of the key header if there is no usable key: the query still shows whether the service can be reached."""
 
-_NO_REASON: Final = "no reason given"
-"""The start of the message of an error whose answer had no message."""
+_EDGE_STATUSES: Final = frozenset({401, 403, 407, 429})
+"""Statuses with which something in front of the service refuses a client."""
 
 _LIBRARIES: Final = ("aiohttp", "anyio", "attrs", "cattrs", "puremagic")
 _EXTRAS: Final = {
@@ -63,7 +64,14 @@ _EXTRAS: Final = {
     "redis": ("redis",),
     "images": ("pillow-heif",),
 }
-_VARIABLES: Final = ("AIVIDEO_API_KEY", "AIVIDEO_BASE_URL", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_STATE_HOME")
+_VARIABLES: Final = (
+    "AIVIDEO_API_KEY",
+    "AIVIDEO_BASE_URL",
+    "AIVIDEO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "XDG_STATE_HOME",
+)
 _VENDOR_VARIABLES: Final = ("AIVIDEO_TIMEOUT_MS", "AIVIDEO_MAX_RETRIES")
 """Variables that the vendor's own tools read, and this package does not."""
 
@@ -111,11 +119,18 @@ async def run_checks(context: Context) -> list[Check]:
     checks = await asyncio.to_thread(_check_surroundings)
     key, is_usable = _check_key()
     try:
-        client = context.single_attempt_client(_QUERY_TIMEOUT_S, api_key=None if is_usable else _NO_KEY)
+        checks.append(_check_proxy(context))
     except ConfigurationError as error:
-        advice = "set AIVIDEO_BASE_URL or --base-url to https://host"
-        return [*checks, _problem("base URL", f"unusable: {error}", advice, Exit.CONFIGURATION), key]
-    async with client:
+        advice = "set AIVIDEO_PROXY or --proxy to http://host:port"
+        return [*checks, _problem("proxy", f"unusable: {error}", advice, Exit.CONFIGURATION), key]
+    async with AsyncExitStack() as stack:
+        try:
+            client = await stack.enter_async_context(
+                context.single_attempt_client(_QUERY_TIMEOUT_S, api_key=None if is_usable else _NO_KEY)
+            )
+        except ConfigurationError as error:
+            advice = "set AIVIDEO_BASE_URL or --base-url to https://host"
+            return [*checks, _problem("base URL", f"unusable: {error}", advice, Exit.CONFIGURATION), key]
         checks += [_check_base_url(context, client), key]
         checks += await _check_service(client, has_key=is_usable)
         checks += [_check_clock(client), *await _check_limit(client)]
@@ -127,7 +142,7 @@ async def run_checks(context: Context) -> list[Check]:
 
 def _check_surroundings() -> list[Check]:
     """Check versions and environment. Some of it is read from files."""
-    return [*_check_versions(), _check_environment(), _check_proxies()]
+    return [*_check_versions(), _check_environment()]
 
 
 def _check_versions() -> Iterator[Check]:
@@ -156,11 +171,17 @@ def _check_environment() -> Check:
     return Check("environment", ", ".join(found))
 
 
-def _check_proxies() -> Check:
+def _check_proxy(context: Context) -> Check:
+    proxy = context.find_proxy()
     names = sorted(set(getproxies()) - {"no"})
+    of_environment = f"the environment has one for {', '.join(names)}" if names else "the environment has none"
+    if proxy == FROM_ENVIRONMENT:
+        return Check("proxy", f"as the environment says: {of_environment}")
+    if proxy is not None:
+        return Check("proxy", f"one is used, from {'--proxy' if context.proxy else 'AIVIDEO_PROXY'}")
     if not names:
         return Check("proxy", "none is used")
-    return Check("proxy", f"none is used, though the environment has one for {', '.join(names)}")
+    return Check("proxy", f"none is used, though {of_environment}; --proxy env uses it")
 
 
 def _check_key() -> tuple[Check, bool]:
@@ -218,7 +239,7 @@ async def _check_by_task(client: AIVideoMaker, *, has_key: bool) -> list[Check]:
     try:
         await client.get_status(f"doctor-{uuid.uuid4().hex}")
     except TaskNotFound as error:
-        if error.message.startswith(_NO_REASON):
+        if not error.by_service:
             found = f"something answers, but not as the service does: {error}"
             return [_problem("service", found, "check the base URL, and proxies")]
     except AIVideoMakerError as error:
@@ -253,7 +274,7 @@ def _check_balance(account: Account) -> Check:
 
 def _check_error(error: AIVideoMakerError, *, has_key: bool) -> list[Check]:
     """Return the findings about the service and the key that follow from an error."""
-    if isinstance(error, AuthenticationFailed) and not error.message.startswith(_NO_REASON):
+    if isinstance(error, AuthenticationFailed) and error.by_service:
         if not has_key:
             return []
         advice = "check the key in your account at https://aivideomaker.ai: it may be disabled, or of another service"
@@ -276,6 +297,8 @@ def _advice(error: AIVideoMakerError) -> str:
         return "the service has trouble: try again later"
     if isinstance(error, BadResponse):
         return "this is not the answer of the service: check the base URL, and whether a proxy answers in its place"
+    if isinstance(error, APIError) and error.status in _EDGE_STATUSES:
+        return "the service has not said this: a gateway, a bot check or a proxy in front of it refuses this machine"
     if isinstance(error, APIError):
         return "this is not how the service refuses: check the base URL, and whether a proxy answers in its place"
     return "the service or the network is slow or breaks connections: try again"

@@ -11,7 +11,7 @@ from attrs import asdict, define, field
 from cyclopts import Parameter
 
 from ..client import AIVideoMaker
-from ..errors import AIVideoMakerError, ConfigurationError, EndpointNotFound, RateLimited, RequestTimeout
+from ..errors import AIVideoMakerError, EndpointNotFound, RateLimited, RequestTimeout
 from ..pricing import PRICES_2026_03, PRICES_2026_09, USD_PER_CREDIT, PriceTable, Rate
 from ..specs import (
     SPECS,
@@ -110,11 +110,7 @@ async def _fetch(context: Context, chosen: Mapping[str, type[VideoSpec]]) -> _Se
     """Ask for the account and all quotes. Errors and a timeout leave the facts incomplete."""
     facts = _ServiceFacts()
     try:
-        client = context.single_attempt_client(_REQUEST_TIMEOUT_S)
-    except ConfigurationError as error:
-        return _ServiceFacts(missing_because=str(error))
-    try:
-        async with asyncio.timeout(_TIMEOUT_S), client:
+        async with asyncio.timeout(_TIMEOUT_S), context.single_attempt_client(_REQUEST_TIMEOUT_S) as client:
             specs = [spec for name, spec in cheapest_specs().items() if name in chosen]
             await _fetch_with(client, specs, facts)
     except TimeoutError:

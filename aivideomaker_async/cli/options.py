@@ -15,7 +15,7 @@ from .._util.paths import expanded
 from ..errors import ConfigurationError
 from .exit_codes import UsageError
 
-__all__ = ["Overwrite", "SaveTo", "TaskId", "Timeout", "check_target", "whole_number"]
+__all__ = ["AllowPrivate", "Overwrite", "SaveTo", "TaskId", "Timeout", "check_target", "whole_number"]
 
 
 def _task_id(kind: object, value: str) -> None:
@@ -49,6 +49,16 @@ SaveTo: TypeAlias = Annotated[
 
 Overwrite: TypeAlias = Annotated[
     bool, Parameter(negative=(), show_default=False, help="replace the file if it is there already.")
+]
+
+
+AllowPrivate: TypeAlias = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        show_default=False,
+        help="save a file also from an address that is not of the public internet, as some networks give to all.",
+    ),
 ]
 
 

@@ -18,7 +18,7 @@ from ..specs import SPECS, VideoSpec
 from .context import InjectedContext, Job
 from .exit_codes import UsageError
 from .generate_command import PaymentOptions, generate
-from .options import Overwrite, SaveTo, Timeout, whole_number
+from .options import AllowPrivate, Overwrite, SaveTo, Timeout, whole_number
 from .prices import quote
 from .spec_options import help_of, options_of
 from .task_workflow import WaitOptions
@@ -74,6 +74,7 @@ def _generate(spec: type[VideoSpec]) -> Callable[..., Job]:
         *,
         output: SaveTo = None,
         overwrite: Overwrite = False,
+        allow_private: AllowPrivate = False,
         timeout: Timeout = None,
         yes: _Yes = False,
         max_credits: _MaxCredits = None,
@@ -81,7 +82,7 @@ def _generate(spec: type[VideoSpec]) -> Callable[..., Job]:
         context: InjectedContext,
         **given: Any,  # noqa: ANN401  (the fields of the spec)
     ) -> Job:
-        options = WaitOptions(timeout=timeout, path=output, overwrite=overwrite)
+        options = WaitOptions(timeout=timeout, path=output, overwrite=overwrite, allow_private=allow_private)
         return generate(context, make(given, extra), options, PaymentOptions(yes=yes, max_credits=max_credits))
 
     return _with_fields(spec, command)

@@ -41,6 +41,7 @@ class WaitOptions:
     timeout: float | None
     path: Path | None
     overwrite: bool
+    allow_private: bool = False
 
 
 @frozen
@@ -115,7 +116,7 @@ async def wait(context: Context, task: VideoTask, label: str, credits: str, opti
         row = display.add(label, task_id=task.id, credits=credits)
         video = await follow(context, task, display, row, options.timeout)
         if options.path is not None:
-            saved = await save(context, video, options.path, display, row, overwrite=options.overwrite)
+            saved = await save(context, video, options.path, display, row, options)
     report(context, video, saved)
     context.output.result(video.url if saved is None else str(saved.path))
     context.finished()
@@ -150,7 +151,7 @@ async def follow(
 
 
 async def save(
-    context: Context, video: Video, path: Path, display: ProgressDisplay, row: TaskRow, *, overwrite: bool
+    context: Context, video: Video, path: Path, display: ProgressDisplay, row: TaskRow, options: WaitOptions
 ) -> SavedVideo:
     """Download the video of `row`."""
     received = 0
@@ -162,7 +163,14 @@ async def save(
 
     try:
         # A command that picks the task up again resumes the download.
-        target = await video.download(path, overwrite=overwrite, resume=True, progress=progress)
+        target = await video.download(
+            path,
+            overwrite=options.overwrite,
+            resume=True,
+            progress=progress,
+            # Without the option, it depends on where the service is.
+            allow_private=options.allow_private or None,
+        )
     except OutputExpired:
         context.finished()
         raise

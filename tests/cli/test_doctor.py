@@ -119,7 +119,7 @@ def test_a_key_may_be_refused_by_the_second_query_alone(doctor: Doctor, scripted
     [(None, "AIVIDEO_API_KEY is not set"), (" ", "AIVIDEO_API_KEY is not set"), ("ak_a b", "from AIVIDEO_API_KEY, 6")],
 )
 @pytest.mark.parametrize(
-    "answer", [Reply(401, {"message": "Invalid API key"}), Reply(body=ACCOUNT)], ids=["401", "200"]
+    "answer", [Reply(401, {"status": "FAILED", "message": "Invalid API key"}), Reply(body=ACCOUNT)], ids=["401", "200"]
 )
 def test_an_unusable_key_is_exit_code_3_and_is_not_sent(
     doctor: Doctor,
@@ -168,7 +168,8 @@ def test_an_unusable_base_url_is_exit_code_3(doctor: Doctor, service: ThreadedSi
         (Reply(503, {"message": "later"}), "503: later", "trouble"),
         (Reply(200, "<html>Log in</html>"), "cannot be understood: the body is not JSON", "proxy"),
         (Reply(302, b"", {"Location": "https://login.example/x"}), "redirects to https://login.example", "base URL"),
-        (Reply(403, "<html>Blocked</html>"), "the body is HTML", "proxy"),
+        (Reply(403, "<html>Blocked</html>"), "the body is HTML", "in front of it refuses this machine"),
+        (Reply(405, "<html>Not allowed</html>"), "the body is HTML", "not how the service refuses"),
         (Raw(b"\x00 nonsense"), "breaks the rules of HTTP", "proxy"),
         (Reply(404, "<html>Not found</html>"), "something answers, but not as the service does", "base URL"),
     ],
@@ -296,6 +297,29 @@ def test_a_limit_without_a_file_is_a_warning(
     assert (code, troubles(checks)) == (0, {"limit file": "warning"})
 
 
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_the_proxy_is_named_without_its_password(
+    doctor: Doctor, scripted_service: ScriptedThread, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    proxy = scripted_service.url.replace("http://", "http://me:pa55word@")
+    monkeypatch.setenv("AIVIDEO_PROXY", proxy if by == "variable" else "http://other.invalid:1")
+    scripted_service.handler = lambda arrival: Reply(200, ACCOUNT)
+    arguments = ("--proxy", proxy) if by == "option" else ()
+    _, checks = doctor("--base-url", "http://nowhere.invalid", "--allow-http", *arguments)
+    assert checks["proxy"]["found"] == f"one is used, from {'--proxy' if by == 'option' else 'AIVIDEO_PROXY'}"
+    assert checks["service"]["verdict"] == "ok"
+    assert "pa55word" not in str(checks)
+
+
+@pytest.mark.parametrize("proxy", ["socks5://me:pa55word@host:1080", "host:3128", "http://host:x"])
+def test_an_unusable_proxy_is_exit_code_3(doctor: Doctor, service: ThreadedSimulator, proxy: str) -> None:
+    code, checks = doctor("--proxy", proxy)
+    assert (code, troubles(checks)) == (3, {"proxy": "problem"})
+    assert "such as http://host:3128" in checks["proxy"]["found"]
+    assert "pa55word" not in str(checks)
+    assert service.requests == []
+
+
 # --- surroundings and secrets ------------------------------------------------------------------------
 
 
@@ -311,7 +335,7 @@ def test_versions_have_numbers_and_variables_no_values(
     assert re.match(r"aivideomaker-async \d\S+, Python 3\.\d+\.\d+\S*, \w+ on ", checks["package"]["found"])
     assert re.match(r"aiohttp 3\.\S+, anyio \d\S+, attrs \d\S+, cattrs \d", checks["libraries"]["found"])
     assert re.fullmatch(r"cli \(cyclopts \S+, rich \S+\), none not installed", checks["extras"]["found"])
-    assert checks["proxy"]["found"] == "none is used, though the environment has one for https"
+    assert checks["proxy"]["found"] == "none is used, though the environment has one for https; --proxy env uses it"
     assert "AIVIDEO_API_KEY set, AIVIDEO_BASE_URL set" in checks["environment"]["found"]
     assert "AIVIDEO_TIMEOUT_MS set, and not read by this package" in checks["environment"]["found"]
     assert not re.search("12345|proxy.example|pass", str(checks))

@@ -76,7 +76,7 @@ def test_output_saves_the_video(cli: Command, service: ThreadedSimulator, tmp_pa
     assert (ran.code, ran.out) == (0, f"{target}\n")
     assert target.read_bytes() == BUNDLED_CLIP.read_bytes()
     assert f"saved, {size / 1000:.0f} kB" in ran.err
-    result = cli(*T2V, "--output", str(target), "--overwrite", "--json").events[-1]
+    result = cli(*T2V, "--output", str(target), "--overwrite", "--allow-private", "--json").events[-1]
     assert (result["path"], result["bytes"]) == (str(target), size)
 
 
@@ -118,21 +118,26 @@ def test_a_download_that_broke_off_is_resumed(
     cli: Command, service: ThreadedSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the command that picks the task up again: both pass `resume` to the client."""
-    seen: list[tuple[Path, bool, bool]] = []
+    seen: list[dict[str, object]] = []
 
     async def download(
-        video: Video, path: Path, *, overwrite: bool, resume: bool, progress: Callable[[int, int | None], None]
+        video: Video, path: Path, *, progress: Callable[[int, int | None], None], **options: object
     ) -> Path:
-        seen.append((path, overwrite, resume))
+        seen.append(options)
         progress(1234, None)
         return path
 
     monkeypatch.setattr(Video, "download", download)
     target = tmp_path / "sunset.mp4"
     assert cli(*T2V, "--output", str(target)).code == 0
-    result = cli("watch", next(iter(service.tasks)), "--output", str(target), "--overwrite", "--json").events[-1]
+    result = cli(
+        "watch", next(iter(service.tasks)), "--output", str(target), "--overwrite", "--allow-private", "--json"
+    ).events[-1]
     assert (result["path"], result["bytes"]) == (str(target), 1234)
-    assert seen == [(target, False, True), (target, True, True)]
+    assert seen == [
+        {"overwrite": False, "resume": True, "allow_private": None},
+        {"overwrite": True, "resume": True, "allow_private": True},
+    ]
 
 
 # --- ends --------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import logging
 import re
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -29,7 +31,8 @@ from aivideomaker_async.cli.main import main
 from aivideomaker_async.errors import FieldProblem
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.specs import SPECS
-from tests.cli.conftest import Command
+from tests.cli.conftest import Command, ScriptedThread
+from tests.support.scripted import Reply
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -99,7 +102,30 @@ def test_a_key_goes_unencrypted_only_with_allow_http(cli: Command, service: Thre
     assert cli("--allow-http", "list").code == 0
     context = Context(base_url="http://h", allow_http=True)
     assert context.command("watch", "ck1") == "aivideomaker watch ck1 --base-url http://h --allow-http"
-    assert "http://h open" in repr(context.client())
+
+
+@pytest.mark.parametrize("name", ["env", "URL"])
+def test_all_goes_through_the_proxy(
+    cli: Command, scripted_service: ScriptedThread, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    """The API and the file, by the names of their hosts. A password of the proxy is in no command to copy."""
+    proxy = scripted_service.url.replace("http://", "http://me:pa55word@")
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    done = {"id": "ck1", "model": "t2v", "status": "COMPLETED", "output": {"url": "http://files.invalid/ck1.mp4"}}
+    video = b"\0\0\0\x18ftypisom" + bytes(100)
+    scripted_service.handler = lambda arrival: (
+        Reply(200, video, {"Content-Type": "video/mp4"})
+        if arrival.path.startswith("http://files.invalid/")
+        else Reply(200, done if "ck1" in arrival.path else {"tasks": [done]})
+    )
+    option = "env" if name == "env" else proxy
+    file = tmp_path / "video.mp4"
+    api = ("--base-url", "http://nowhere.invalid", "--allow-http", "--proxy", option)
+    ran = cli("watch", "ck1", "--output", str(file), *api)
+    assert (ran.code, file.read_bytes()) == (0, video), ran.err
+    assert {urlsplit(one.path).hostname for one in scripted_service.arrivals} == {"nowhere.invalid", "files.invalid"}
+    assert {one.headers.get("proxy-authorization") for one in scripted_service.arrivals} == {"Basic bWU6cGE1NXdvcmQ="}
+    assert "pa55word" not in Context(proxy=option).command("watch", "ck1")
 
 
 def test_verbose_logs_and_shows_tracebacks(cli: Command, service: ThreadedSimulator) -> None:
