@@ -76,7 +76,7 @@ def test_output_saves_the_video(cli: Command, service: ThreadedSimulator, tmp_pa
     assert (ran.code, ran.out) == (0, f"{target}\n")
     assert target.read_bytes() == BUNDLED_CLIP.read_bytes()
     assert f"saved, {size / 1000:.0f} kB" in ran.err
-    result = cli(*T2V, "--output", str(target), "--overwrite", "--allow-private", "--json").events[-1]
+    result = cli(*T2V, "--output", str(target), "--overwrite", "--json").events[-1]
     assert (result["path"], result["bytes"]) == (str(target), size)
 
 
