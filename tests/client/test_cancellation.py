@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,8 @@ async def many(client: AIVideoMaker) -> None:
             pass
 
 
-def picture(folder: Path) -> Path:
-    path = folder / "picture.png"
-    path.write_bytes(PNG + bytes(300_000))
-    return path
-
-
 def calls(folder: Path) -> dict[str, Callable[[AIVideoMaker], Awaitable[Any]]]:
-    image = ImageToVideo(image=picture(folder), prompt="it moves", duration=5)
+    image = ImageToVideo(image=folder / "picture.png", prompt="it moves", duration=5)
     return {
         "get_status": lambda client: client.get_status("ck1"),
         "get_task": lambda client: client.get_task("ck1"),
@@ -72,15 +65,13 @@ def answer_beside(arrival: Arrival) -> Action | None:
     return Reply(body={"credits": 5}) if "/quote/" in arrival.path else None
 
 
-NAMES = list(calls(Path(tempfile.mkdtemp())))
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", calls(Path()))
 async def test_a_call_cancelled_at_any_await_leaves_nothing_open(name: str, tmp_path: Path) -> None:
     """Neither permits nor tasks, connections or files. Connections that are kept are closed with the client."""
     shop = Shop()
     shop.lasts = 0.2
     files = calls(tmp_path)
+    (tmp_path / "picture.png").write_bytes(PNG + bytes(300_000))
     before = descriptors()
     async with scripted(shop) as service:
         shop.override = answer_beside

@@ -6,8 +6,8 @@ import asyncio
 import gzip
 import io
 import os
+import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -208,18 +208,18 @@ async def test_a_file_that_was_closed_since_is_refused() -> None:
 
 @posix
 @pytest.mark.parametrize("kind", ["a named pipe", "a device", "a socket", "a directory"])
-async def test_a_path_to_something_else_than_a_file_is_refused(kind: str, tmp_path: Path) -> None:
+async def test_a_path_to_something_else_than_a_file_is_refused(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At once: to open a named pipe would wait for a writer, and some devices never end."""
     path = tmp_path / "cat.png"
     if kind == "a named pipe":
         os.mkfifo(path)
     elif kind == "a socket":
-        import socket
-
-        # Such names must be short.
-        path = Path(tempfile.mkdtemp()) / "s"
+        # By a relative name: such names must be short.
+        monkeypatch.chdir(tmp_path)
         with socket.socket(socket.AF_UNIX) as listening:
-            listening.bind(str(path))
+            listening.bind(path.name)
     elif kind == "a directory":
         path.mkdir()
     else:
