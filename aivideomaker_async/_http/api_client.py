@@ -77,6 +77,7 @@ class ApiClient:
         self._transports: dict[bool, Transport] = {}
         self._gate = RequestGate(limiter, self.lifecycle.check_usable)
         self._base_path: str = urlsplit(settings.base_url).path
+        self._origin: str = settings.base_url.removesuffix(self._base_path)
         self._hint_for_404 = ""
         if self._base_path:
             self._hint_for_404 = f" (is the path of the base URL right, {shorten(self._base_path)}?)"
@@ -233,6 +234,9 @@ class ApiClient:
         reader: ListReader | None,
         deadline: Deadline | None = None,
     ) -> Any:  # noqa: ANN401  (the result of the request, or the reader)
+        if self._base_path:
+            # It is part of the path that errors and logs show.
+            request = request._replace(path=self._base_path + request.path)
         try:
             if self.lifecycle.closed:
                 # Since the deadline was made, or the permit was asked for.
@@ -295,7 +299,6 @@ class ApiClient:
             hide=lambda text: self._hide_in(request, text),
             retry_after=retry_after,
             location=answer.headers.get("Location") if answer.status in REDIRECTS else None,
-            base_path=self._base_path,
             hint_for_404=self._hint_for_404,
         )
         if isinstance(error, RateLimited):
@@ -316,7 +319,7 @@ class ApiClient:
         if is_own:
             loop = asyncio.get_running_loop()
             self.lifecycle.add(close=session.close, abandon=lambda: abandon(session, loop))
-        transport = Transport(session, base_url=self.settings.base_url, key=self.settings.key, is_own=is_own)
+        transport = Transport(session, origin=self._origin, key=self.settings.key, is_own=is_own)
         self._transports[keep] = transport
         return transport
 

@@ -75,7 +75,6 @@ def error_from_answer(
     hide: Callable[[str], str] = str,
     retry_after: float | None = None,
     location: str | None = None,
-    base_path: str = "",
     hint_for_404: str = "",
 ) -> APIError:
     """Return the exception that an error answer stands for.
@@ -87,7 +86,6 @@ def error_from_answer(
         hide: removes secrets from a text of the service.
         retry_after: the seconds after which the service wants to be asked again.
         location: where a redirect points.
-        base_path: the path of the base URL.
         hint_for_404: what a 404 may be due to.
     """
     fields = body if isinstance(body, Mapping) else _json_fields(body)
@@ -104,7 +102,7 @@ def error_from_answer(
         message,
         status=status,
         method=request.method,
-        path=shorten(base_path + request.path),
+        path=shorten(request.path),
         code=code,
         retry_after=retry_after,
         by_service=_is_by_service(fields),

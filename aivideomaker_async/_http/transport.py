@@ -87,14 +87,14 @@ class Transport:
 
     Args:
         session: the aiohttp session; it is not closed here.
-        base_url: scheme, host and port, and perhaps a path, without a trailing slash.
+        origin: scheme, host and port.
         key: the API key.
         is_own: whether the session is one of `open_session`, which reports when a request is sent and adds the key.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, *, base_url: str, key: Secret, is_own: bool) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, origin: str, key: Secret, is_own: bool) -> None:
         self._session = session
-        self._url = lru_cache(maxsize=1024)(lambda path: URL(base_url + path, encoded=True))
+        self._url = lru_cache(maxsize=1024)(lambda path: URL(origin + path, encoded=True))
         self._key = key
         self._is_own = is_own
         # Should a later aiohttp send in another way, every doubt counts as sent: the side that never pays twice.

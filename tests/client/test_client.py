@@ -10,6 +10,7 @@ import pytest
 
 from aivideomaker_async import (
     AIVideoMaker,
+    AIVideoMakerError,
     APIError,
     ConfigurationError,
     ConnectFailed,
@@ -23,6 +24,7 @@ from aivideomaker_async import (
     TaskNotFound,
     TaskStatus,
     TextToVideo,
+    TransportError,
 )
 from aivideomaker_async.simulator import Simulator
 from tests.support.leaks import assert_nothing_held
@@ -328,3 +330,12 @@ async def test_a_404_behind_a_base_url_with_a_path_names_it(path: str, words: st
                 with pytest.raises(APIError, match=f"404: .*{words}") as caught:
                     await call
                 assert caught.value.path == service.arrivals[-1].path
+
+
+@pytest.mark.parametrize("action", [Drop(), Reply(200, "<html>"), Reply(500, "<html>")], ids=["no", "bad", "error"])
+async def test_an_error_shows_the_whole_path_that_was_asked_for(action: Action) -> None:
+    async with scripted(lambda _: action) as service, client_of(service.url + "/api") as client:
+        with pytest.raises(AIVideoMakerError, match="GET /api/api/v1/tasks/ck1: ") as caught:
+            await client.get_task("ck1", timeout=1.0)
+        assert isinstance(caught.value, APIError | TransportError)
+        assert caught.value.path == service.arrivals[-1].path == "/api/api/v1/tasks/ck1"

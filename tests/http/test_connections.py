@@ -40,7 +40,7 @@ async def status_of(transport: Transport, *, timeout: float = 5) -> bytes:
 @pytest.mark.parametrize("keep", [True, False])
 async def test_a_session_keeps_connections_or_makes_one_for_each_request(keep: bool) -> None:
     async with scripted(lambda _: Reply(200, b"1")) as service, open_session(Secret(KEY), keep=keep) as session:
-        transport = Transport(session, base_url=service.url, key=Secret(KEY), is_own=True)
+        transport = Transport(session, origin=service.url, key=Secret(KEY), is_own=True)
         for _ in range(3):
             await status_of(transport)
     assert [item.connection for item in service.arrivals] == ([1, 1, 1] if keep else [1, 2, 3])
@@ -86,7 +86,7 @@ async def test_headers_of_a_callers_session_win() -> None:
     async with scripted(lambda _: Reply(200, {"status": "PROGRESS"})) as service:
         for own in ({}, {"user-agent": "mine/1"}):
             async with aiohttp.ClientSession(headers=own) as session:
-                await status_of(Transport(session, base_url=service.url, key=Secret(KEY), is_own=False))
+                await status_of(Transport(session, origin=service.url, key=Secret(KEY), is_own=False))
     first, second = service.arrivals
     assert (first.headers["user-agent"], second.headers["user-agent"]) == (user_agent(), "mine/1")
     assert first.headers["content-type"] == second.headers["content-type"] == "application/json"
@@ -128,7 +128,7 @@ async def transport(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Trans
                 yield transport, service
         else:
             async with aiohttp.ClientSession() as session:
-                yield Transport(session, base_url=service.url, key=Secret(KEY), is_own=False), service
+                yield Transport(session, origin=service.url, key=Secret(KEY), is_own=False), service
 
 
 @pytest.mark.parametrize("writer", ["_c_serialize_headers", "_py_serialize_headers"])
@@ -304,7 +304,7 @@ async def test_in_a_caller_s_session_unsolicited_bytes_delay_no_call_beyond_its_
     """There aiohttp keeps such bytes, fails on them in various ways, or never ends."""
     loop = asyncio.get_running_loop()
     async with scripted(one_by_one([Talk(PROGRESS, more), Hang()])) as service, aiohttp.ClientSession() as session:
-        transport = Transport(session, base_url=service.url, key=Secret(KEY), is_own=False)
+        transport = Transport(session, origin=service.url, key=Secret(KEY), is_own=False)
         assert await status_of(transport) == PROGRESS[-21:]
         await asyncio.sleep(2)
         began = loop.time()
@@ -318,7 +318,7 @@ async def test_in_a_caller_s_session_unsolicited_bytes_delay_no_call_beyond_its_
 
 async def used_session(url: str) -> aiohttp.ClientSession:
     session = open_session(Secret(KEY))
-    await status_of(Transport(session, base_url=url, key=Secret(KEY), is_own=True))
+    await status_of(Transport(session, origin=url, key=Secret(KEY), is_own=True))
     return session
 
 

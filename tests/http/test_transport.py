@@ -100,7 +100,7 @@ async def test_a_redirect_is_returned_and_not_followed(status: int) -> None:
         redirect = Reply(status, headers={"Location": f"{elsewhere.url}/api/v1/tasks"})
         async with scripted(lambda _: redirect) as service, transport_to(service) as own:
             async with aiohttp.ClientSession() as session:
-                callers = Transport(session, base_url=service.url, key=Secret(KEY), is_own=False)
+                callers = Transport(session, origin=service.url, key=Secret(KEY), is_own=False)
                 for transport in (own, callers):
                     answer = await transport.send(list_tasks(), timeout=5, sending=Sending())
                     assert answer.status == status

@@ -117,7 +117,7 @@ async def serving(
             connector = aiohttp.TCPConnector(ssl=trusting)
             session = aiohttp.ClientSession(connector=connector, middlewares=[middleware] if middleware else [])
         await stack.enter_async_context(session)
-        yield Transport(session, base_url=url, key=Secret(KEY), is_own=session_of == "own")
+        yield Transport(session, origin=url, key=Secret(KEY), is_own=session_of == "own")
         await asyncio.sleep(100)
 
 
@@ -313,7 +313,7 @@ async def test_no_other_request_travels_on_the_connection_of_an_order() -> None:
     """To cut it off must hurt nothing else of the caller's session."""
     answers = [Reply(503), Reply(200, {"status": "PROGRESS"})]
     async with scripted(one_by_one(answers)) as service, aiohttp.ClientSession() as session:
-        transport = Transport(session, base_url=service.url, key=Secret(KEY), is_own=False)
+        transport = Transport(session, origin=service.url, key=Secret(KEY), is_own=False)
         assert await send(transport, TEXT, Sending()) == 503
         assert (await transport.send(get_status("ck1"), timeout=5, sending=Sending())).status == 200
     assert [item.connection for item in service.arrivals] == [1, 2]

@@ -57,7 +57,7 @@ async def transport_to(service: ScriptedService | str) -> AsyncIterator[Transpor
     """A transport to a service, or to an address, with a session of the package's own."""
     url = service if isinstance(service, str) else service.url
     async with open_session(Secret(KEY)) as session:
-        yield Transport(session, base_url=url, key=Secret(KEY), is_own=True)
+        yield Transport(session, origin=url, key=Secret(KEY), is_own=True)
 
 
 def api_client(
