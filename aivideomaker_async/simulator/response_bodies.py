@@ -39,7 +39,8 @@ def error_body(refusal: Refusal, revision: Revision) -> dict[str, object]:
     # Some errors have no code, such as a 404 for an unknown task.
     if refusal.code is not None and (revision.error_codes or refusal.code == IDEMPOTENCY_CONFLICT):
         body["errorCode"] = refusal.code
-    if revision.error_codes or "errorCode" in body:
+    # Those of the live service with these codes have no `error` (api.md, Models).
+    if (revision.error_codes or "errorCode" in body) and refusal.code not in {"AUTH_FAILED", "INVALID_MODEL"}:
         body["error"] = refusal.message
     return body
 

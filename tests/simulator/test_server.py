@@ -37,7 +37,8 @@ async def test_the_key_is_checked_before_anything_else() -> None:
         for method, path in [*requests, ("GET", "/api/v1/nowhere")]:
             for key in ("", "ak_wrong"):
                 answer = await call(method, path, key=key)
-                assert (answer.status, answer.json) == (401, {"status": "FAILED", "message": "Invalid API key"})
+                message = "Invalid API key. Please check your API key."
+                assert (answer.status, answer.json) == (401, {"status": "FAILED", "message": message})
             async with session.request(method, f"{simulator.url}{path}") as bare:
                 assert bare.status == 401
         assert simulator.statistics().queries == 0
@@ -62,6 +63,15 @@ async def test_unknown_paths_and_wrong_methods_are_answered_in_json(
         answer = await call(method, path)
         assert (answer.status, answer.headers.get("Allow", "")) == (status, allowed)
         assert method == "HEAD" or answer.json["status"] == "FAILED"
+
+
+async def test_an_endpoint_of_a_newer_revision_is_not_found_and_the_message_says_how_to_get_it() -> None:
+    """Whatever the method: to a client it is as any other path that is not there."""
+    hint = 'revision 2026-09 has it: start the simulator with --revision 2026-09, or Simulator(revision="2026-09")'
+    async with running() as (_, call):
+        for method, path in [("GET", ACCOUNT), ("POST", ACCOUNT), ("POST", QUOTE), ("GET", QUOTE)]:
+            answer = await call(method, path)
+            assert (answer.status, answer.json) == (404, {"status": "FAILED", "message": f"Not Found ({hint})"})
 
 
 @pytest.mark.parametrize(
@@ -97,9 +107,9 @@ async def test_an_order_is_quoted_charged_and_finished() -> None:
     ("revision", "options", "model", "body", "status", "code", "message"),
     [
         ("2026-03", {}, "t2v", {**T2V, "duration": 5}, 400, None, "duration"),
-        ("2026-03", {}, "so%2Fra", T2V, 400, None, 'Invalid model: "so/ra"'),
-        ("2026-03", {"supported_models": ["i2v"]}, "t2v", T2V, 400, None, "Invalid model"),
-        ("2026-09", {"supported_models": ["veo9"]}, "veo9", T2V, 400, "INVALID_MODEL", "Invalid model"),
+        ("2026-03", {}, "so%2Fra", T2V, 400, None, "Unsupported model: so/ra"),
+        ("2026-03", {"supported_models": ["i2v"]}, "t2v", T2V, 400, None, "Unsupported model: t2v"),
+        ("2026-09", {"supported_models": ["veo9"]}, "veo9", T2V, 400, "INVALID_MODEL", "Unsupported model: veo9"),
         ("2026-09", {"daily_credit_limit": 14}, "t2v", T2V, 402, "INSUFFICIENT_CREDITS", "daily limit of 14"),
         ("2026-09", {"headers": {"X-Max-Credits": "14"}}, "t2v", T2V, 422, "BUDGET_EXCEEDED", "budget of 14"),
         ("2026-09", {"headers": {"Idempotency-Key": "short"}}, "t2v", T2V, 400, "INVALID_PAYLOAD", "8 to 128"),
@@ -115,7 +125,8 @@ async def test_a_refused_submit_has_a_status_and_in_september_a_code(
         answer = await call("POST", f"/api/v1/generate/{model}", body, headers=headers)
         assert (answer.status, answer.json["status"], answer.json.get("errorCode")) == (status, "FAILED", code)
         assert message in answer.json["message"]
-        assert answer.json.get("error") == (answer.json["message"] if code else None)
+        has_error = code not in {None, "INVALID_MODEL"}
+        assert answer.json.get("error") == (answer.json["message"] if has_error else None)
         assert (len(simulator.tasks), simulator.credits) == (0, before)
 
 
