@@ -11,7 +11,7 @@ from functools import partial
 from aiohttp import web
 from attrs import define, field
 
-from . import openapi
+from . import links, openapi
 from .contract import Refusal, Revision, VideoOrder, newer_endpoint, read_order, read_submit_headers
 from .fault_injection import FaultInjector
 from .faults import Call, Fault, Faults
@@ -28,7 +28,7 @@ from .response_bodies import (
     quote_body,
     submitted_body,
 )
-from .responses import JSON_TYPE, TaskListResponse, file_response, json_response, read_body
+from .responses import JSON_TYPE, TaskListResponse, file_response, html_response, json_response, read_body
 from .state import COMPLETED, AccountState, CancelTooLate, Task
 from .timing import Clock
 from .video_store import VideoStore
@@ -74,6 +74,9 @@ class Server:
     list_limit: int | None
     list_lag: float
     lookup_lag: float
+    late_files: float
+    link_lifetime: float | None
+    strict_headers: bool
     skew_date: bool
     ranges: bool
     requests: int = 0
@@ -152,6 +155,8 @@ class Server:
 
     async def _answer(self, handler: Handler, request: web.Request) -> web.StreamResponse:
         is_api = request.path.startswith("/api/")
+        if is_api and self.strict_headers and not _passes_edge(request):
+            return html_response(403)
         try:
             # api.md, HTTP statuses: the key is checked before routing.
             if is_api and request.headers.get("key") != self.api_key:
@@ -261,9 +266,13 @@ class Server:
     async def _video(self, request: web.Request) -> web.StreamResponse:
         now = self.clock.now()
         task = self.state.task(request.match_info["id"])
+        if self.link_lifetime is not None and not links.works(task.id, request.query, now):
+            raise Refusal(403, "The link has expired, or its signature is wrong")
         finished = task.completed(now)
         if finished is None or task.status(now) != COMPLETED:
             raise Refusal(404, "The video is not finished")
+        if now < finished + self.late_files:
+            raise Refusal(404, "The file has not arrived yet")
         if now >= finished + FILE_KEPT_S:
             raise Refusal(410, "The video has expired")
         content = await self.videos.video(task.order, self.uploads)
@@ -278,3 +287,8 @@ class Server:
     def _file(self, request: web.Request, content: bytes, media_type: str, modified_at: float) -> web.Response:
         modified = email.utils.format_datetime(self.clock.reported(modified_at), usegmt=True)
         return file_response(request, content, media_type, modified, ranges=self.ranges)
+
+
+def _passes_edge(request: web.Request) -> bool:
+    """Return whether a request has the headers that the vendor's page of mid-2026 requires (api.md, Base)."""
+    return request.content_type == JSON_TYPE and request.headers.get("User-Agent", "").startswith("Mozilla/5.0")
