@@ -237,6 +237,7 @@ def test_a_service_without_accounts_is_exit_code_4_with_a_reason(cli: Command, s
     ran = cli("account")
     assert (ran.code, ran.out) == (4, "")
     assert ran.err == (
-        "error: GET /api/v1/account: 404: Not Found\n"
+        "error: GET /api/v1/account: 404: Not Found (revision 2026-09 has it: start the simulator with "
+        '--revision 2026-09, or Simulator(revision="2026-09"))\n'
         "this service has no account endpoint: it speaks the revision 2026-03, or the base URL is wrong\n"
     )
