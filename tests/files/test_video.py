@@ -70,7 +70,7 @@ def test_a_video_is_a_value() -> None:
     assert "private" not in repr(video)
     again = pickle.loads(pickle.dumps(video))  # noqa: S301
     assert again == video
-    assert again._allow_private
+    assert again._ties.allow_private
     assert hash(again) == hash(video)
 
 
