@@ -32,13 +32,17 @@
 No text and no repr of an error shows the API key, an image, a webhook's token or a signed query. What the service
 reported about a task is in the error's `details` as it came. Errors can be pickled, and keep the error that caused
 them.
+
+`to_dict()` writes an error as plain JSON: its type, its text, and its attributes under their names, without anything
+that the text may not show. Of `details` it has what the service measured, and none of its texts. Only a
+`SubmitOutcomeUnknown` can be restored from that, since it is the only one that something is done with: `reconcile`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from attrs import frozen
 
@@ -46,7 +50,7 @@ from ._redaction import printable, sanitize, shorten, single_line
 from .tasks import TaskStatus
 
 if TYPE_CHECKING:
-    from .tasks import TaskDetails, TaskHandle
+    from .tasks import JSON, TaskDetails, TaskHandle
 
 __all__ = [
     "AIVideoMakerError",
@@ -88,9 +92,39 @@ class AIVideoMakerError(Exception):
         # Foreign texts (ids, paths, messages) must not forge a second line in a log, or steer a terminal.
         return printable(super().__str__())
 
+    def to_dict(self) -> dict[str, JSON]:
+        """Return the error as plain JSON, for an answer, a log or a queue: docs/errors.md lists the fields.
+
+        It has the name of the class as `type`, the text as `message`, and the attributes of the class that are plain.
+        Durations are seconds, moments texts in ISO 8601 (UTC, with a Z), and unknown values null. It shows no more than
+        the text may show: no API key, image, webhook's token or signed query.
+        """
+        return {"type": type(self).__name__, "message": str(self), **self._attributes()}
+
+    def _attributes(self) -> dict[str, JSON]:
+        """Return what `to_dict` writes beside the type and the text."""
+        return {}
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Exception's own pickling loses keyword arguments, which most errors take.
         return _restore, (type(self), self.args), self.__dict__
+
+
+_MEASURED: Final = (
+    "task_id",
+    "status",
+    "created_at",
+    "completed_at",
+    "credits_charged",
+    "credits_refunded",
+    "list_value_cents",
+)
+"""Fields of the details of a task that repeat no texts of the user or the service."""
+
+
+def _measured(details: TaskDetails) -> dict[str, JSON]:
+    form = details.to_dict()
+    return {name: form[name] for name in _MEASURED}
 
 
 def _restore(cls: type[AIVideoMakerError], args: tuple[object, ...]) -> AIVideoMakerError:
@@ -143,6 +177,12 @@ class InvalidSpec(AIVideoMakerError, ValueError):
         """What the first wrong field allows."""
         return self.problems[0].allowed
 
+    def _attributes(self) -> dict[str, JSON]:
+        problems: list[JSON] = [
+            {"field": one.field, "value": one.value, "allowed": one.allowed} for one in self.problems
+        ]
+        return {"spec": self.spec, "problems": problems}
+
 
 class UnknownPrice(AIVideoMakerError, LookupError):
     """The price table has no price for this."""
@@ -155,6 +195,9 @@ class UnknownPrice(AIVideoMakerError, LookupError):
         hint = ": ask the service for a quote" if only_quoted else ""
         of = f"the model {shorten(repr(model))}{' with these fields' if with_fields else ''}"
         super().__init__(f"the price table {revision} has no price for {of}{hint}")
+
+    def _attributes(self) -> dict[str, JSON]:
+        return {"model": self.model, "revision": self.revision}
 
 
 class APIError(AIVideoMakerError):
@@ -186,6 +229,17 @@ class APIError(AIVideoMakerError):
         a status of FAILED with a message."""
         named = f"{status} {code}" if code else str(status)
         super().__init__(f"{method} {path}: {named}: {message}")
+
+    def _attributes(self) -> dict[str, JSON]:
+        return {
+            "reason": self.message,
+            "status": self.status,
+            "code": self.code,
+            "method": self.method,
+            "path": self.path,
+            "retry_after": self.retry_after,
+            "by_service": self.by_service,
+        }
 
 
 class InvalidRequest(APIError):
@@ -245,6 +299,9 @@ class BudgetExceeded(APIError):
         self.allowed = allowed
         """Credits that could have been spent; None when the service refused."""
 
+    def _attributes(self) -> dict[str, JSON]:
+        return {**super()._attributes(), "credits": self.credits, "allowed": self.allowed}
+
 
 class ContentRejected(APIError):
     """The service refuses the content (422). Nothing was charged."""
@@ -268,6 +325,14 @@ class TransportError(AIVideoMakerError):
         self.sent = sent
         """Whether any of the request may have reached the service. Only False is certain."""
         super().__init__(f"{method} {path}: {message}")
+
+    def _attributes(self) -> dict[str, JSON]:
+        return {
+            "reason": self.message,
+            "method": self.method,
+            "path": self.path,
+            "sent": self.sent,
+        }
 
 
 class ConnectFailed(TransportError):
@@ -293,7 +358,7 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
     """A submit was sent and its answer was lost: the task may exist, and may have been paid.
 
     Do not submit again blindly. `await client.reconcile(error)` looks it up again, now or later, with this client or
-    another, also in another process: the error can be pickled.
+    another, also in another process: the error can be pickled, and written as JSON.
     """
 
     def __init__(
@@ -321,6 +386,43 @@ class SubmitOutcomeUnknown(AIVideoMakerError):
             "it may have been created and charged, so do not submit it again before client.reconcile(error)"
         )
 
+    def _attributes(self) -> dict[str, JSON]:
+        from .tasks import as_json, utc_text
+
+        candidates: list[JSON] = [_measured(one) for one in self.candidates]
+        return {
+            "model": self.model,
+            "idempotency_key": self.idempotency_key,
+            "began_at": utc_text(self.began_at),
+            "candidates": candidates,
+            "trace": as_json(self._trace),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Self:
+        """Return the error that `to_dict` has written, for `client.reconcile` in any process.
+
+        The form has of the order what finds its task again: its words and settings, and digests of its images and
+        addresses. Of each candidate it has the id, the status, times and credits; `client.get_task` has the rest.
+
+        Args:
+            data: the form. Fields that this version does not know are ignored.
+
+        Raises:
+            ValueError: a field is missing or wrong. The message names all of these, with what is allowed.
+        """
+        from .tasks import LostSubmit, restore
+
+        lost = restore(LostSubmit, data, cls.__name__)
+        error = cls.__new__(cls)
+        Exception.__init__(error, lost.message)
+        error.model = lost.model
+        error.idempotency_key = lost.idempotency_key
+        error.began_at = lost.began_at
+        error.candidates = lost.candidates
+        error._trace = None if lost.trace is None else lost.trace.to_dict()
+        return error
+
 
 class TaskFailed(AIVideoMakerError):
     """The task ended in FAILED. The service refunds its credits in full.
@@ -336,6 +438,9 @@ class TaskFailed(AIVideoMakerError):
         reason = sanitize(hide(details.failure or "")) or "the service gave no reason"
         super().__init__(f"task {single_line(details.id)} failed: {reason}")
 
+    def _attributes(self) -> dict[str, JSON]:
+        return {"task_id": self.details.id, "details": _measured(self.details)}
+
 
 class TaskCancelled(AIVideoMakerError):
     """The task ended in CANCEL. The service refunds its credits in full."""
@@ -343,6 +448,9 @@ class TaskCancelled(AIVideoMakerError):
     def __init__(self, details: TaskDetails) -> None:
         self.details: TaskDetails = details
         super().__init__(f"task {single_line(details.id)} was cancelled")
+
+    def _attributes(self) -> dict[str, JSON]:
+        return {"task_id": self.details.id, "details": _measured(self.details)}
 
 
 class UnknownTaskEnd(AIVideoMakerError):
@@ -360,6 +468,9 @@ class UnknownTaskEnd(AIVideoMakerError):
             f"task {single_line(details.id)} has ended in the unknown status {shorten(repr(str(details.status)))}: "
             f"{reason}. Whether it was charged shows in the account"
         )
+
+    def _attributes(self) -> dict[str, JSON]:
+        return {"task_id": self.details.id, "details": _measured(self.details)}
 
 
 class WaitTimeout(AIVideoMakerError, TimeoutError):
@@ -382,6 +493,10 @@ class WaitTimeout(AIVideoMakerError, TimeoutError):
             advice = f"It has ended without a video, and the reason was not reported yet: ask again with {again}"
         super().__init__(f"gave up after {elapsed:.0f} s on task {single_line(task.id)} ({known}). {advice}")
 
+    def _attributes(self) -> dict[str, JSON]:
+        last_status = None if self.last_status is None else str(self.last_status)
+        return {"task_id": self.task_id, "last_status": last_status, "elapsed": self.elapsed}
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A handle lives in one event loop of one process; what survives the journey is the text, with the id.
         state = {name: value for name, value in self.__dict__.items() if name != "task"}
@@ -396,6 +511,9 @@ class DownloadError(AIVideoMakerError):
         """The HTTP status by which the file's server refused; None for any other reason."""
         super().__init__(message)
 
+    def _attributes(self) -> dict[str, JSON]:
+        return {"status": self.status}
+
 
 class OutputExpired(DownloadError):
     """The service has deleted the file: it keeps one for 24 hours."""
@@ -404,6 +522,9 @@ class OutputExpired(DownloadError):
         self.age = age
         """How long ago the task was completed; None where that is unknown."""
         super().__init__(message, status=status)
+
+    def _attributes(self) -> dict[str, JSON]:
+        return {**super()._attributes(), "age": None if self.age is None else self.age.total_seconds()}
 
 
 class IncompleteDownload(DownloadError):
@@ -414,3 +535,6 @@ class IncompleteDownload(DownloadError):
         """Bytes that arrived."""
         self.expected = expected
         super().__init__(message)
+
+    def _attributes(self) -> dict[str, JSON]:
+        return {**super()._attributes(), "received": self.received, "expected": self.expected}

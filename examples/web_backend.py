@@ -102,14 +102,14 @@ async def _events(first: StatusChange, watch: StatusWatch) -> AsyncIterator[str]
         async for change in watch:
             yield _event(change)
     except AIVideoMakerError as error:
-        yield f"event: error\ndata: {json.dumps({'message': str(error)})}\n\n"
+        yield f"event: error\ndata: {json.dumps(error.to_dict())}\n\n"
     finally:
         # Also when the browser has gone: nothing is watched for nobody.
         await watch.aclose()
 
 
 def _event(change: StatusChange) -> str:
-    return f"event: status\ndata: {json.dumps({'status': change.status, 'at': change.at.isoformat()})}\n\n"
+    return f"event: status\ndata: {json.dumps(change.to_dict())}\n\n"
 
 
 async def opened(request: Request, task_id: str) -> AsyncIterator[VideoStream]:

@@ -44,6 +44,11 @@ def test_values_alone_need_no_aiohttp() -> None:
         assert "aiohttp" not in imported_by(statement)
 
 
+def test_values_need_no_converter_until_they_are_written_as_json() -> None:
+    """It takes as long to import as much of the package."""
+    assert "cattrs" not in imported_by("from aivideomaker_async import AIVideoMaker, StatusChange, TaskDetails, Video")
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_imports_the_package_root(module: Path) -> None:
     """Rooms import rooms: the root imports everything, which would be a circle."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import builtins
 import copy
 import inspect
+import json
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -251,6 +252,110 @@ def test_a_download_error_carries_the_age_of_the_file_or_its_sizes() -> None:
     assert errors.OutputExpired("gone", age=None).age is None
     cut = errors.IncompleteDownload("cut", received=5, expected=None)
     assert (cut.received, cut.expected, str(cut)) == (5, None, "cut")
+
+
+# --- as JSON -----------------------------------------------------------------------------------------
+
+REFUSED = {
+    "reason": "no",
+    "status": 418,
+    "code": "TEAPOT",
+    "method": "GET",
+    "path": "/p",
+    "retry_after": 1.5,
+    "by_service": True,
+}
+MEASURED = {
+    "task_id": "tv_1",
+    "status": "FAILED",
+    "created_at": None,
+    "completed_at": None,
+    "credits_charged": None,
+    "credits_refunded": None,
+    "list_value_cents": None,
+}
+PROBLEMS = [
+    {"field": "prompt", "value": "''", "allowed": "a text"},
+    {"field": "duration", "value": "7", "allowed": "5 or 8"},
+]
+FORMS: dict[str, dict[str, object]] = {
+    "AIVideoMakerError": {},
+    "ConfigurationError": {},
+    "InvalidSpec": {"spec": "TextToVideo", "problems": PROBLEMS},
+    "UnknownPrice": {"model": "lv", "revision": "2026-09"},
+    "UnknownTaskEnd": {"task_id": "tv_1", "details": {**MEASURED, "status": "EXPIRED"}},
+    **{kind.__name__: REFUSED for kind in ANSWERS},
+    "BudgetExceeded": {**REFUSED, "credits": None, "allowed": None},
+    **{
+        kind.__name__: {"reason": "broken", "method": "GET", "path": "/p", "sent": kind is not errors.ConnectFailed}
+        for kind in TRANSPORTS
+    },
+    "SubmitOutcomeUnknown": {
+        "model": "t2v",
+        "idempotency_key": "avm-1",
+        "began_at": "2026-09-01T12:00:00Z",
+        "candidates": [MEASURED],
+        "trace": None,
+    },
+    "TaskFailed": {"task_id": "tv_1", "details": MEASURED},
+    "TaskCancelled": {"task_id": "tv_1", "details": MEASURED},
+    "WaitTimeout": {"task_id": "tv_1", "last_status": "PROGRESS", "elapsed": 3600.4},
+    "DownloadError": {"status": None},
+    "OutputExpired": {"status": None, "age": 90000.0},
+    "IncompleteDownload": {"status": None, "received": 5, "expected": 10},
+}
+
+
+@examples
+def test_the_json_form_of_an_error_is_stable(error: AIVideoMakerError) -> None:
+    """People store it: a field may be added here, and none may be renamed or removed."""
+    name = type(error).__name__
+    assert error.to_dict() == {"type": name, "message": str(error), **FORMS[name]}
+    assert json.loads(json.dumps(error.to_dict(), allow_nan=False)) == error.to_dict()
+
+
+def test_the_json_form_of_an_error_shows_no_text_of_its_task() -> None:
+    """The service may have put what came with the submit into any of them."""
+    secret = "opensesame"
+    told: dict[str, Any] = {"model": secret, "idempotency_key": secret, "input": {"image": secret}}
+    output = TaskOutput(url=secret, message=secret, extra={"hook": secret})
+    details = TaskDetails(id="x", status=TaskStatus.FAILED, output=output, extra={"key": secret}, **told)
+    lost = errors.SubmitOutcomeUnknown("lost", model="t2v", idempotency_key="k", began_at=NOW, candidates=[details])
+    hide: dict[str, Any] = {"hide": lambda text: text.replace(secret, "<secret>")}
+    for error in (errors.TaskFailed(details, **hide), errors.UnknownTaskEnd(details, **hide), lost):
+        assert secret not in json.dumps(error.to_dict())
+
+
+def test_a_lost_submit_is_restored_from_its_json_form() -> None:
+    """With the candidates, of which the form has no texts. What a later version has added is ignored."""
+    trace = {
+        "model": "t2v",
+        "fields": {"prompt": "A cat"},
+        "uploads": {"image": "01ff"},
+        "sent_at": 1.5,
+        "lost_at": 2.5,
+        "is_time_known": True,
+        "may_still_arrive": False,
+        "assigned": ["ck1"],
+    }
+    error = errors.SubmitOutcomeUnknown(
+        "lost", model="t2v", idempotency_key="avm-1", began_at=NOW, candidates=[DETAILS], trace=trace
+    )
+    twin = errors.SubmitOutcomeUnknown.from_dict({**error.to_dict(), "added": 1})
+    shown = [TaskDetails(id=DETAILS.id, status=DETAILS.status)]
+    assert vars(twin) == {**vars(error), "candidates": tuple(shown)}
+    assert (str(twin), twin.args, twin.to_dict()) == (str(error), error.args, error.to_dict())
+    assert str(pickle.loads(pickle.dumps(twin))) == str(error)  # noqa: S301
+
+
+def test_the_json_form_of_another_error_is_no_lost_submit() -> None:
+    with pytest.raises(ValueError, match=r"^SubmitOutcomeUnknown: idempotency_key is missing; began_at is missing$"):
+        errors.SubmitOutcomeUnknown.from_dict(errors.UnknownPrice("lv", "2026-09").to_dict())
+    form = errors.SubmitOutcomeUnknown("lost", model="t2v", idempotency_key="avm-1", began_at=NOW).to_dict()
+    with pytest.raises(
+        ValueError, match=r"^SubmitOutcomeUnknown: trace\.fields is missing; .*trace\.sent_at='x': must be a num"
+    ):
+        errors.SubmitOutcomeUnknown.from_dict({**form, "trace": {"model": "t2v", "sent_at": "x"}})
 
 
 # --- foreign texts -----------------------------------------------------------------------------------

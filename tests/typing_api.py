@@ -66,7 +66,7 @@ from aivideomaker_async import (
     Wan27,
     download_all,
 )
-from aivideomaker_async.tasks import TaskHandle
+from aivideomaker_async.tasks import JSON, TaskHandle
 
 SPEC = TextToVideo(prompt="A cat", aspect_ratio="16:9", duration=8)
 
@@ -196,6 +196,21 @@ def details(task: TaskDetails) -> None:
     len(task.url)  # type: ignore[arg-type]
     task.status = TaskStatus.FAILED  # type: ignore[misc]
     TaskDetails("tv_1", TaskStatus.FAILED)  # type: ignore[call-arg]
+
+
+# --- results and errors as JSON ----------------------------------------------------------------------
+
+
+def kept(video: Video, change: StatusChange, lost: SubmitOutcomeUnknown, row: dict[str, object]) -> None:
+    assert_type(video.to_dict(), dict[str, JSON])
+    assert_type(Video.from_dict(video.to_dict()), Video)
+    assert_type(StatusChange.from_dict(change.to_dict()), StatusChange)
+    assert_type(TaskDetails.from_dict(row), TaskDetails)
+    assert_type(lost.to_dict(), dict[str, JSON])
+    assert_type(SubmitOutcomeUnknown.from_dict(row), SubmitOutcomeUnknown)
+    as_any: Mapping[str, object] = video.to_dict()
+    AIVideoMakerError.from_dict(as_any)  # type: ignore[attr-defined]
+    Video.from_dict("{}")  # type: ignore[arg-type]
 
 
 # --- specs -------------------------------------------------------------------------------------------

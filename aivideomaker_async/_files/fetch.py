@@ -70,6 +70,8 @@ class Fetch:
         self._retries = DownloadRetries(source.options.attempts, transfer.position)
         self._response: FileResponse | None = None
         self._closed = False
+        self._was_early = False
+        """Whether the file was refused though its task has just ended."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -130,11 +132,14 @@ class Fetch:
         try:
             if head.status in {408, 429} or head.status >= 500:
                 raise _Unavailable(head.status, head.retry_after)
-            if head.status in NOT_YET and self._source.is_fresh():
-                raise _Unavailable(head.status, head.retry_after)
-            if head.status in RUN_OUT and await self._source.renew():
+            is_early = head.status in NOT_YET and self._source.is_fresh()
+            # A fresh file that is refused may only be late; refused again, its address may have run out.
+            if head.status in RUN_OUT and (self._was_early or not is_early) and await self._source.renew():
                 # The next request goes to the fresh address.
                 return
+            if is_early:
+                self._was_early = True
+                raise _Unavailable(head.status, head.retry_after)
             if head.status not in {200, 206, 416}:
                 raise self._source.refused(head.status)
             accepted = self.transfer.accept(head)

@@ -21,7 +21,7 @@ from .._util import validation
 from .._util.paths import expanded
 from .._util.threads import limiter_of
 from ..errors import DownloadError, OutputExpired
-from ..tasks import OUTPUT_KEPT_FOR, TaskDetails
+from ..tasks import JSON_NAME, OUTPUT_KEPT_FOR, JSONForm, TaskDetails
 
 if TYPE_CHECKING:
     import aiohttp
@@ -100,24 +100,37 @@ class VideoStream(AsyncIterator[bytes]):
 
 
 @frozen(kw_only=True)
-class Video:
+class _ClientTies:
+    """What a video has from its client, and loses in another process."""
+
+    allow_private: bool = False
+    """Whether the service itself is at a private address, so that its files may be as well."""
+    http: aiohttp.ClientSession | None = None
+    """The session that the caller has given to the client."""
+    renew: Callable[[], Awaitable[str | None]] | None = None
+    """Asks for a fresh address."""
+
+
+@frozen(kw_only=True)
+class Video(JSONForm):
     """A finished video. Getting it needs no API key and no open client.
 
     The service deletes the file 24 hours after the task was completed.
+
+    One that is restored by `from_dict` is downloaded and streamed as before. What its client gave to it is lost: the
+    caller's session (pass `http=`), and a fresh address when the signature of this one has run out, for which
+    `client.task(video.id).result()` asks. And since the form may come from anybody, its file must be at a public
+    address, unless a call allows others: `allow_private=True`, for the simulator.
     """
 
-    id: str
+    id: str = field(metadata={JSON_NAME: "task_id"})
     url: str = field(repr=lambda url: printable(redact_url(url)))
     """Public address of the file."""
     details: TaskDetails = field(repr=False)
     """Everything that the service reported about the task."""
     expires_at: datetime
     """When the service deletes the file (aware, UTC)."""
-    # Whether the service itself is at a private address, so that its files may be as well.
-    _allow_private: bool = field(default=False, alias="_allow_private", repr=False, eq=False)
-    # The session that the caller has given to the client, and a way to ask for a fresh address.
-    _http: aiohttp.ClientSession | None = field(default=None, alias="_http", repr=False, eq=False)
-    _renew: Callable[[], Awaitable[str | None]] | None = field(default=None, alias="_renew", repr=False, eq=False)
+    _ties: _ClientTies = field(default=_ClientTies(), alias="_ties", repr=False, eq=False)
 
     @classmethod
     def of(
@@ -147,9 +160,7 @@ class Video:
             url=details.url or "",
             details=details,
             expires_at=expires_at,
-            _allow_private=allow_private,
-            _http=http,
-            _renew=renew,
+            _ties=_ClientTies(allow_private=allow_private, http=http, renew=renew),
         )
 
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
@@ -160,7 +171,7 @@ class Video:
             url=self.url,
             details=self.details,
             expires_at=self.expires_at,
-            _allow_private=self._allow_private,
+            _ties=_ClientTies(allow_private=self._ties.allow_private),
         )
         return again, ()
 
@@ -298,12 +309,14 @@ class Source:
         self.options = options
         self.http: aiohttp.ClientSession | None = options.http
         """The session of the caller that lends its connections; None for one of our own."""
-        if self.http is None and video._http is not None and _is_usable(video._http):
-            self.http = video._http
-        self._may_renew = video._renew is not None
+        ties = video._ties
+        if self.http is None and ties.http is not None and _is_usable(ties.http):
+            self.http = ties.http
+        self._renew = ties.renew
+        """Asks for a fresh address; None when it has been asked."""
         self._was_renewed = False
         """Whether the service has given an address again, so that another refusal is no matter of a signature."""
-        self.allow_private: bool = video._allow_private if options.allow_private is None else options.allow_private
+        self.allow_private: bool = ties.allow_private if options.allow_private is None else options.allow_private
         self.name: str = f"the video of task {video.id}"
         """What messages call it."""
         self._video = video
@@ -314,10 +327,10 @@ class Source:
 
     async def renew(self) -> bool:
         """Ask for the task again, once; return whether it has another address now, which is used from now on."""
-        if not self._may_renew or self._video._renew is None:
+        renew, self._renew = self._renew, None
+        if renew is None:
             return False
-        self._may_renew = False
-        url = await self._video._renew()
+        url = await renew()
         self._was_renewed = url is not None
         if not url or url == self.url:
             return False

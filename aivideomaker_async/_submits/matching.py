@@ -160,6 +160,10 @@ def _is_url(text: str) -> bool:
     return text.startswith(("http://", "https://", "data:"))
 
 
+def _is_address(text: str) -> bool:
+    return " " not in text and text.lower().startswith(("http://", "https://"))
+
+
 def _digest(value: object) -> bytes | None:
     """Return the digest of a value that holds an image or a long text; None for any other."""
     if isinstance(value, Image | LongText):
@@ -181,11 +185,15 @@ def _hash(content: bytes) -> bytes:
 
 
 def _normalize(value: object, levels: int = MAX_COMPARED_DEPTH) -> object:
-    """Return `value` so that values of the same meaning are equal: "8" and 8, texts that differ in spaces."""
+    """Return `value` so that values of the same meaning are equal: "8" and 8, texts that differ in spaces.
+
+    Of an address only a digest is left: it may carry a signature or a token, and errors keep the value.
+    """
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, str):
-        return " ".join(unicodedata.normalize("NFC", value).split())
+        text = " ".join(unicodedata.normalize("NFC", value).split())
+        return f"https://{_hash(text.encode('utf-8', 'replace')).hex()}" if _is_address(text) else text
     if isinstance(value, int | float):
         return str(int(value)) if value == value // 1 else str(value)
     if levels == 0:

@@ -26,7 +26,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from attrs import evolve
 
-from ..tasks import TaskDetails, TaskStatus
+from ..tasks import JSON, TaskDetails, TaskStatus
 from .matching import (
     SURELY_OLDER_S,
     ClockReference,
@@ -316,7 +316,7 @@ class Reconciler:
         """Return the submit with this key that is not settled."""
         return self._open.get(key)
 
-    def snapshot(self, submit: Submit, clock: ServiceClock) -> dict[str, object]:
+    def snapshot(self, submit: Submit, clock: ServiceClock) -> dict[str, JSON]:
         """Return a submit that was sent as plain data, for reconciling in another process."""
         assert submit.sent_at is not None  # noqa: S101
         assigned = set(submit.assigned_elsewhere)

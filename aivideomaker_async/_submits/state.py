@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from attrs import field, frozen
 
-from ..tasks import TaskDetails
+from ..tasks import JSON, SubmitTrace, TaskDetails
 
 __all__ = [
     "DEFAULT_GRACE_S",
@@ -168,8 +168,8 @@ class Submit:
         self.state, self.polls, self.seen_at_first_poll = SubmitState.LOST, 0, set()
 
 
-def take_snapshot(submit: Submit, clock: ServiceClock, assigned: Iterable[str]) -> dict[str, object]:
-    """Return a submit that was sent as plain data, to be pickled and reconciled in another process.
+def take_snapshot(submit: Submit, clock: ServiceClock, assigned: Iterable[str]) -> dict[str, JSON]:
+    """Return a submit that was sent as plain data, to be reconciled in another process: the form of a `SubmitTrace`.
 
     Args:
         submit: the submit.
@@ -178,20 +178,20 @@ def take_snapshot(submit: Submit, clock: ServiceClock, assigned: Iterable[str]) 
     """
     assert submit.sent_at is not None  # noqa: S101
     lost_at = clock.now.loop if submit.lost_at == -inf else submit.lost_at
-    return {
-        "model": submit.fingerprint.model,
-        "fields": dict(submit.fingerprint.fields),
-        "uploads": {name: digest.hex() for name, digest in submit.fingerprint.uploads.items()},
-        "sent_at": clock.earliest(submit.sent_at),
-        "lost_at": clock.service_now - (clock.now.loop - lost_at),
-        "is_time_known": clock.is_known,
-        "may_still_arrive": submit.may_still_arrive,
-        "assigned": sorted(assigned),
-    }
+    return SubmitTrace(
+        model=submit.fingerprint.model,
+        fields=submit.fingerprint.fields,
+        uploads=submit.fingerprint.uploads,
+        sent_at=clock.earliest(submit.sent_at),
+        lost_at=clock.service_now - (clock.now.loop - lost_at),
+        is_time_known=clock.is_known,
+        may_still_arrive=submit.may_still_arrive,
+        assigned=tuple(sorted(assigned)),
+    ).to_dict()
 
 
 def restore_submit(
-    snapshot: Mapping[str, Any] | None, *, key: str, model: str, began_at: float, clock: ServiceClock, grace_s: float
+    snapshot: Mapping[str, object] | None, *, key: str, model: str, began_at: float, clock: ServiceClock, grace_s: float
 ) -> Submit:
     """Return the submit of a snapshot, given up.
 
@@ -203,20 +203,19 @@ def restore_submit(
         clock: the time.
         grace_s: as for `Submit`.
     """
-    is_known = snapshot is not None
     if snapshot is None:
-        snapshot = {
-            "model": model,
-            "fields": {},
-            "uploads": {},
-            "sent_at": began_at,
-            "lost_at": began_at,
-            "is_time_known": False,
-            "may_still_arrive": False,
-            "assigned": [],
-        }
-    uploads = {name: bytes.fromhex(digest) for name, digest in snapshot["uploads"].items()}
-    fingerprint = Fingerprint(snapshot["model"], snapshot["fields"], uploads, is_known=is_known)
+        trace = SubmitTrace(
+            model=model,
+            fields={},
+            uploads={},
+            sent_at=began_at,
+            lost_at=began_at,
+            is_time_known=False,
+            may_still_arrive=False,
+        )
+    else:
+        trace = SubmitTrace.from_dict(snapshot)
+    fingerprint = Fingerprint(trace.model, trace.fields, trace.uploads, is_known=snapshot is not None)
 
     def here(moment: float) -> Instant:
         age = max(0.0, clock.service_now - moment)
@@ -224,10 +223,10 @@ def restore_submit(
 
     submit = Submit(key, fingerprint, grace_s, has_callers_key=True)
     submit.state = SubmitState.GIVEN_UP
-    submit.sent_at = here(snapshot["sent_at"])
-    submit.lost_at = here(snapshot["lost_at"]).loop
+    submit.sent_at = here(trace.sent_at)
+    submit.lost_at = here(trace.lost_at).loop
     submit.was_lost = submit.sent_elsewhere = True
-    submit.is_time_known = snapshot["is_time_known"]
-    submit.may_still_arrive = snapshot["may_still_arrive"]
-    submit.assigned_elsewhere = frozenset(snapshot["assigned"])
+    submit.is_time_known = trace.is_time_known
+    submit.may_still_arrive = trace.may_still_arrive
+    submit.assigned_elsewhere = frozenset(trace.assigned)
     return submit

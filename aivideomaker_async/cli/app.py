@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 
 from .._util.version import __version__
 from ..errors import AIVideoMakerError, InvalidSpec, WaitTimeout
+from ..tasks import JSON
 from . import commands
 from .context import Context, Job
 from .demo import demo
@@ -156,16 +157,17 @@ def _report(error: BaseException, context: Context) -> int:
     output.message(" ".join(message.split()), start="error: ", style="bold red")
     if context.advice is not None:
         output.message(context.advice)
+    # The task or the submit of the command, where the error names none itself; and the message of the command.
+    known = {"task_id": context.task_id, "idempotency_key": context.idempotency_key}
     with suppress(OutputClosed, OSError):
-        output.event(
-            "error",
-            type="Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__,
-            message=message,
-            exit_code=int(code),
-            task_id=context.task_id,
-            idempotency_key=context.idempotency_key,
-        )
+        output.event("error", **{**known, **_form(error), "message": message}, exit_code=int(code))
     return code
+
+
+def _form(error: BaseException) -> dict[str, JSON]:
+    if isinstance(error, AIVideoMakerError):
+        return error.to_dict()
+    return {"type": "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__}
 
 
 def _message(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from .exit_codes import Exit
 from .options import AllowPrivate, Overwrite, SaveTo, TaskId, Timeout, check_target
 from .prices import in_dollars
 from .progress import format_table
-from .task_workflow import WaitOptions, iso, wait
+from .task_workflow import WaitOptions, wait
 
 __all__ = ["account", "cancel", "get", "list_tasks", "status", "watch"]
 
@@ -50,7 +50,7 @@ async def status(task_id: TaskId, /, *, context: InjectedContext) -> int:
     context.task_id = task_id
     async with context.client() as client:
         found = await client.get_status(task_id)
-    context.output.event("status", task_id=task_id, status=found, previous=None, at=None)
+    context.output.event("status", task_id=task_id, status=found, previous=None, at=None, eta=None)
     context.output.result(found)
     return Exit.OK
 
@@ -60,7 +60,7 @@ async def get(task_id: TaskId, /, *, context: InjectedContext) -> int:
     context.task_id = task_id
     async with context.client() as client:
         details = await client.get_task(task_id)
-    context.output.event("task", **_fields(details))
+    context.output.event("task", **details.to_dict())
     context.output.result(_lines(details))
     return Exit.OK
 
@@ -70,7 +70,7 @@ async def list_tasks(*, context: InjectedContext) -> int:
     async with context.client() as client:
         tasks = await client.list_tasks()
     for details in tasks:
-        context.output.event("task", **_fields(details))
+        context.output.event("task", **details.to_dict())
     if tasks:
         width = max(len(details.id) for details in tasks)
         # In one piece: a reader that takes only the first line, such as `head -1`, would close the pipe before the
@@ -86,7 +86,7 @@ async def cancel(task_id: TaskId, /, *, context: InjectedContext) -> int:
     context.task_id = task_id
     async with context.client() as client:
         outcome = await client.cancel(task_id)
-    context.output.event("cancel", task_id=task_id, cancelled=outcome.cancelled, status=outcome.status)
+    context.output.event("cancel", **outcome.to_dict())
     context.output.result(outcome.status)
     if outcome.cancelled:
         return Exit.OK
@@ -103,18 +103,8 @@ async def account(*, context: InjectedContext) -> int:
             context.advice = _NO_ACCOUNT
             raise
     missing = [model for model in SPECS if model not in found.supported_models]
-    context.output.event(
-        "account",
-        balance=found.current_balance,
-        daily_credit_limit=found.daily_credit_limit,
-        generation_requests_per_minute=found.generation_requests_per_minute,
-        credit_warning_at=found.credit_warning_at,
-        supported_models=list(found.supported_models),
-        missing_models=missing,
-        api_version=found.api_version,
-        skill_version=found.skill_version,
-        extra=redact(dict(found.extra)),
-    )
+    form = found.to_dict()
+    context.output.event("account", **{**form, "missing_models": missing, "extra": redact(form["extra"])})
     context.output.result(format_table(_account_rows(found)))
     if missing and found.supported_models:
         context.output.message(f"note: {', '.join(missing)} not among them: the service may refuse other models")
@@ -132,26 +122,9 @@ def _account_rows(found: Account) -> dict[str, str]:
     }
 
 
-def _fields(details: TaskDetails) -> dict[str, object]:
-    output = details.output
-    return {
-        "task_id": details.id,
-        "status": details.status,
-        "model": details.model,
-        "input": dict(details.input),
-        "output": None if output is None else {"url": output.url, "message": output.message, "error": output.error},
-        "created_at": iso(details.created_at),
-        "completed_at": iso(details.completed_at),
-        "credits_charged": details.credits_charged,
-        "credits_refunded": details.credits_refunded,
-        "idempotency_key": details.idempotency_key,
-        "extra": dict(details.extra),
-    }
-
-
 def _lines(details: TaskDetails) -> str:
     """Return the fields of a task, a line each, such as `input.prompt  A sunset`."""
-    fields = _fields(details)
+    fields: dict[str, object] = {**details.to_dict()}
     for group in ("input", "output", "extra"):
         inner = redact(fields.pop(group))
         if isinstance(inner, dict):
@@ -160,7 +133,7 @@ def _lines(details: TaskDetails) -> str:
         # Redaction hides and shortens these three, but people need the whole address and the whole reason.
         fields |= {"output.url": details.url, "output.error": _reason(details.output.error)}
         fields |= {"output.message": _reason(details.output.message)}
-    shown = {name: value for name, value in fields.items() if value is not None}
+    shown = {name: value for name, value in fields.items() if value not in (None, {})}
     return format_table({name: str(value) for name, value in shown.items()})
 
 

@@ -2,25 +2,30 @@
 
 With `--json`, standard output carries one JSON object a line and nothing else. Each has an `event`:
 
-    submitted  task_id, model, idempotency_key, credits_estimated, credits_quoted, credits_charged
-    status     task_id, status, previous, at            an observed status; at is ISO 8601 in UTC
-    result     task_id, model, status, url, path, bytes, expires_at, credits_charged
+    submitted  task_id, model, idempotency_key, credits_estimated, credits_quoted, credits_charged, status,
+               response_url, status_url, cancel_url, idempotent_replay, extra         a `SubmittedTask`, and more
+    status     task_id, status, previous, at, eta       a `StatusChange`; of the command `status`, only the status
+    result     task_id, model, status, url, path, bytes, expires_at, credits_charged, details
+               a `Video`, and where it was saved
     task       task_id, status, model, input, output, created_at, completed_at, credits_charged, credits_refunded,
-               idempotency_key, extra                   `get`, and one for each task of `list`
-    cancel     task_id, cancelled, status
+               list_value_cents, idempotency_key, extra
+               a `TaskDetails`: `get`, and one for each task of `list`
+    cancel     task_id, cancelled, status               a `CancelResult`
     account    balance, daily_credit_limit, generation_requests_per_minute, credit_warning_at, supported_models,
                missing_models, api_version, skill_version, extra
-               a guardrail of null is no limit; missing_models have a class here and are not supported by the account
-    quote      model, credits, usd, by, table, balance, affordable
-               by is "quote", or "table" and then table is its revision
+               an `Account`; a guardrail of null is no limit; missing_models have a class here and are not supported by
+               the account; what looks like a secret in extra is hidden
+    quote      model, credits, usd, by, table, balance, affordable, list_price_usd, usd_per_credit, billable, extra
+               a `Quote`, and by is "quote", or "table" and then table is its revision
     model      model, class, fields, prices, supported, quote, quote_error       one for each model of `models`
                fields: field, option, required, default, allowed; prices: credits a second by the tables' revisions;
                quote: credits, usd, seconds, of
     doctor     exit_code, checks                        checks: name, verdict (ok, warning, problem), found, advice
     ready      url, api_key                             `simulate`
     summary    files, seconds, credits_charged, queries, limit, window, rejected          `demo`
-    error      type, message, exit_code, task_id, idempotency_key
+    error      type, message, exit_code, task_id, idempotency_key, and what else the `to_dict()` of the error has
 
+Where a class is named, the event has all fields of its `to_dict()`, and `from_dict()` takes it.
 Unknown values are null. Fields may be added in later versions, and are never removed.
 """
 

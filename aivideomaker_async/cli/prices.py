@@ -8,6 +8,7 @@ from ..client import AIVideoMaker
 from ..errors import AIVideoMakerError, AuthenticationFailed, ConfigurationError, ConnectFailed, InvalidSpec
 from ..pricing import USD_PER_CREDIT, Price
 from ..specs import VideoSpec
+from ..tasks import Quote
 from .context import Context
 from .exit_codes import Exit
 from .progress import format_table
@@ -64,16 +65,13 @@ async def quote(context: Context, spec: VideoSpec) -> int:
     """Print what `spec` costs. `spec_commands` makes a command of this for each model."""
     async with context.client() as client:
         price = await client.price(spec, timeout=_PRICE_TIMEOUT_S)
-    quoted = price.quote
+    quoted = price.quote or Quote(model=spec.model, credits=price.credits)
     context.output.event(
         "quote",
-        model=spec.model,
-        credits=price.credits,
+        **quoted.to_dict(),
         usd=round(price.usd, 2),
         by="quote" if price.table is None else "table",
         table=None if price.table is None else price.table.revision,
-        balance=None if quoted is None else quoted.current_balance,
-        affordable=None if quoted is None else quoted.affordable,
     )
     context.output.result(format_table(_rows(price)))
     return Exit.OK

@@ -1,8 +1,11 @@
-"""The command `simulate`: a simulated API until Ctrl-C. And its faults, written as `KIND[:NAME=VALUE,...]`."""
+"""The command `simulate`: a simulated API until Ctrl-C. Its durations are written as `QUEUE:WORK`, its faults as
+`KIND[:NAME=VALUE,...]`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
@@ -17,30 +20,48 @@ if TYPE_CHECKING:
     from ..simulator import Simulator
     from ..simulator.fault_kinds import FaultKind
     from ..simulator.faults import FaultArguments
+    from ..simulator.timing import Durations
 
-__all__ = ["read_fault", "simulate"]
+__all__ = ["read_durations", "read_fault", "simulate"]
 
 
 async def simulate(  # noqa: D417  (the context is no argument of the command)
     *,
+    host: Annotated[str, Parameter(metavar="ADDRESS")] = "127.0.0.1",
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 0,
+    api_key: Annotated[str | None, Parameter(metavar="KEY")] = None,
     speed: Annotated[float, Parameter(metavar="FACTOR", validator=Number(gt=0))] = 1.0,
     revision: Literal["2026-03", "2026-09"] = "2026-03",
     credits: Annotated[int, Parameter(validator=Number(gte=0))] = 10_000,  # noqa: A002  (the API's word)
     limit: Annotated[int, Parameter(validator=Number(gte=0))] = 60,
     idempotency: Literal["ignored", "kept"] | None = None,
+    durations: Annotated[str | None, Parameter(metavar="QUEUE:WORK")] = None,
+    late_cancel: Annotated[int, Parameter(metavar="STATUS", validator=Number(gte=200, lte=599))] = 400,
+    late_files: Annotated[float, Parameter(metavar="SECONDS", validator=Number(gte=0))] = 0.0,
+    link_lifetime: Annotated[float | None, Parameter(metavar="SECONDS", validator=Number(gt=0))] = None,
+    strict_headers: Annotated[bool, Parameter(negative=())] = False,
     fault: Annotated[list[str] | None, Parameter(negative=(), metavar="KIND[:NAME=VALUE,...]")] = None,
     context: InjectedContext,
 ) -> int:
     """Serve a simulated API until Ctrl-C, which is no error here. Prints its URL, and an API key on the next line.
 
+    Seconds are those of the service, of which speed pass in each real one; those of faults are real.
+
     Args:
+        host: the address to listen on.
         port: the port; 0 takes a free one.
+        api_key: a test key, which is the only valid one; never a real key. Random by default.
         speed: how many times sooner everything happens.
         revision: the revision of the API that is spoken.
         credits: the balance at the start.
         limit: queries in a minute before the server answers 429; 0 for no limit.
         idempotency: whether a repeated Idempotency-Key returns the first task; kept by default from 2026-09 on.
+        durations: seconds that a task takes, such as 2:30 for 2 in the queue and 30 of work, or 5-30:60-120 for any in
+            between. Like the real ones by default.
+        late_cancel: the HTTP status of the answer to a cancel that comes too late; 200 answers with the task's status.
+        late_files: seconds for which the file of a finished task is still answered 404.
+        link_lifetime: seconds for which the address of a video works; each answer has a new one. By default it stays.
+        strict_headers: answer 403 to calls without the content type application/json and a user agent of Mozilla/5.0.
         fault: what goes wrong, such as drop:on=submit,acted=true,probability=0.05 or rate_limit:on=query,times=3. May
             be passed several times. docs/simulator.md has all kinds.
     """
@@ -48,6 +69,7 @@ async def simulate(  # noqa: D417  (the context is no argument of the command)
     from ..simulator import serve
 
     faults = [read_fault(text) for text in fault or ()]
+    spans = None if durations is None else read_durations(durations)
 
     def ready(simulator: Simulator) -> None:
         for kind, arguments in faults:
@@ -56,12 +78,19 @@ async def simulate(  # noqa: D417  (the context is no argument of the command)
 
     try:
         await serve(
+            host=host,
             port=port,
+            api_key=api_key,
             speed=speed,
             revision=revision,
             credits=credits,
             limit=limit or None,
             idempotency=idempotency,
+            durations=spans,
+            late_cancel=late_cancel,
+            late_files=late_files,
+            link_lifetime=link_lifetime,
+            strict_headers=strict_headers,
             on_ready=ready,
         )
     except ValueError as error:
@@ -81,6 +110,37 @@ def _announce(context: Context, simulator: Simulator) -> None:
     output.message(
         "  aivideomaker generate t2v --prompt 'A sunset' --aspect-ratio 16:9 --duration 5 --output sunset.mp4"
     )
+
+
+# --- durations ---------------------------------------------------------------------------------------
+
+_RANGE: Final = r"([0-9]{1,9}(?:\.[0-9]+)?)(?:-([0-9]{1,9}(?:\.[0-9]+)?))?"
+_RANGES: Final = re.compile(f"{_RANGE}:{_RANGE}")
+
+
+def read_durations(text: str) -> Durations:
+    """Parse how long tasks take, as `QUEUE:WORK`, each of them seconds or a range of seconds.
+
+    Args:
+        text: the durations, such as `2:30` or `5-30:60-120`.
+
+    Returns:
+        The option `durations` of `Simulator`, which draws from a range for each task.
+
+    Raises:
+        UsageError: the text is wrong; the message has it, and what is allowed.
+    """
+    if (found := _RANGES.fullmatch(text)) is not None:
+        queue, work = _bounds(found[1], found[2]), _bounds(found[3], found[4])
+        if queue == sorted(queue) and work == sorted(work):
+            return lambda _model, _seconds: (random.uniform(*queue), random.uniform(*work))
+    raise UsageError(
+        f"--durations {text}: must be seconds in the queue and of work, such as 2:30, or ranges, such as 5-30:60-120"
+    )
+
+
+def _bounds(least: str, most: str | None) -> list[float]:
+    return [float(least), float(most or least)]
 
 
 # --- faults ------------------------------------------------------------------------------------------

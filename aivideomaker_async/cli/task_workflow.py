@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +23,12 @@ from ..errors import (
 )
 from ..pricing import Price
 from ..specs import VideoSpec
+from ..tasks import SubmittedTask
 from .context import Context
 from .exit_codes import Exit
 from .progress import ProgressDisplay, TaskRow, format_size
 
-__all__ = ["SavedVideo", "WaitOptions", "estimate", "follow", "iso", "report", "save", "submit", "wait"]
+__all__ = ["SavedVideo", "WaitOptions", "estimate", "follow", "report", "save", "submit", "wait"]
 
 _DETAILS_TIMEOUT_S: Final = 60.0
 """How long to wait for the result of a task that has ended, even if the time to wait is over."""
@@ -96,15 +96,15 @@ async def submit(
     is_quoted = price is not None and price.quote is not None
     # The task is paid: from now on every end of the command reports its id.
     context.wait_started(task.id, path)
+    answer = task.submitted or SubmittedTask(task_id=task.id)
     context.output.event(
         "submitted",
-        task_id=task.id,
+        **answer.to_dict(),
         model=spec.model,
         idempotency_key=key,
         # Beside a quote, an estimate by the table of another revision would only confuse.
         credits_estimated=None if is_quoted else estimate(spec),
         credits_quoted=price.credits if price is not None and is_quoted else None,
-        credits_charged=None if task.submitted is None else task.submitted.credits_charged,
     )
     return task
 
@@ -132,13 +132,7 @@ async def follow(
     try:
         async for change in task.watch(timeout=timeout):
             display.changed(row, change.status)
-            context.output.event(
-                "status",
-                task_id=task.id,
-                status=change.status,
-                previous=change.previous,
-                at=iso(change.at),
-            )
+            context.output.event("status", **change.to_dict())
         return await task.result(_DETAILS_TIMEOUT_S)
     except (TaskFailed, TaskCancelled, TaskNotFound):
         context.finished()
@@ -183,17 +177,10 @@ def report(context: Context, video: Video, saved: SavedVideo | None) -> None:
     details = video.details
     context.output.event(
         "result",
-        task_id=video.id,
+        **video.to_dict(),
         model=details.model,
         status=details.status,
-        url=video.url,
         path=None if saved is None else str(saved.path),
         bytes=None if saved is None else saved.bytes,
-        expires_at=iso(video.expires_at),
         credits_charged=details.credits_charged,
     )
-
-
-def iso(moment: datetime | None) -> str | None:
-    """Return a moment in ISO 8601."""
-    return None if moment is None else moment.isoformat()

@@ -21,8 +21,9 @@ The modules:
   cost. `openapi.py` documents it. A new revision is data there.
 - `state.py`, `timing.py`, `quota.py` and `history.py` are the account: tasks, credits, time, limits. Like the contract
   they are pure: the current time and randomness are passed in.
-- `server.py` has the routes and handlers; `response_bodies.py` and `responses.py` write answers, `video_store.py` and
-  `rendering.py` make videos, `webhook_sender.py` delivers changes, `listener.py` has the sockets.
+- `server.py` has the routes and handlers; `response_bodies.py` and `responses.py` write answers, `links.py` signs the
+  addresses of videos, `video_store.py` and `rendering.py` make these, `webhook_sender.py` delivers changes, and
+  `listener.py` has the sockets.
 - `faults.py`, `fault_kinds.py` and `fault_injection.py` make requests go wrong, with `body_corruption.py` and
   `open_exchanges.py`.
 

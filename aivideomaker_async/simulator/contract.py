@@ -12,7 +12,7 @@ from typing import cast
 
 from attrs import evolve, field, frozen
 
-from .field_types import quote
+from .field_types import cut
 from .images import Upload, is_web_url, read_data_uri
 from .models import MODELS_2026_03, MODELS_2026_09, ImagePlace, JsonObject, Model
 
@@ -78,6 +78,23 @@ def revision_named(name: str) -> Revision:
     return REVISIONS[name]
 
 
+def newer_endpoint() -> Refusal:
+    """Return the refusal of an endpoint that only revisions with billing have, which says how to get one."""
+    having = next(one.name for one in REVISIONS.values() if one.billing)
+    return Refusal(404, f"Not Found {_of_revision(having)}")
+
+
+def _hint(revision: Revision, model_name: str) -> str:
+    having = [one.name for one in REVISIONS.values() if model_name in one.models]
+    # Of a model that the revision has and the account lacks, there is nothing to say.
+    return f" {_of_revision(having[0])}" if having and revision.name not in having else ""
+
+
+def _of_revision(name: str) -> str:
+    # Only a simulator says this: its user may have started it without the option.
+    return f'(revision {name} has it: start the simulator with --revision {name}, or Simulator(revision="{name}"))'
+
+
 # --- bodies ------------------------------------------------------------------------------------------
 
 
@@ -112,14 +129,19 @@ class VideoOrder:
 
 
 def read_order(revision: Revision, model_name: str, body: bytes) -> VideoOrder:
-    """Validate the body of a submit or a quote. Raises `Refusal` (400) with the name of the wrong field."""
+    """Validate the body of a submit or a quote. Raises `Refusal` (400) with the names of all wrong fields.
+
+    The input of the order, which the service shows, has the fields as they were sent, but those that null leaves out:
+    such a request is the same as one without these fields.
+    """
     model = revision.models.get(model_name)
     if model is None:
-        raise Refusal(400, f"Invalid model: {quote(model_name)}", "INVALID_MODEL")
-    data = read_object(body)
-    if problem := model.problem(data):
-        raise _invalid(problem)
+        raise Refusal(400, f"Unsupported model: {cut(model_name)}{_hint(revision, model_name)}", "INVALID_MODEL")
+    data = model.without_nulls(read_object(body))
     images = dict(model.images(data))
+    uploads, bad_images = _uploads(images)
+    if problems := model.problems(data) + bad_images:
+        raise _invalid("; ".join(problems))
     complete = model.with_defaults(data)
     seconds = model.seconds(complete)
     return VideoOrder(
@@ -129,7 +151,7 @@ def read_order(revision: Revision, model_name: str, body: bytes) -> VideoOrder:
         credits=round(model.price(complete, seconds)),
         prompts=_prompts(data.get(model.prompt_field)),
         aspect=model.aspect(data),
-        uploads={place: _upload(place, image) for place, image in images.items() if not is_web_url(image)},
+        uploads=uploads,
         image_fields=tuple(dict.fromkeys(name for name, _ in images)),
     )
 
@@ -178,13 +200,18 @@ def _prompts(value: object) -> tuple[str, ...]:
     return ("",)
 
 
-def _upload(place: ImagePlace, image: str) -> Upload:
-    name, index = place
-    try:
-        return read_data_uri(image)
-    except ValueError as error:
-        where = name if index is None else f"{name} [{index}]"
-        raise _invalid(f"{where} {error}") from None
+def _uploads(images: Mapping[ImagePlace, str]) -> tuple[dict[ImagePlace, Upload], list[str]]:
+    """Decode the images that are no URLs, and return what is wrong with them."""
+    uploads: dict[ImagePlace, Upload] = {}
+    problems: list[str] = []
+    for (name, index), image in images.items():
+        if is_web_url(image):
+            continue
+        try:
+            uploads[name, index] = read_data_uri(image)
+        except ValueError as error:
+            problems.append(f"{name if index is None else f'{name} [{index}]'} {error}")
+    return uploads, problems
 
 
 # --- headers -----------------------------------------------------------------------------------------

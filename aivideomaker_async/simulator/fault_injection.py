@@ -6,7 +6,6 @@ acts first or not at all (`acted`), and the answer is replaced (an error, a redi
 
 import asyncio
 import email.utils
-import http
 import os
 import socket
 import struct
@@ -23,18 +22,21 @@ from .contract import Refusal
 from .fault_kinds import Details, RetryAfterValue
 from .faults import Fault
 from .open_exchanges import OpenExchanges, sleep_while_connected
-from .responses import JSON_TYPE, PiecewiseResponse, TaskListResponse, file_response, json_response
+from .responses import (
+    JSON_TYPE,
+    PiecewiseResponse,
+    TaskListResponse,
+    file_response,
+    html_response,
+    json_response,
+    phrase,
+)
 
 Act = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """The server's normal handling of a request."""
 
 # A connection that is closed without lingering ends with a reset.
 _NO_LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
-
-_HTML_PAGE = """<!DOCTYPE html>
-<html><head><title>{status} {phrase}</title></head>
-<body><center><h1>{status} {phrase}</h1></center><hr><center>proxy</center></body></html>
-"""
 
 _Body = Callable[[bytes, Fault], bytes]
 _REPLACED_BODIES: Mapping[str, _Body] = {
@@ -92,19 +94,14 @@ class FaultInjector:
 
     def _error(self, fault: Fault) -> web.Response:
         details = fault.details
-        try:
-            phrase = http.HTTPStatus(details.status).phrase
-        except ValueError:
-            phrase = "Unknown"
         if fault.kind == "html":
-            page = _HTML_PAGE.format(status=details.status, phrase=phrase)
-            return web.Response(text=page, status=details.status, content_type="text/html")
+            return html_response(details.status)
         if details.body is not None:
             answer = _with_body(details)
         elif fault.kind == "rate_limit":
             answer = self.refuse(Refusal(429, "Too many requests", "RATE_LIMITED"))
         else:
-            answer = self.refuse(Refusal(details.status, phrase))
+            answer = self.refuse(Refusal(details.status, phrase(details.status)))
         if details.retry_after is not None:
             answer.headers["Retry-After"] = _retry_after_text(details.retry_after)
         if details.location:

@@ -28,10 +28,14 @@ class FieldType(Protocol):
         ...
 
 
+def cut(text: str) -> str:
+    """Return the beginning of a text for a message."""
+    return text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}…"
+
+
 def quote(value: object) -> str:
     """Return a value as JSON for a message, cut short."""
-    text = json.dumps(value)
-    return text if len(text) <= _MAX_QUOTED_CHARS else f"{text[:_MAX_QUOTED_CHARS]}…"
+    return cut(json.dumps(value))
 
 
 @frozen

@@ -1,7 +1,7 @@
 """The models of each revision as data (api.md, Models): fields, rules between them, length and price. Pure.
 
 A revision is a table at the end of this module. A field that the vendor does not document as required has a plausible
-default.
+default. Where the vendor allows `null` in place of a value, it means that the field is left out.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,7 +37,10 @@ _UNUSED: tuple[object, ...] = (None, [])
 
 @frozen(kw_only=True)
 class Field:
-    """A field of a model's input, by its wire name. A field that is left out has its `default`."""
+    """A field of a model's input, by its wire name. A field that is left out has its `default`.
+
+    With `nullable`, null leaves it out.
+    """
 
     name: str
     type: FieldType
@@ -49,10 +52,7 @@ class Field:
         """Return what is wrong with this field of `data`, with its name, or None."""
         if self.name not in data:
             return f"{self.name} is required" if self.required else None
-        value = data[self.name]
-        if value is None and self.nullable:
-            return None
-        wrong = self.type.problem(value)
+        wrong = self.type.problem(data[self.name])
         return wrong and f"{self.name} {wrong}"
 
     def schema(self) -> Schema:
@@ -83,7 +83,7 @@ def _used(data: JsonObject, names: Iterable[str]) -> list[str]:
 
 @frozen
 class Exclusive:
-    """Two groups of fields of which only one may be used. `null` and an empty list use nothing."""
+    """Two groups of fields of which only one may be used. An empty list uses nothing."""
 
     one: tuple[str, ...]
     other: tuple[str, ...]
@@ -91,7 +91,7 @@ class Exclusive:
     def problem(self, data: JsonObject) -> str | None:
         """Return what is wrong with `data`."""
         one, other = _used(data, self.one), _used(data, self.other)
-        return f"{one[0]} cannot be used together with {other[0]}" if one and other else None
+        return f"{', '.join(one)} cannot be used together with {', '.join(other)}" if one and other else None
 
     def schema(self) -> Schema:
         """Describe the allowed inputs."""
@@ -116,7 +116,7 @@ class AtLeastOne:
 
     def schema(self) -> Schema:
         """Describe the allowed inputs."""
-        return {"anyOf": [{"required": [name]} for name in self.names]}
+        return {"not": {"properties": {name: {"type": "null"} for name in self.names}}}
 
 
 def _seconds_of_duration(data: JsonObject) -> float:
@@ -138,21 +138,26 @@ class Model:
     aspect_field: str = "aspectRatio"
     one_image_decides: bool = False
 
-    def problem(self, data: JsonObject) -> str | None:
-        """Return what is wrong with an input, with the name of a field, or None."""
-        problems = (part.problem(data) for part in (*self.fields, *self.rules))
-        return next(filter(None, problems), None)
+    def without_nulls(self, data: JsonObject) -> JsonObject:
+        """Return an input without the fields that are left out by null."""
+        left_out = {one.name for one in self.fields if one.nullable and data.get(one.name) is None}
+        return {name: value for name, value in data.items() if name not in left_out}
+
+    def problems(self, data: JsonObject) -> list[str]:
+        """Return all that is wrong with an input `without_nulls`, each with the name of its field."""
+        return list(filter(None, (part.problem(data) for part in (*self.fields, *self.rules))))
 
     def with_defaults(self, data: JsonObject) -> JsonObject:
         """Return an input with the defaults of the fields that it leaves out."""
         return {**{one.name: one.default for one in self.fields if one.default is not None}, **data}
 
     def images(self, data: JsonObject) -> Iterator[tuple[ImagePlace, str]]:
-        """Yield the images of a valid input, and where they stand."""
+        """Yield the images of an input, and where they stand. In place of an image, other types are passed over."""
         for name in (one.name for one in self.fields if holds_images(one.type)):
             value = data.get(name)
             if isinstance(value, list):
-                yield from (((name, index), one) for index, one in enumerate(cast("list[str]", value)))
+                items = enumerate(cast("list[object]", value))
+                yield from (((name, index), one) for index, one in items if isinstance(one, str))
             elif isinstance(value, str):
                 yield (name, None), value
 
@@ -183,7 +188,7 @@ def _by_resolution(prices: Mapping[str | int, float]) -> PriceFunction:
     return lambda data, seconds: seconds * prices[cast("str | int", data["resolution"])]
 
 
-def _optional(name: str, type_: UrlType | ImageType | TextType | ListType, *, nullable: bool = False) -> Field:
+def _optional(name: str, type_: FieldType, *, nullable: bool = False) -> Field:
     return Field(name=name, type=type_, required=False, nullable=nullable)
 
 
@@ -198,7 +203,8 @@ _IMAGE: Final = Field(name="image", type=ImageType())
 _ASPECT_RATIO: Final = Field(name="aspectRatio", type=ChoiceType(("16:9", "9:16", "1:1")))
 _SHORT: Final = Field(name="duration", type=ChoiceType(("5", "8")))
 _LONG: Final = Field(name="duration", type=ChoiceType(("5", "10", "15", "20")))
-_RATIOS: Final = ("16:9", "9:16", "1:1", "4:3", "3:4")
+_RESOLUTION: Final = Field(name="resolution", type=ChoiceType(("720P", "1080P")))
+_RATIO: Final = ChoiceType(("16:9", "9:16", "1:1", "4:3", "3:4"))
 
 # --- revision 2026-03 --------------------------------------------------------------------------------
 
@@ -244,10 +250,10 @@ _MINIMAX: Final = Model(
 
 _SEEDANCE20: Final = Model(
     fields=(
-        _optional("prompt", TextType()),
-        _optional("image", ImageType()),
-        _optional("video", UrlType()),
-        _optional("audio", UrlType()),
+        _optional("prompt", TextType(), nullable=True),
+        _optional("image", ImageType(), nullable=True),
+        _optional("video", UrlType(), nullable=True),
+        _optional("audio", UrlType(), nullable=True),
         Field(name="duration", type=NumberType(4, 15)),
         Field(name="resolution", type=ChoiceType((480, 720))),
         Field(name="ratio", type=ChoiceType(("16:9", "9:16", "1:1"))),
@@ -262,10 +268,10 @@ _SEEDANCE20: Final = Model(
 _WAN27: Final = Model(
     fields=(
         _PROMPT,
-        _optional("image", ImageType()),
-        _choice("duration", ("5", "10", "15"), "5"),
-        _choice("resolution", ("720P", "1080P"), "720P"),
-        _choice("ratio", _RATIOS, "16:9"),
+        _optional("image", ImageType(), nullable=True),
+        Field(name="duration", type=ChoiceType(("5", "10", "15"))),
+        _RESOLUTION,
+        Field(name="ratio", type=_RATIO),
         Field(name="promptExtend", type=BooleanType(), required=False, default=False),
     ),
     price=_by_resolution({"720P": 10, "1080P": 15}),
@@ -275,10 +281,10 @@ _WAN27: Final = Model(
 _HAPPYHORSE: Final = Model(
     fields=(
         _PROMPT,
-        Field(name="image", type=ImageOrImagesType(), required=False, nullable=True),
-        Field(name="duration", type=NumberType(3, 15), required=False, default=5),
-        _choice("resolution", ("720P", "1080P"), "720P"),
-        _choice("ratio", _RATIOS, "16:9"),
+        _optional("image", ImageOrImagesType(), nullable=True),
+        Field(name="duration", type=NumberType(3, 15)),
+        _RESOLUTION,
+        Field(name="ratio", type=_RATIO, required=False, nullable=True, default="16:9"),
     ),
     price=_by_resolution({"720P": 25, "1080P": 50}),
     aspect_field="ratio",

@@ -56,6 +56,8 @@ class SimulatorOptions(TypedDict, total=False):
     history: History
     list_lag: float
     lookup_lag: float
+    late_files: float
+    link_lifetime: float | None
     clock_skew: float
     skew_date: bool
     idempotency: Idempotency | None
@@ -63,6 +65,7 @@ class SimulatorOptions(TypedDict, total=False):
     daily_credit_limit: int | None
     credit_warning_at: int | None
     supported_models: Collection[str] | None
+    strict_headers: bool
     ranges: bool
     render: bool
 
@@ -175,6 +178,8 @@ CHECKS: Mapping[str, Check] = {
     "history": _check_history,
     "list_lag": check_number,
     "lookup_lag": check_number,
+    "late_files": check_number,
+    "link_lifetime": optional(check_positive),
     "clock_skew": _check_seconds,
     "skew_date": check_bool,
     "idempotency": optional(one_of("ignored", "kept")),
@@ -182,6 +187,7 @@ CHECKS: Mapping[str, Check] = {
     "daily_credit_limit": _check_integer_or_none,
     "credit_warning_at": _check_integer_or_none,
     "supported_models": optional(_check_model_names),
+    "strict_headers": check_bool,
     "ranges": check_bool,
     "render": check_bool,
 }

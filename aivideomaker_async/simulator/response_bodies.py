@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from .contract import Refusal, Revision, VideoOrder
+from .links import signed_query
 from .state import COMPLETED, FAILED, IDEMPOTENCY_CONFLICT, AccountState, Task, Timeline
 
 VENDOR_URL = "https://aivideomaker.ai"
@@ -39,7 +40,8 @@ def error_body(refusal: Refusal, revision: Revision) -> dict[str, object]:
     # Some errors have no code, such as a 404 for an unknown task.
     if refusal.code is not None and (revision.error_codes or refusal.code == IDEMPOTENCY_CONFLICT):
         body["errorCode"] = refusal.code
-    if revision.error_codes or "errorCode" in body:
+    # Those of the live service with these codes have no `error` (api.md, Models).
+    if (revision.error_codes or "errorCode" in body) and refusal.code not in {"AUTH_FAILED", "INVALID_MODEL"}:
         body["error"] = refusal.message
     return body
 
@@ -123,14 +125,24 @@ class TaskWriter:
         wall_time: converts simulated seconds to the wall time that is reported.
         keys: whether tasks have the idempotency key of their submit.
         billing: whether tasks have the credits that they cost.
+        link_lifetime: for how many simulated seconds the address of a video works; None for no end. With an end, each
+            answer has a new address, so that the text of a task with a video is written each time.
     """
 
-    def __init__(self, wall_time: Callable[[float], datetime], *, keys: bool = False, billing: bool = False) -> None:
+    def __init__(
+        self,
+        wall_time: Callable[[float], datetime],
+        *,
+        keys: bool = False,
+        billing: bool = False,
+        link_lifetime: float | None = None,
+    ) -> None:
         self.base_url = ""
         """Where files are served. Set when the server listens."""
         self._wall_time = wall_time
         self._keys = keys
         self._billing = billing
+        self._link_lifetime = link_lifetime
         self._cache: dict[str, _CachedTask] = {}
 
     def task(self, task: Task, now: float) -> bytes:
@@ -142,17 +154,25 @@ class TaskWriter:
         written = _CachedTask(
             timeline=task.timeline,
             since=task.timeline.since(now),
-            until=task.timeline.valid_until(now),
+            until=self.valid_until(task, now),
             text=json.dumps(self._fields(task, now)).encode(),
         )
         self._cache[task.id] = written
         return written.text
 
+    def valid_until(self, task: Task, now: float) -> float:
+        """Return until when the text of a task stays the same."""
+        is_signed = self._link_lifetime is not None and task.status(now) == COMPLETED
+        return now if is_signed else task.timeline.valid_until(now)
+
     def output(self, task: Task, now: float) -> dict[str, object] | None:
         """Return the `output` of a task: the video, the error, or None."""
         status = task.status(now)
         if status == COMPLETED:
-            return {"url": f"{self.base_url}/videos/{task.id}.mp4", "msg": _FILE_KEPT_MESSAGE}
+            url = f"{self.base_url}/videos/{task.id}.mp4"
+            if self._link_lifetime is not None:
+                url += f"?{signed_query(task.id, now + self._link_lifetime)}"
+            return {"url": url, "msg": _FILE_KEPT_MESSAGE}
         if status == FAILED:
             return {"error": task.failure}
         return None
@@ -216,7 +236,7 @@ class TaskListWriter:
         stop = start + LIST_BLOCK_TASKS
         tasks = self._state.in_order[start:stop]
         since = max(task.timeline.since(now) for task in tasks)
-        until = min(task.timeline.valid_until(now) for task in tasks)
+        until = min(self._writer.valid_until(task, now) for task in tasks)
         block = _CachedBlock(self._rows(start, stop, now), self._state.changes, since, until)
         self._cache[start] = block
         return block.rows

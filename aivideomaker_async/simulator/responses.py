@@ -1,6 +1,7 @@
 """Good answers: JSON, files or parts of them, and long lists that are sent piece by piece."""
 
 import hashlib
+import http
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +13,11 @@ from attrs import frozen
 from .contract import Refusal
 
 JSON_TYPE = "application/json"
+
+_HTML_PAGE = """<!DOCTYPE html>
+<html><head><title>{status} {phrase}</title></head>
+<body><center><h1>{status} {phrase}</h1></center><hr><center>proxy</center></body></html>
+"""
 
 # A single range, with numbers of a length that is cheap to convert.
 _SINGLE_RANGE = re.compile(r"bytes=\s*(\d{0,18})-(\d{0,18})\s*", re.ASCII)
@@ -29,6 +35,20 @@ def json_response(body: object, *, status: int = 200, headers: Mapping[str, str]
     """Return an answer in JSON. Bytes are taken to be JSON already."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return web.Response(body=content, status=status, headers=headers, content_type=JSON_TYPE, charset="utf-8")
+
+
+def html_response(status: int) -> web.Response:
+    """Return the page of a proxy in front of the service."""
+    page = _HTML_PAGE.format(status=status, phrase=phrase(status))
+    return web.Response(text=page, status=status, content_type="text/html")
+
+
+def phrase(status: int) -> str:
+    """Return what an HTTP status is called."""
+    try:
+        return http.HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
 
 
 # --- files -------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from functools import partial
 from aiohttp import web
 from attrs import define, field
 
-from . import openapi
-from .contract import Refusal, Revision, VideoOrder, read_order, read_submit_headers
+from . import links, openapi
+from .contract import Refusal, Revision, VideoOrder, newer_endpoint, read_order, read_submit_headers
 from .fault_injection import FaultInjector
 from .faults import Call, Fault, Faults
 from .images import Upload
@@ -28,7 +28,7 @@ from .response_bodies import (
     quote_body,
     submitted_body,
 )
-from .responses import TaskListResponse, file_response, json_response, read_body
+from .responses import JSON_TYPE, TaskListResponse, file_response, html_response, json_response, read_body
 from .state import COMPLETED, AccountState, CancelTooLate, Task
 from .timing import Clock
 from .video_store import VideoStore
@@ -38,6 +38,9 @@ from .webhook_sender import WebhookSender
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_ACCOUNT = "/api/v1/account"
+_QUOTE = "/api/v1/quote/{model}"
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 _PIECEWISE_LIST_BYTES = 256 * 1024
@@ -71,6 +74,9 @@ class Server:
     list_limit: int | None
     list_lag: float
     lookup_lag: float
+    late_files: float
+    link_lifetime: float | None
+    strict_headers: bool
     skew_date: bool
     ranges: bool
     requests: int = 0
@@ -90,8 +96,11 @@ class Server:
         app.router.add_get("/api/v1/tasks/{id}/status", self._status, allow_head=False)
         app.router.add_put("/api/v1/tasks/{id}/cancel", self._cancel)
         if self.revision.billing:
-            app.router.add_get("/api/v1/account", self._account, allow_head=False)
-            app.router.add_post("/api/v1/quote/{model}", self._quote)
+            app.router.add_get(_ACCOUNT, self._account, allow_head=False)
+            app.router.add_post(_QUOTE, self._quote)
+        else:
+            for path in (_ACCOUNT, _QUOTE):
+                app.router.add_route("*", path, self._newer_endpoint)
         app.router.add_get("/openapi.json", self._document)
         app.router.add_get("/videos/{id}.mp4", self._video)
         app.router.add_get("/uploads/{name}", self._uploaded)
@@ -145,10 +154,13 @@ class Server:
         response.headers["Date"] = email.utils.format_datetime(skewed, usegmt=True)
 
     async def _answer(self, handler: Handler, request: web.Request) -> web.StreamResponse:
+        is_api = request.path.startswith("/api/")
+        if is_api and self.strict_headers and not _passes_edge(request):
+            return html_response(403)
         try:
             # api.md, HTTP statuses: the key is checked before routing.
-            if request.path.startswith("/api/") and request.headers.get("key") != self.api_key:
-                raise Refusal(401, "Invalid API key", "AUTH_FAILED")
+            if is_api and request.headers.get("key") != self.api_key:
+                raise Refusal(401, "Invalid API key. Please check your API key.", "AUTH_FAILED")
             return await handler(request)
         except Refusal as refusal:
             return self._refuse(refusal)
@@ -159,6 +171,9 @@ class Server:
 
     def _refuse(self, refusal: Refusal) -> web.Response:
         return json_response(error_body(refusal, self.revision), status=refusal.status, headers=refusal.headers)
+
+    async def _newer_endpoint(self, _: web.Request) -> web.Response:
+        raise newer_endpoint()
 
     # --- submits, quotes and cancels -----------------------------------------------------------------
 
@@ -181,7 +196,7 @@ class Server:
         return json_response(quote_body(order, self.state.balance(self.clock.now())))
 
     async def _read_order(self, request: web.Request) -> VideoOrder:
-        if request.content_type != "application/json":
+        if request.content_type != JSON_TYPE:
             raise Refusal(415, "Content-Type must be application/json", "INVALID_PAYLOAD")
         body = await read_body(request)
         model = request.match_info["model"]
@@ -251,9 +266,13 @@ class Server:
     async def _video(self, request: web.Request) -> web.StreamResponse:
         now = self.clock.now()
         task = self.state.task(request.match_info["id"])
+        if self.link_lifetime is not None and not links.works(task.id, request.query, now):
+            raise Refusal(403, "The link has expired, or its signature is wrong")
         finished = task.completed(now)
         if finished is None or task.status(now) != COMPLETED:
             raise Refusal(404, "The video is not finished")
+        if now < finished + self.late_files:
+            raise Refusal(404, "The file has not arrived yet")
         if now >= finished + FILE_KEPT_S:
             raise Refusal(410, "The video has expired")
         content = await self.videos.video(task.order, self.uploads)
@@ -268,3 +287,8 @@ class Server:
     def _file(self, request: web.Request, content: bytes, media_type: str, modified_at: float) -> web.Response:
         modified = email.utils.format_datetime(self.clock.reported(modified_at), usegmt=True)
         return file_response(request, content, media_type, modified, ranges=self.ranges)
+
+
+def _passes_edge(request: web.Request) -> bool:
+    """Return whether a request has the headers that the vendor's page of mid-2026 requires (api.md, Base)."""
+    return request.content_type == JSON_TYPE and request.headers.get("User-Agent", "").startswith("Mozilla/5.0")

@@ -17,7 +17,7 @@ from .fault_kinds import FaultDetails, FaultKind
 from .faults import Fault, FaultOn, Faults, FaultTimes
 from .history import History, old_tasks
 from .listener import Listener
-from .options import Idempotency, RetryAfterFormat, check_options
+from .options import Idempotency, RetryAfterFormat, SimulatorOptions, check_options
 from .quota import ClientQuota, Counting
 from .response_bodies import Guardrails, TaskListWriter, TaskWriter
 from .server import MAX_LINE_BYTES, Server
@@ -65,6 +65,9 @@ class Simulator:
         list_lag: by how many simulated seconds `GET /tasks` lags behind, so that a new task appears late.
         lookup_lag: for how many simulated seconds after its submit the details and the status of a task are answered
             404.
+        late_files: for how many simulated seconds after a task is COMPLETED its file is still answered 404.
+        link_lifetime: for how many simulated seconds the address of a video works. Then it is answered 403, and each
+            answer that shows the task has a new one. None for addresses that stay.
         clock_skew: by how many seconds the clock of the service is wrong: all times that it reports are shifted, the
             `Date` header, too.
         skew_date: False leaves `Date` right, and with it a `Retry-After` that is a date.
@@ -76,6 +79,9 @@ class Simulator:
         credit_warning_at: the balance at which the account reports that its owner wants a warning; None for none.
         supported_models: the names of models that the account reports, and that are not refused; None for all models of
             the revision.
+        strict_headers: whether all calls of the API need `Content-Type: application/json` and a `User-Agent` that
+            begins with `Mozilla/5.0`, as an edge in front of the service may demand. Others are answered 403 with a
+            page in HTML, before the key is looked at.
         ranges: whether files are served in parts; False answers every `Range` with the whole file.
         render: whether videos are rendered; False serves one bundled clip for all of them.
 
@@ -109,6 +115,8 @@ class Simulator:
         history: History = 0,
         list_lag: float = 0.0,
         lookup_lag: float = 0.0,
+        late_files: float = 0.0,
+        link_lifetime: float | None = None,
         clock_skew: float = 0.0,
         skew_date: bool = True,
         idempotency: Idempotency | None = None,
@@ -116,6 +124,7 @@ class Simulator:
         daily_credit_limit: int | None = None,
         credit_warning_at: int | None = None,
         supported_models: Collection[str] | None = None,
+        strict_headers: bool = False,
         ranges: bool = True,
         render: bool = True,
     ) -> None:
@@ -132,7 +141,12 @@ class Simulator:
         self._state = AccountState(credits, random.Random(seed), durations, daily_credit_limit)
         self._state.add_history(old_tasks(history, revision_named(revision), durations, self._state))
         contract = _contract(revision, idempotency, supported_models)
-        self._task_writer = TaskWriter(self._clock.reported, keys=contract.idempotency, billing=contract.billing)
+        self._task_writer = TaskWriter(
+            self._clock.reported,
+            keys=contract.idempotency,
+            billing=contract.billing,
+            link_lifetime=link_lifetime,
+        )
         self._server = Server(
             api_key=self.api_key,
             revision=contract,
@@ -157,6 +171,9 @@ class Simulator:
             list_limit=list_limit,
             list_lag=list_lag,
             lookup_lag=lookup_lag,
+            late_files=late_files,
+            link_lifetime=link_lifetime,
+            strict_headers=strict_headers,
             skew_date=skew_date,
             ranges=ranges,
         )
@@ -352,30 +369,18 @@ def base_url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def serve(
-    *,
-    port: int = 0,
-    speed: float = 1.0,
-    revision: str = "2026-03",
-    credits: int = 10_000,  # noqa: A002 - the API's word
-    limit: int | None = 60,
-    idempotency: Idempotency | None = None,
-    on_ready: Callable[[Simulator], None] | None = None,
-) -> None:
+async def serve(*, on_ready: Callable[[Simulator], None] | None = None, **options: Unpack[SimulatorOptions]) -> None:
     """Run a simulator until this is cancelled.
 
     Args:
-        port: as of `Simulator`, like the following ones.
-        speed: how many times sooner everything happens.
-        revision: the contract that is spoken.
-        credits: the balance at the start.
-        limit: queries that one client address may send in any window.
-        idempotency: whether idempotency keys are kept.
         on_ready: called with the simulator as soon as it listens.
+        **options: the arguments of `Simulator`.
+
+    Raises:
+        ValueError: an option is wrong; the message has its name, its value and what is allowed.
+        OSError: it cannot listen; the message has the address.
     """
-    async with Simulator(
-        port=port, speed=speed, revision=revision, credits=credits, limit=limit, idempotency=idempotency
-    ) as simulator:
+    async with Simulator(**options) as simulator:
         if on_ready is not None:
             on_ready(simulator)
         await asyncio.get_running_loop().create_future()

@@ -6,6 +6,8 @@ names, so that a newer server loses nothing on its way to you.
 Values are as the service sent them, whatever they hold. Their reprs, which end up in logs, show no image, no query of a
 URL, no API key and nothing that goes by the name of a key, a token or a webhook.
 
+Each is written as JSON by `to_dict()`, and restored by `from_dict()`: see `json_form`.
+
 A program that asks for no more than a status does not load the other values: they are imported on use.
 """
 
@@ -18,31 +20,47 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .values import (
+        JSON,
+        JSON_NAME,
         Account,
         CancelResult,
         Eta,
         FinishedVideo,
+        JSONForm,
+        LostSubmit,
         Quote,
         StatusChange,
         SubmittedTask,
+        SubmitTrace,
         TaskDetails,
         TaskHandle,
         TaskOutput,
+        as_json,
+        restore,
+        utc_text,
     )
 
 __all__ = [
+    "JSON",
+    "JSON_NAME",
     "OUTPUT_KEPT_FOR",
     "Account",
     "CancelResult",
     "Eta",
     "FinishedVideo",
+    "JSONForm",
+    "LostSubmit",
     "Quote",
     "StatusChange",
+    "SubmitTrace",
     "SubmittedTask",
     "TaskDetails",
     "TaskHandle",
     "TaskOutput",
     "TaskStatus",
+    "as_json",
+    "restore",
+    "utc_text",
     "video_seconds",
 ]
 

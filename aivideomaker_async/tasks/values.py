@@ -11,18 +11,27 @@ from attrs import field, frozen
 
 from .._redaction import hide_urls, repr_redacted
 from . import TaskStatus
+from .json_form import JSON, JSON_NAME, JSONForm, as_json, restore, utc_text
 
 __all__ = [
+    "JSON",
+    "JSON_NAME",
     "Account",
     "CancelResult",
     "Eta",
     "FinishedVideo",
+    "JSONForm",
+    "LostSubmit",
     "Quote",
     "StatusChange",
+    "SubmitTrace",
     "SubmittedTask",
     "TaskDetails",
     "TaskHandle",
     "TaskOutput",
+    "as_json",
+    "restore",
+    "utc_text",
 ]
 
 
@@ -32,7 +41,7 @@ def _repr_host(url: str | None) -> str:
 
 
 @frozen(kw_only=True)
-class Eta:
+class Eta(JSONForm):
     """When a task will have ended, estimated from others of its model and length. All times are aware, in UTC."""
 
     at: datetime
@@ -46,7 +55,7 @@ class Eta:
 
 
 @frozen(kw_only=True)
-class StatusChange:
+class StatusChange(JSONForm):
     """A transition of a task, as this process observed it.
 
     The first change that a watcher of a task gets is the current status, with `previous` None when nothing was known
@@ -63,7 +72,7 @@ class StatusChange:
 
 
 @frozen(kw_only=True)
-class TaskOutput:
+class TaskOutput(JSONForm):
     """The output of a task: the URL of a video, or what went wrong."""
 
     url: str | None = field(default=None, repr=repr_redacted)
@@ -74,13 +83,13 @@ class TaskOutput:
 
 
 @frozen(kw_only=True)
-class TaskDetails:
+class TaskDetails(JSONForm):
     """Everything that the service reports about one task.
 
     The fields on credits and the idempotency key exist since the 2026-09 revision of the API and are None before.
     """
 
-    id: str = field(repr=repr_redacted)
+    id: str = field(repr=repr_redacted, metadata={JSON_NAME: "task_id"})
     status: TaskStatus = field(repr=repr_redacted)
     model: str | None = field(default=None, repr=repr_redacted)
     input: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
@@ -108,7 +117,7 @@ class TaskDetails:
 
 
 @frozen(kw_only=True)
-class SubmittedTask:
+class SubmittedTask(JSONForm):
     """The answer to a submit.
 
     The three URLs name the service's own host. The client never uses them: it builds URLs from its base URL and the id,
@@ -126,7 +135,7 @@ class SubmittedTask:
 
 
 @frozen(kw_only=True)
-class CancelResult:
+class CancelResult(JSONForm):
     """The outcome of a request to cancel.
 
     `cancelled` is True when the task is now in CANCEL, also if it was so before. Otherwise it was too late, and
@@ -146,24 +155,24 @@ class CancelResult:
 
 
 @frozen(kw_only=True)
-class Quote:
+class Quote(JSONForm):
     """The price of a spec as the service computes it (2026-09). A quote costs nothing."""
 
     model: str = field(repr=repr_redacted)
     credits: int
     list_price_usd: float | None = None
     usd_per_credit: float | None = None
-    current_balance: int | None = None
+    current_balance: int | None = field(default=None, metadata={JSON_NAME: "balance"})
     affordable: bool | None = None
     billable: bool | None = None
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
 
 
 @frozen(kw_only=True)
-class Account:
+class Account(JSONForm):
     """Balance and guardrails of the account behind the key (2026-09). A guardrail of None means unlimited."""
 
-    current_balance: int
+    current_balance: int = field(metadata={JSON_NAME: "balance"})
     """Credits that can be spent now."""
     supported_models: tuple[str, ...] = field(default=(), repr=repr_redacted)
     daily_credit_limit: int | None = None
@@ -172,6 +181,42 @@ class Account:
     api_version: str | None = field(default=None, repr=repr_redacted)
     skill_version: str | None = field(default=None, repr=repr_redacted)
     extra: Mapping[str, object] = field(factory=dict[str, object], repr=repr_redacted, hash=False)
+
+
+@frozen(kw_only=True)
+class SubmitTrace(JSONForm):
+    """What finds the task of a lost submit again, in any process: what was ordered, and when it was sent.
+
+    Its form is what a `SubmitOutcomeUnknown` carries. It holds neither images nor addresses: only their digests.
+    """
+
+    model: str
+    fields: Mapping[str, object]
+    """The fields of the request by wire name, normalized so that values of the same meaning are equal."""
+    uploads: Mapping[str, bytes]
+    """Digests of images and long texts, by the wire name of their field."""
+    sent_at: float
+    """Seconds since the epoch, by the service's clock."""
+    lost_at: float
+    """When its answer was lost, likewise."""
+    is_time_known: bool
+    """Whether the service had reported its time."""
+    may_still_arrive: bool
+    """Whether it may arrive at any later time, since its connection was not reset."""
+    assigned: tuple[str, ...] = ()
+    """Tasks of the same model that were assigned to other submits."""
+
+
+@frozen(kw_only=True)
+class LostSubmit:
+    """What a `SubmitOutcomeUnknown` is restored from: the fields of its form, checked."""
+
+    message: str
+    model: str
+    idempotency_key: str
+    began_at: datetime
+    candidates: tuple[TaskDetails, ...] = ()
+    trace: SubmitTrace | None = None
 
 
 class FinishedVideo(Protocol):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aivideomaker_async import Video
+from aivideomaker_async import StatusChange, SubmittedTask, Video
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
 from aivideomaker_async.simulator.video_store import BUNDLED_CLIP
 from tests.cli.conftest import T2V, Command, ScriptedThread, Terminal, When, finish_all, polled
@@ -31,6 +31,10 @@ def test_json_has_each_change_and_the_result(cli: Command, slow_service: Threade
         "credits_estimated": 5,
         "credits_quoted": None,
         "credits_charged": None,
+        "status": "SUBMITTED",
+        **{f"{name}_url": submitted[f"{name}_url"] for name in ("response", "status", "cancel")},
+        "idempotent_replay": None,
+        "extra": {},
     }
     assert submitted["idempotency_key"].startswith("avm-")
     assert [(one["status"], one["previous"]) for one in changes] == [
@@ -38,15 +42,19 @@ def test_json_has_each_change_and_the_result(cli: Command, slow_service: Threade
         ("PROGRESS", "SUBMITTED"),
         ("COMPLETED", "PROGRESS"),
     ]
-    assert all(set(one) == {"event", "task_id", "status", "previous", "at"} for one in changes)
-    assert all(one["event"] == "status" and one["at"].endswith("+00:00") for one in changes)
+    assert all(set(one) == {"event", "task_id", "status", "previous", "at", "eta"} for one in changes)
+    assert all(one["event"] == "status" and one["at"].endswith("Z") for one in changes)
     assert result["event"] == "result"
     assert result["task_id"] == task.id
     assert result["url"] == f"{service.url}/videos/{task.id}.mp4"
     assert (result["model"], result["status"], result["path"], result["bytes"]) == ("t2v", "COMPLETED", None, None)
     assert set(result) == {
-        *("event", "task_id", "model", "status", "url", "path", "bytes", "expires_at", "credits_charged")
+        *("event", "task_id", "model", "status", "url", "path", "bytes", "expires_at", "credits_charged", "details")
     }
+    # A program that reads the events goes on with them.
+    assert SubmittedTask.from_dict(submitted).task_id == task.id
+    assert [StatusChange.from_dict(one).status for one in changes] == ["SUBMITTED", "PROGRESS", "COMPLETED"]
+    assert Video.from_dict(result).details.input["prompt"] == "A sunset"
 
 
 def test_a_person_gets_the_url_on_stdout_and_the_rest_on_stderr(
@@ -152,6 +160,7 @@ def test_a_failed_task_is_exit_code_1(cli: Command, service: ThreadedSimulator) 
     assert ran.events[-2]["status"] == "FAILED"
     error = ran.events[-1]
     assert (error["type"], error["exit_code"], error["task_id"]) == ("TaskFailed", 1, task.id)
+    assert error["details"]["status"] == "FAILED"
 
 
 @pytest.mark.parametrize("flags", [(), ("--json",), ("--verbose",)], ids=str)

@@ -72,6 +72,7 @@ def test_a_lost_answer_is_exit_code_4_with_the_key_of_the_submit(
     assert ran.code == 4
     assert ran.events[-1]["type"] == "SubmitOutcomeUnknown"
     assert [ran.events[-1]["idempotency_key"]] == sent
+    assert SubmitOutcomeUnknown.from_dict(ran.events[-1]).idempotency_key == sent[0]
     assert sent[0] in ran.err
     assert "aivideomaker list" in ran.err
 

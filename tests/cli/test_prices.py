@@ -236,6 +236,10 @@ def test_quote_prints_the_price_of_the_service(cli: Command, serve: SimulatorFac
             "table": None,
             "balance": 415,
             "affordable": True,
+            "list_price_usd": 0.15,
+            "usd_per_credit": 0.01,
+            "billable": False,
+            "extra": {},
         }
     ]
     assert service.tasks == {}

@@ -16,8 +16,9 @@ from urllib.request import Request, urlopen
 import pytest
 
 from aivideomaker_async.cli import simulate
+from aivideomaker_async.cli.exit_codes import UsageError
 from aivideomaker_async.cli.main import main
-from aivideomaker_async.cli.simulate import read_fault
+from aivideomaker_async.cli.simulate import read_durations, read_fault
 from aivideomaker_async.simulator.contract import REVISIONS
 from aivideomaker_async.simulator.faults import FaultArguments
 from tests.cli.conftest import TIMEOUT_S, Command
@@ -68,6 +69,12 @@ def test_json_has_a_ready_event(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--revision=1999-01", "2026-09"),
         ("--limit=-1", "--limit"),
         ("--idempotency=perhaps", "ignored"),
+        ("--host=", "host must be a text that is not empty"),
+        ("--api-key=a b", "api_key must be a text of printable ASCII characters"),
+        ("--durations=5", "--durations 5: must be seconds in the queue and of work, such as 2:30"),
+        ("--late-cancel=600", "599"),
+        ("--late-files=-1", "--late-files"),
+        ("--link-lifetime=0", "--link-lifetime"),
     ],
 )
 def test_a_wrong_option_is_a_usage_error(cli: Command, option: str, message: str) -> None:
@@ -93,7 +100,8 @@ def test_a_port_in_use_is_exit_code_4(cli: Command) -> None:
 
 def test_a_process_serves_as_its_options_are_and_stops() -> None:
     """The two lines come before the first request, also when standard output is a pipe."""
-    options = ("--revision", "2026-09", "--credits", "100", "--speed", "100")
+    options = ["--revision=2026-09", "--credits=100", "--speed=100", "--host=127.0.0.2", "--api-key=ak_test"]
+    options += ["--durations=0:0", "--late-cancel=409", "--late-files=1e6", "--link-lifetime=1e6", "--strict-headers"]
     faults = ("--fault", "status:on=list,status=503,retry_after=7", "--fault", "rate_limit:on=query,retry_after=none")
     process = subprocess.Popen(
         [sys.executable, "-m", "aivideomaker_async", "simulate", *options, *faults],
@@ -104,16 +112,22 @@ def test_a_process_serves_as_its_options_are_and_stops() -> None:
     assert process.stdout is not None
     url, key = process.stdout.readline().strip(), process.stdout.readline().strip()
 
-    def ask(path: str, body: bytes | None = None) -> tuple[int, Message, Any]:
+    def ask(path: str, body: bytes | None = None, method: str | None = None) -> tuple[int, Message, Any]:
         headers = {"key": key, "Content-Type": "application/json", "Idempotency-Key": "key-0001"}
+        request = Request(url + path, body, {**headers, "User-Agent": "Mozilla/5.0"}, method=method)  # noqa: S310
         try:
-            with urlopen(Request(url + path, body, headers), timeout=TIMEOUT_S) as answer:  # noqa: S310
+            with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
                 return answer.status, answer.headers, json.load(answer)
         except HTTPError as error:
             with error:
                 return error.code, error.headers, json.load(error)
 
     try:
+        assert (url.rpartition(":")[0], key) == ("http://127.0.0.2", "ak_test")
+        with pytest.raises(HTTPError) as refused:
+            urlopen(f"{url}/api/v1/account", timeout=TIMEOUT_S)  # noqa: S310
+        with refused.value as page:
+            assert page.code == 403
         answers = [ask("/api/v1/tasks") for _ in range(3)]
         expected = [(503, "7"), (429, None), (200, None)]
         assert [(status, headers["Retry-After"]) for status, headers, _ in answers] == expected
@@ -121,11 +135,46 @@ def test_a_process_serves_as_its_options_are_and_stops() -> None:
         first, again = [ask("/api/v1/generate/t2v", body)[2] for _ in range(2)]
         assert again == {**first, "idempotentReplay": True}
         assert ask("/api/v1/account")[2]["currentBalance"] == 100 - 15
+        task_path = f"/api/v1/tasks/{first['taskId']}"
+        assert ask(f"{task_path}/cancel", method="PUT")[0] == 409
+        link = ask(task_path)[2]["output"]["url"]
+        assert "?expires=" in link
+        assert ask(link.removeprefix(url))[0] == 404
     finally:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=TIMEOUT_S)
     assert (process.returncode, out) == (0, "")
     assert "Traceback" not in err
+
+
+# --- durations ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("2:30", (2, 30), (2, 30)),
+        ("0:0.5", (0, 0.5), (0, 0.5)),
+        ("5-30:60-120", (5, 60), (30, 120)),
+        ("1.5-2.5:7", (1.5, 7), (2.5, 7)),
+    ],
+)
+def test_durations_are_seconds_or_ranges(text: str, least: tuple[float, float], most: tuple[float, float]) -> None:
+    durations = read_durations(text)
+    assert callable(durations)
+    drawn = [durations("t2v", 5) for _ in range(200)]
+    for place in (0, 1):
+        seconds = [span[place] for span in drawn]
+        assert least[place] <= min(seconds) <= max(seconds) <= most[place]
+        assert len(set(seconds)) == (1 if least[place] == most[place] else 200)
+
+
+@pytest.mark.parametrize(
+    "text", ["", ":", "5", "5:", "5:6:7", "30-5:60", "5:60-30", "-1:5", "a:b", "1e3:5", "5 : 6", "٣:5"]
+)
+def test_other_durations_are_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="must be seconds in the queue and of work"):
+        read_durations(text)
 
 
 # --- faults ------------------------------------------------------------------------------------------

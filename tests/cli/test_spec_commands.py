@@ -165,6 +165,11 @@ def test_all_problems_of_a_spec_are_reported_at_once(cli: Command, service: Thre
             "exit_code": 2,
             "task_id": None,
             "idempotency_key": None,
+            "spec": "TextToVideo",
+            "problems": [
+                {"field": "aspect_ratio", "value": "'2:1'", "allowed": "'16:9' or '9:16' or '1:1'"},
+                {"field": "duration", "value": "6", "allowed": "5 or 8 (seconds)"},
+            ],
         }
     ]
 

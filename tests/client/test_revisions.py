@@ -79,7 +79,8 @@ SPEC = TextToVideo(prompt="A fox", aspect_ratio="16:9", duration=5)
 @asynccontextmanager
 async def running(revision: str, **options: Any) -> AsyncIterator[tuple[Simulator, AIVideoMaker]]:
     own = {name: options.pop(name) for name in ("budget", "call_timeout") if name in options}
-    async with Simulator(revision=revision, seed=1, render=False, **options) as service:
+    # An edge in front of the service may insist on headers: all calls have them.
+    async with Simulator(revision=revision, seed=1, render=False, strict_headers=True, **options) as service:
         async with AIVideoMaker(service.api_key, base_url=service.url, limiter=RateLimiter(), **own) as client:
             yield service, client
             await assert_nothing_held(client)

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_video_is_a_value() -> None:
     assert "private" not in repr(video)
     again = pickle.loads(pickle.dumps(video))  # noqa: S301
     assert again == video
-    assert again._allow_private
+    assert again._ties.allow_private
     assert hash(again) == hash(video)
 
 
@@ -263,6 +264,36 @@ async def test_a_file_is_gone_when_the_service_gives_no_other_address(
         await video.download(tmp_path / "a.mp4")
 
 
+@asynccontextmanager
+async def finished(**options: Any) -> AsyncIterator[tuple[Simulator, Video]]:
+    """A simulator, and a video that it has just finished."""
+    async with Simulator(durations=(0, 0), render=False, **options) as simulator:
+        async with AIVideoMaker(simulator.api_key, base_url=simulator.url, limiter=RateLimiter()) as client:
+            yield simulator, await client.generate(TextToVideo(prompt="A sunset", aspect_ratio="16:9", duration=5))
+
+
+def fetched(simulator: Simulator) -> list[int]:
+    return [one.status for one in simulator.requests if one.path.endswith(".mp4")]
+
+
+async def test_a_file_that_comes_late_is_downloaded(tmp_path: Path) -> None:
+    async with finished(late_files=5) as (simulator, video):
+        assert (await content(await video.download(tmp_path / "a.mp4")))[4:8] == b"ftyp"
+        assert set(fetched(simulator)[:-1]) == {404}
+
+
+@pytest.mark.parametrize(("age", "statuses"), [(3600, [403, 200]), (60, [403, 403, 200])])
+async def test_a_link_that_has_run_out_is_renewed_by_the_client(
+    tmp_path: Path, age: float, statuses: list[int]
+) -> None:
+    """The file of a task that has just ended may only be late, so it is asked for once more before."""
+    then = datetime.now(UTC) - timedelta(seconds=age)
+    async with finished(link_lifetime=30, epoch=then) as (simulator, video):
+        simulator.advance(31)
+        assert (await content(await video.download(tmp_path / "a.mp4")))[4:8] == b"ftyp"
+        assert fetched(simulator) == statuses
+
+
 async def test_a_part_of_a_file_of_the_simulator_is_continued(
     simulator: Simulator, client: AIVideoMaker, tmp_path: Path
 ) -> None:
@@ -276,7 +307,7 @@ async def test_a_part_of_a_file_of_the_simulator_is_continued(
         await asyncio.to_thread(work)
     await video.download(path, resume=True)
     assert await content(path) == whole
-    assert [one.status for one in simulator.requests if one.path.endswith(".mp4")] == [200, 200, 206]
+    assert fetched(simulator) == [200, 200, 206]
     async with video.stream() as pieces:
         assert (pieces.length, pieces.content_type) == (len(whole), "video/mp4")
 

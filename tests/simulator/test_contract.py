@@ -21,8 +21,8 @@ from aivideomaker_async.simulator.contract import (
     read_submit_headers,
     revision_named,
 )
-from aivideomaker_async.simulator.field_types import quote
 from aivideomaker_async.simulator.images import is_web_url, read_data_uri
+from aivideomaker_async.simulator.models import Model
 from tests.simulator.client import PNG, PNG_URI, T2V
 
 MARCH: Final = "2026-03"
@@ -36,18 +36,39 @@ VALID: Final[dict[str, dict[str, tuple[dict[str, Any], int]]]] = {
         "i2v": ({"image": URL, "prompt": "it moves", "duration": "8"}, 8),
         "lv": ({"image": URL, "prompt": ["one", "two"]}, 150),
         "t2v_v3": ({"prompt": "a sunset", "aspectRatio": "9:16", "duration": "20"}, 200),
-        "i2v_v3": ({"image": URL, "prompt": None, "duration": "15"}, 150),
+        "i2v_v3": ({"image": URL, "prompt": "", "duration": "15"}, 150),
     },
     SEPTEMBER: {
         "t2v": (T2V, 15),
-        "i2v": ({"image": URL, "prompt": None, "duration": "8"}, 24),
+        "i2v": ({"image": URL, "prompt": "it moves", "duration": "8"}, 24),
         "t2v_v3": ({"prompt": "a sunset", "aspectRatio": "9:16", "duration": "20"}, 80),
         "i2v_v3": ({"image": URL, "duration": "10"}, 40),
         "minimax": ({"content": "a sunset"}, 15),
         "seedance20": ({"prompt": "a sunset", "duration": 4, "resolution": 480, "ratio": "16:9"}, 41),
-        "wan27": ({"prompt": "a sunset"}, 50),
-        "happyhorse": ({"prompt": "a sunset"}, 125),
+        "wan27": ({"prompt": "a sunset", "duration": "5", "resolution": "720P", "ratio": "16:9"}, 50),
+        "happyhorse": ({"prompt": "a sunset", "duration": 5, "resolution": "720P"}, 125),
     },
+}
+REQUIRED: Final = {
+    "t2v": {"prompt", "aspectRatio", "duration"},
+    "i2v": {"image", "duration"},
+    "lv": {"image", "prompt"},
+    "t2v_v3": {"prompt", "aspectRatio", "duration"},
+    "i2v_v3": {"image", "duration"},
+    "minimax": {"content"},
+    "seedance20": {"duration", "resolution", "ratio"},
+    "wan27": {"prompt", "duration", "resolution", "ratio"},
+    "happyhorse": {"prompt", "duration", "resolution"},
+}
+NULLABLE: Final = {
+    "t2v": set[str](),
+    "i2v": {"prompt"},
+    "t2v_v3": set[str](),
+    "i2v_v3": {"prompt"},
+    "minimax": {"imageUrl", "lastFrameUrl", "referenceVideoUrl"},
+    "seedance20": {"prompt", "image", "video", "audio"},
+    "wan27": {"image"},
+    "happyhorse": {"image", "ratio"},
 }
 ALL: Final = [(revision, model) for revision, models in VALID.items() for model in models]
 
@@ -58,6 +79,10 @@ def valid(revision: str, model: str, /, **changes: object) -> dict[str, Any]:
 
 def read(revision: str, model: str, body: object) -> VideoOrder:
     return read_order(revision_named(revision), model, json.dumps(body).encode())
+
+
+def problems_of(model: Model, body: dict[str, Any]) -> list[str]:
+    return model.problems(model.without_nulls(body))
 
 
 def problem(revision: str, model: str, body: object) -> str:
@@ -80,7 +105,7 @@ def test_every_model_of_every_revision_is_in_the_table() -> None:
 
 @pytest.mark.parametrize(("revision", "model"), ALL)
 def test_an_order_has_the_price_of_its_model_and_keeps_unknown_fields(revision: str, model: str) -> None:
-    body = valid(revision, model, filterMode="strict", other={"a": [1, None]})
+    body = valid(revision, model, filterMode="strict", other={"a": [1, None]}, more=None)
     order = read(revision, model, body)
     assert (order.model, order.input, order.credits) == (model, body, VALID[revision][model][1])
     assert type(order.credits) is type(order.seconds) is int
@@ -105,11 +130,26 @@ def test_fields_change_the_price(model: str, changes: dict[str, object], price: 
 
 @pytest.mark.parametrize(("revision", "model"), ALL)
 def test_a_missing_field_is_named(revision: str, model: str) -> None:
-    required = [one.name for one in REVISIONS[revision].models[model].fields if one.required]
+    required = REQUIRED[model]
     for name in required:
         body = {key: value for key, value in valid(revision, model).items() if key != name}
         assert problem(revision, model, body) == f"{name} is required"
-    assert required or model == "seedance20"
+    others = {one.name for one in REVISIONS[revision].models[model].fields} - required
+    body = {key: value for key, value in valid(revision, model).items() if key not in others - {"prompt"}}
+    assert read(revision, model, body).input == body
+
+
+@pytest.mark.parametrize("model", NULLABLE)
+def test_a_null_leaves_out_the_fields_that_may_be_null(model: str) -> None:
+    """It is as if they were not sent, in the input that the service shows as well. In any other it is a wrong value."""
+    body = valid(SEPTEMBER, model)
+    for name in (one.name for one in REVISIONS[SEPTEMBER].models[model].fields):
+        if name in NULLABLE[model]:
+            beside = {"image": URL} if name != "image" else {"prompt": "a sunset"}
+            without = {key: value for key, value in {**body, **beside}.items() if key != name}
+            assert read(SEPTEMBER, model, {**without, name: None}) == read(SEPTEMBER, model, without)
+        else:
+            assert problem(SEPTEMBER, model, {**body, name: None}).startswith(f"{name} must be ")
 
 
 @pytest.mark.parametrize(
@@ -155,6 +195,38 @@ def test_a_wrong_field_is_named(revision: str, model: str, changes: dict[str, ob
     assert problem(revision, model, valid(revision, model, **changes)).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("revision", "model", "body", "messages"),
+    [
+        (
+            MARCH,
+            "t2v",
+            {"prompt": 1, "duration": 5},
+            ["prompt must be a string", "aspectRatio is required", 'duration must be one of "5", "8", got 5'],
+        ),
+        (MARCH, "i2v", {"image": "x", "duration": 5}, ["duration must be", "image must be a public http(s) URL or"]),
+        (
+            SEPTEMBER,
+            "minimax",
+            {"content": "", "imageUrl": URL, "lastFrameUrl": "x", "referenceImageUrls": ["y", 5]},
+            [
+                "content must not be empty",
+                "referenceImageUrls [1] must be a string",
+                "imageUrl, lastFrameUrl cannot be used together with referenceImageUrls",
+                "lastFrameUrl must be a public",
+                "referenceImageUrls [0] must be a public",
+            ],
+        ),
+        (SEPTEMBER, "wan27", {"prompt": "x"}, [f"{one} is required" for one in ("duration", "resolution", "ratio")]),
+    ],
+)
+def test_all_that_is_wrong_is_named_at_once(
+    revision: str, model: str, body: dict[str, Any], messages: list[str]
+) -> None:
+    found = problem(revision, model, body).split("; ")
+    assert [one.startswith(message) for one, message in zip(found, messages, strict=True)] == [True] * len(messages)
+
+
 def test_a_long_value_is_not_quoted_whole() -> None:
     assert len(problem(MARCH, "t2v", {**T2V, "prompt": ["x" * 10_000]})) < 200
 
@@ -167,11 +239,28 @@ def test_seedance_needs_a_prompt_an_image_or_a_video() -> None:
     assert problem(SEPTEMBER, "seedance20", {**rest, "audio": URL}) == "audio needs prompt, image or video beside it"
 
 
-@pytest.mark.parametrize(("revision", "model"), [(MARCH, "sora"), (SEPTEMBER, "lv")])
-def test_an_unknown_model_is_refused_before_its_body_is_read(revision: str, model: str) -> None:
-    with pytest.raises(Refusal, match=f'Invalid model: "{model}"') as refused:
+@pytest.mark.parametrize(
+    ("revision", "model", "message"),
+    [
+        (MARCH, "sora", "sora"),
+        (MARCH, "x" * 100, "x" * 60 + "…"),
+        *(
+            (
+                revision,
+                model,
+                f"{model} (revision {having} has it: start the simulator with --revision {having}, "
+                f'or Simulator(revision="{having}"))',
+            )
+            for revision, model, having in ((MARCH, "wan27", SEPTEMBER), (SEPTEMBER, "lv", MARCH))
+        ),
+    ],
+)
+def test_an_unknown_model_is_refused_before_its_body_is_read(revision: str, model: str, message: str) -> None:
+    """With a hint for those who have started the simulator in another revision than they meant."""
+    with pytest.raises(Refusal) as refused:
         read_order(revision_named(revision), model, b"")
     assert (refused.value.status, refused.value.code) == (400, "INVALID_MODEL")
+    assert refused.value.message == f"Unsupported model: {message}"
 
 
 @pytest.mark.parametrize(
@@ -349,7 +438,7 @@ def test_a_field_allows_exactly_what_its_schema_allows(revision: str, model_name
     validator = Draft202012Validator(model.schema(), format_checker=FORMATS)
     for name, value in product((one.name for one in model.fields), EDGES):
         body = valid(revision, model_name, **{name: value})
-        assert (model.problem(body) is None) == validator.is_valid(body), (name, value)
+        assert (not problems_of(model, body)) == validator.is_valid(body), (name, value)
 
 
 @pytest.mark.parametrize(
@@ -365,13 +454,4 @@ def test_a_rule_allows_exactly_what_its_schema_allows(model_name: str, names: tu
     base = {name: value for name, value in valid(SEPTEMBER, model_name).items() if name not in names}
     for values in product((..., None, [], URL, [URL]), repeat=len(names)):
         body = {**base, **{name: one for name, one in zip(names, values, strict=True) if one is not ...}}
-        assert (model.problem(body) is None) == validator.is_valid(body), body
-
-
-def test_a_model_is_wrong_by_its_fields_first_and_null_uses_nothing() -> None:
-    model = REVISIONS[SEPTEMBER].models["minimax"]
-    assert model.problem({"imageUrl": 5, "referenceVideoUrl": URL}) == "content is required"
-    wrong = {"content": "x", "imageUrl": URL, "referenceVideoUrl": URL}
-    assert model.problem(wrong) == "imageUrl cannot be used together with referenceVideoUrl"
-    assert model.problem({**wrong, "imageUrl": None, "referenceImageUrls": []}) is None
-    assert quote("x" * 100) == '"' + "x" * 59 + "…"
+        assert (not problems_of(model, body)) == validator.is_valid(body), body

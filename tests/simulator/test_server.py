@@ -37,7 +37,8 @@ async def test_the_key_is_checked_before_anything_else() -> None:
         for method, path in [*requests, ("GET", "/api/v1/nowhere")]:
             for key in ("", "ak_wrong"):
                 answer = await call(method, path, key=key)
-                assert (answer.status, answer.json) == (401, {"status": "FAILED", "message": "Invalid API key"})
+                message = "Invalid API key. Please check your API key."
+                assert (answer.status, answer.json) == (401, {"status": "FAILED", "message": message})
             async with session.request(method, f"{simulator.url}{path}") as bare:
                 assert bare.status == 401
         assert simulator.statistics().queries == 0
@@ -62,6 +63,43 @@ async def test_unknown_paths_and_wrong_methods_are_answered_in_json(
         answer = await call(method, path)
         assert (answer.status, answer.headers.get("Allow", "")) == (status, allowed)
         assert method == "HEAD" or answer.json["status"] == "FAILED"
+
+
+async def test_an_endpoint_of_a_newer_revision_is_not_found_and_the_message_says_how_to_get_it() -> None:
+    """Whatever the method: to a client it is as any other path that is not there."""
+    hint = 'revision 2026-09 has it: start the simulator with --revision 2026-09, or Simulator(revision="2026-09")'
+    async with running() as (_, call):
+        for method, path in [("GET", ACCOUNT), ("POST", ACCOUNT), ("POST", QUOTE), ("GET", QUOTE)]:
+            answer = await call(method, path)
+            assert (answer.status, answer.json) == (404, {"status": "FAILED", "message": f"Not Found ({hint})"})
+
+
+RIGHT_HEADERS = {"Content-Type": "application/json", "User-Agent": "Mozilla/5.0 (x)"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Content-Type": "application/json; charset=utf-8"}, 200),
+        ({"User-Agent": "Mozilla/5.0"}, 200),
+        ({"Content-Type": "text/plain"}, 403),
+        ({"Content-Type": ""}, 403),
+        ({"User-Agent": "curl/8.5.0"}, 403),
+        ({"User-Agent": "x Mozilla/5.0"}, 403),
+        ({"User-Agent": ""}, 403),
+    ],
+)
+async def test_an_edge_may_insist_on_headers(headers: dict[str, str], status: int) -> None:
+    """In front of everything but files and the document: it knows no keys, and counts no queries."""
+    async with running(strict_headers=True) as (simulator, call):
+        answer = await call("GET", TASKS, headers={**RIGHT_HEADERS, **headers})
+        assert (answer.status, simulator.statistics().queries) == (status, int(status == 200))
+        if status == 403:
+            assert (await call("GET", TASKS, headers={**RIGHT_HEADERS, **headers}, key="wrong")).status == 403
+            assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+            assert answer.body.startswith(b"<!DOCTYPE html>")
+        assert (await call("GET", "/openapi.json", headers=headers)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -97,9 +135,9 @@ async def test_an_order_is_quoted_charged_and_finished() -> None:
     ("revision", "options", "model", "body", "status", "code", "message"),
     [
         ("2026-03", {}, "t2v", {**T2V, "duration": 5}, 400, None, "duration"),
-        ("2026-03", {}, "so%2Fra", T2V, 400, None, 'Invalid model: "so/ra"'),
-        ("2026-03", {"supported_models": ["i2v"]}, "t2v", T2V, 400, None, "Invalid model"),
-        ("2026-09", {"supported_models": ["veo9"]}, "veo9", T2V, 400, "INVALID_MODEL", "Invalid model"),
+        ("2026-03", {}, "so%2Fra", T2V, 400, None, "Unsupported model: so/ra"),
+        ("2026-03", {"supported_models": ["i2v"]}, "t2v", T2V, 400, None, "Unsupported model: t2v"),
+        ("2026-09", {"supported_models": ["veo9"]}, "veo9", T2V, 400, "INVALID_MODEL", "Unsupported model: veo9"),
         ("2026-09", {"daily_credit_limit": 14}, "t2v", T2V, 402, "INSUFFICIENT_CREDITS", "daily limit of 14"),
         ("2026-09", {"headers": {"X-Max-Credits": "14"}}, "t2v", T2V, 422, "BUDGET_EXCEEDED", "budget of 14"),
         ("2026-09", {"headers": {"Idempotency-Key": "short"}}, "t2v", T2V, 400, "INVALID_PAYLOAD", "8 to 128"),
@@ -115,7 +153,8 @@ async def test_a_refused_submit_has_a_status_and_in_september_a_code(
         answer = await call("POST", f"/api/v1/generate/{model}", body, headers=headers)
         assert (answer.status, answer.json["status"], answer.json.get("errorCode")) == (status, "FAILED", code)
         assert message in answer.json["message"]
-        assert answer.json.get("error") == (answer.json["message"] if code else None)
+        has_error = code not in {None, "INVALID_MODEL"}
+        assert answer.json.get("error") == (answer.json["message"] if has_error else None)
         assert (len(simulator.tasks), simulator.credits) == (0, before)
 
 
@@ -406,6 +445,49 @@ async def test_a_finished_video_is_served_without_a_key_and_in_parts() -> None:
         assert rest.headers["Content-Range"] == f"bytes 100-{size - 1}/{size}"
         beyond = await call("GET", url, headers={"Range": f"bytes={size}-"})
         assert (beyond.status, beyond.body) == (416, b"")
+
+
+async def test_a_file_may_come_late() -> None:
+    async with running(durations=(10, 50), late_files=20, clock=FakeClock()) as (simulator, call):
+        task_id = await call.submit()
+        seen = []
+        for seconds in (60, 19.5, 0.5, 24 * 3600 - 20.5, 0.5):
+            simulator.advance(seconds)
+            seen.append((await call("GET", f"/videos/{task_id}.mp4")).status)
+        assert seen == [404, 404, 200, 200, 410]
+
+
+async def test_a_link_may_work_for_a_while_and_each_answer_has_a_fresh_one() -> None:
+    """Also a list whose rows are otherwise the same each time."""
+    history = {"t2v": LIST_BLOCK_TASKS}
+    async with running(link_lifetime=30, history=history, seed=1, clock=FakeClock()) as (simulator, call):
+        task_id = list(simulator.tasks)[-1]
+
+        async def links() -> list[str]:
+            details = (await call("GET", f"{TASKS}/{task_id}")).json
+            (row,) = (one for one in (await call("GET", TASKS)).json["tasks"] if one["id"] == task_id)
+            return [one["output"]["url"] for one in (details, row)]
+
+        first, listed = await links()
+        assert first == listed
+        assert first.startswith(f"{simulator.url}/videos/{task_id}.mp4?expires=30.000&signature=")
+        assert (await call("GET", first, key="")).status == 200
+        simulator.advance(29.5)
+        fresh = await links()
+        assert (await call("GET", first)).status == 200
+        simulator.advance(0.5)
+        refused = await call("GET", first)
+        assert (refused.status, refused.json["status"]) == (403, "FAILED")
+        assert fresh[0] == fresh[1] != first
+        assert (await call("GET", fresh[0])).status == 200
+
+
+@pytest.mark.parametrize(("old", "new"), [("expires=30.000", "expires=90.000"), ("30.000", "x"), ("re=", "re=0")])
+async def test_a_link_that_was_made_up_does_not_work(old: str, new: str) -> None:
+    async with running(clock=FakeClock(), link_lifetime=30, durations=(0, 0)) as (_, call):
+        url = (await call("GET", f"{TASKS}/{await call.submit()}")).json["output"]["url"]
+        statuses = [(await call("GET", one)).status for one in (url, url.replace(old, new), url.partition("?")[0])]
+        assert statuses == [200, 403, 403]
 
 
 async def test_only_a_completed_task_has_a_video() -> None:

@@ -65,6 +65,9 @@ WRONG: dict[str, list[object]] = {
     "daily_credit_limit": [-1, "x", 1.5, True],
     "credit_warning_at": [-1, "x", 1.5, True],
     "supported_models": ["t2v", b"t2v", 5, ["t2v", 5], [""], {"t2v": 1}, iter(["t2v"])],
+    "late_files": [-1, "x", math.inf, None],
+    "link_lifetime": [0, -1, "x", math.nan, True],
+    "strict_headers": ["no", 0, None],
     "ranges": ["no", 0, None],
     "render": ["no", 1, None],
 }
@@ -83,6 +86,8 @@ RIGHT: dict[str, list[object]] = {
     "list_limit": [None, 0, 5],
     "history": [0, 3, {"t2v": 2}],
     "idempotency": [None, "kept", "ignored"],
+    "late_files": [0, 2.5],
+    "link_lifetime": [None, 0.5, 3600],
     "supported_models": [None, [], ("t2v", "veo9"), {"t2v"}],
     "clock_skew": [-3600, 1.5],
 }

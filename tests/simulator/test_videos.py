@@ -265,7 +265,7 @@ def test_a_video_shows_the_uploaded_image_and_fetches_no_other() -> None:
 @pytest.mark.anyio
 async def test_the_video_of_a_task_is_rendered_as_ordered() -> None:
     async with running(revision="2026-09", render=True, durations=(0, 0)) as (_, call):
-        body = {"prompt": "x", "ratio": "16:9", "duration": 3.4, "image": [PNG_URI]}
+        body = {"prompt": "x", "ratio": "16:9", "duration": 3.4, "resolution": "720P", "image": [PNG_URI]}
         task_id = (await call("POST", "/api/v1/generate/happyhorse", body)).json["taskId"]
         film = played((await call("GET", f"/videos/{task_id}.mp4", key="")).body)
         assert (film.size, film.seconds) == (SQUARE, 3)

@@ -136,6 +136,17 @@ def test_a_task_compares_with_an_order_by_what_is_shown(
     assert compare(make_fingerprint("t2v", sent), task(shown)) is expected
 
 
+def test_an_address_is_compared_by_its_digest() -> None:
+    """It may be signed, and what was ordered is kept in errors. Words with an address in them are words."""
+    one, other = f"{URL}?signature=SECRET", f"{URL}?signature=OTHER"
+    sent = {"prompt": f"like {URL}", "image": one, "hooks": {"to": ["https://me.example/hooks/SECRET"]}}
+    fingerprint = make_fingerprint("t2v", sent)
+    assert "SECRET" not in str(fingerprint.fields)
+    assert fingerprint.fields["prompt"] == sent["prompt"]
+    assert compare(fingerprint, task(sent)) is SAME
+    assert compare(fingerprint, task(sent | {"image": other})) is MAYBE
+
+
 def test_the_model_counts() -> None:
     assert compare(make_fingerprint("t2v", TEXT), task(TEXT, "t2v_v3")) is OTHER
     assert compare(make_fingerprint("t2v", TEXT), task(TEXT, "T2V")) is SAME

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -232,9 +234,25 @@ async def test_of_too_many_unsettled_submits_the_oldest_is_forgotten_and_logged(
     assert "order-no-0" in forgotten.getMessage()
 
 
-@pytest.mark.parametrize(("keeps_keys", "knows_time"), [(True, False), (False, True), (False, False)])
-async def test_reconcile_in_another_process(keeps_keys: bool, knows_time: bool) -> None:
-    """The error is pickled, without any private name of the package, and settled by a process that knows nothing."""
+def pickled(error: SubmitOutcomeUnknown) -> str:
+    stored = pickle.dumps(error)
+    assert b"aivideomaker_async._" not in stored, "a private name of the package"
+    assert b"aivideomaker_async.errors" in stored
+    return f"pickle.loads({stored!r})"
+
+
+def as_json(error: SubmitOutcomeUnknown) -> str:
+    return f"SubmitOutcomeUnknown.from_dict(json.loads({json.dumps(error.to_dict())!r}))"
+
+
+@pytest.mark.parametrize(
+    ("write", "keeps_keys", "knows_time"),
+    [(pickled, True, False), (pickled, False, True), (pickled, False, False), (as_json, False, True)],
+)
+async def test_reconcile_in_another_process(
+    write: Callable[[SubmitOutcomeUnknown], str], keeps_keys: bool, knows_time: bool
+) -> None:
+    """The error is pickled or written as JSON, and settled by a process that knows nothing else."""
     shop = Shop(Lost(acted=True), None, keeps_keys=keeps_keys)
     async with buying(shop) as (service, client):
         dated = shop._dated if knows_time else lambda reply: reply
@@ -242,9 +260,7 @@ async def test_reconcile_in_another_process(keeps_keys: bool, knows_time: bool) 
         with pytest.raises(SubmitOutcomeUnknown) as caught:
             await client.submit(ImageToVideo(image=picture(), prompt="it moves", duration=5), timeout=30)
         shop.override = lambda _: None
-        stored = pickle.dumps(caught.value)
-        assert b"aivideomaker_async._" not in stored
-        assert b"aivideomaker_async.errors" in stored
+        stored = write(caught.value)
         # By this machine's clock, the task is months older than the submit.
         expected = "ck1" if keeps_keys or knows_time else "unknown: ck1"
         grace = 0.1 if expected.startswith("unknown") else 15.0
@@ -252,14 +268,14 @@ async def test_reconcile_in_another_process(keeps_keys: bool, knows_time: bool) 
 
 
 RECONCILE = """
-import asyncio, pickle, sys
+import asyncio, json, pickle, sys
 from aivideomaker_async import AIVideoMaker, RateLimiter, RetryPolicy, SubmitOutcomeUnknown
 
 async def main():
     options = dict(base_url=sys.argv[1], limiter=RateLimiter(), retries=RetryPolicy(grace=float(sys.argv[3])))
     async with AIVideoMaker("ak_test", **options) as client:
         try:
-            task = await client.reconcile(pickle.loads(bytes.fromhex(sys.argv[2])))
+            task = await client.reconcile(eval(sys.argv[2]))
             print(task and task.id)
         except SubmitOutcomeUnknown as error:
             print("unknown:", *(candidate.id for candidate in error.candidates))
@@ -268,8 +284,8 @@ asyncio.run(main())
 """
 
 
-def _reconcile_elsewhere(url: str, stored: bytes, grace: float) -> str:
-    command = [sys.executable, "-c", RECONCILE, url, stored.hex(), str(grace)]
+def _reconcile_elsewhere(url: str, stored: str, grace: float) -> str:
+    command = [sys.executable, "-c", RECONCILE, url, stored, str(grace)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 

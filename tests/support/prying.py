@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import json
 import pickle
 import traceback
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,8 @@ from types import AsyncGeneratorType, CoroutineType, FrameType, FunctionType, Ge
 from typing import Any
 
 from rich.traceback import Traceback
+
+from aivideomaker_async import AIVideoMakerError
 
 PIECE = 8
 """Runs of this length give away too much of a secret."""
@@ -26,12 +29,14 @@ def assert_hidden(text: str, *secrets: str) -> None:
 
 
 def texts_of(error: BaseException) -> str:
-    """Return all that an error and those behind it show of themselves: texts, reprs, attributes, notes, pickles."""
+    """Return all that an error and those behind it show: texts, reprs, attributes, notes, pickles, JSON."""
     texts = []
     for one in chain(error):
         texts += [str(one), repr(one), repr(vars(one)), repr(getattr(one, "__notes__", None))]
         # Some hold a client, which cannot be pickled.
         texts.append(_pickled(one))
+        if isinstance(one, AIVideoMakerError):
+            texts.append(json.dumps(one.to_dict()))
     return "\n".join(texts)
 
 
