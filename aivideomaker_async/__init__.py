@@ -27,7 +27,7 @@ if _typing.TYPE_CHECKING:
         RateLimiter,
         RedisRateLimiter,
     )
-    from ._submits import Budget
+    from ._submits import Budget, Intent
     from ._watch import StatusBoard
     from .client import AIVideoMaker, ClientStatistics, GenerateMany, Outcome, StatusWatch, VideoTask
     from .errors import (
@@ -122,6 +122,7 @@ __all__ = [
     "ImageToVideoV3",
     "IncompleteDownload",
     "InsufficientCredits",
+    "Intent",
     "InvalidRequest",
     "InvalidSpec",
     "Limiter",
@@ -174,7 +175,7 @@ _ROOMS = {
     "_files": "Downloaded Video VideoStream download_all",
     "_http": "RetryPolicy",
     "_limits": "HostRateLimiter Limiter LimiterStatistics Permit Priority RateLimiter RedisRateLimiter",
-    "_submits": "Budget",
+    "_submits": "Budget Intent",
     "_watch": "StatusBoard",
     "client": "AIVideoMaker ClientStatistics GenerateMany Outcome StatusWatch VideoTask",
     "errors": "AIVideoMakerError APIError AuthenticationFailed BadResponse BudgetExceeded ConfigurationError "

@@ -35,6 +35,7 @@ what was ordered, and since when it exists: `matching`; the life of a submit and
 
 from .body import Body
 from .budget import Budget
+from .intent import Intent
 from .prices import MODEL_CHECK_TIMEOUT_S, PERHAPS_RETIRED
 from .registry import SubmitRegistry, registry_of
 from .service import IdempotencyKey, SubmitResult, SubmitService
@@ -45,6 +46,7 @@ __all__ = [
     "Body",
     "Budget",
     "IdempotencyKey",
+    "Intent",
     "SubmitRegistry",
     "SubmitResult",
     "SubmitService",

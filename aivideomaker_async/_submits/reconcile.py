@@ -319,15 +319,18 @@ class Reconciler:
     def snapshot(self, submit: Submit, clock: ServiceClock) -> dict[str, JSON]:
         """Return a submit that was sent as plain data, for reconciling in another process."""
         assert submit.sent_at is not None  # noqa: S101
-        assigned = set(submit.assigned_elsewhere)
-        model, count = submit.fingerprint.model, 0
+        assigned = self.assigned_since(submit.sent_at, submit.fingerprint.model)
+        return take_snapshot(submit, clock, submit.assigned_elsewhere.union(assigned))
+
+    def assigned_since(self, moment: Instant, model: str) -> list[str]:
+        """Return the newest tasks of a model that were assigned shortly before `moment` or later."""
+        assigned: list[str] = []
         for task_id, assignment in reversed(self._assignments.items()):
-            if assignment.answered_at.loop < submit.sent_at.loop - RETENTION_S or count == MAX_SNAPSHOT_TASKS:
+            if assignment.answered_at.loop < moment.loop - RETENTION_S or len(assigned) == MAX_SNAPSHOT_TASKS:
                 break
             if assignment.model == model:
-                assigned.add(task_id)
-                count += 1
-        return take_snapshot(submit, clock, assigned)
+                assigned.append(task_id)
+        return assigned
 
     def candidates(self, submit: Submit, clock: ServiceClock) -> tuple[TaskDetails, ...]:
         """Return the tasks that may belong to a lost submit, as far as the lists show, the oldest first."""

@@ -14,7 +14,7 @@ import logging
 import random
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Final, NamedTuple, Self
 
@@ -45,6 +45,7 @@ from ..tasks import Account, Quote, SubmittedTask, TaskDetails
 from .body import write_body
 from .budget import Budget
 from .images import load_fields, load_request_body
+from .intent import Intent, make_intent
 from .lookup import SubmitLookup
 from .matching import Match, compare, make_fingerprint
 from .prices import BudgetGuard, ModelCheck, PriceResolver
@@ -174,11 +175,28 @@ class SubmitService:
 
     # --- submitting ----------------------------------------------------------------------------------
 
+    async def intend(self, spec: VideoSpec | OtherModel, key: IdempotencyKey, timeout: float | None = None) -> Intent:
+        """Return the intent of a submit; see `AIVideoMaker.intend`."""
+        deadline = self._api.deadline(timeout)
+        fingerprint = make_fingerprint(spec.model, await load_fields(spec, self._max_image_bytes))
+        await self._learn_time(deadline)
+        with self._registry.locked() as reconciler:
+            assigned = reconciler.assigned_since(now_here(), spec.model)
+        return make_intent(
+            key.text,
+            fingerprint,
+            service_now=self._api.service_time(),
+            is_time_known=self._api.clock_offset() is not None,
+            assigned=tuple(sorted(assigned)),
+        )
+
     async def submit(
         self,
         spec: VideoSpec | OtherModel,
         key: IdempotencyKey,
         *,
+        intent: Intent | None = None,
+        known: Collection[str] = (),
         webhook_url: Secret | None = None,
         max_credits: int | None = None,
         budget: Budget | None = None,
@@ -189,6 +207,8 @@ class SubmitService:
         Args:
             spec: what to generate.
             key: its idempotency key.
+            intent: what was stored before, with this key; it may be of a process that has ended.
+            known: ids of tasks that are those of other submits.
             webhook_url: where the service reports changes of the task.
             max_credits: what it may cost.
             budget: what it keeps to beside the client's own.
@@ -200,6 +220,11 @@ class SubmitService:
         deadline = self._api.deadline(timeout)
         budgets = self._guard.budgets(budget)
         fields = await load_fields(spec, self._max_image_bytes)
+        fingerprint = make_fingerprint(spec.model, fields)
+        if intent is not None:
+            if not intent.orders(fingerprint):
+                raise ConfigurationError("intent: it was made for another order; nothing was sent")
+            await self._learn_time(deadline)
         body = write_body(fields)
         request = generate(spec.model, body, idempotency_key=key.text, webhook_url=webhook_url, max_credits=max_credits)
         await self._models.warn_if_missing(spec.model, deadline.timeout * MODEL_CHECK_SHARE)
@@ -209,14 +234,14 @@ class SubmitService:
                 reservation, limit = await self._guard.reserve(spec, body, key.text, budgets, max_credits, deadline)
             except BudgetExceeded:
                 # Another process may have bought it with this key, and then it costs nothing.
-                details = await self._bought_elsewhere(key, make_fingerprint(spec.model, fields), deadline)
+                details = await self._bought_elsewhere(key, fingerprint, deadline)
                 if details is None:
                     raise
                 return _adopted(details)._replace(origin=Origin.ANOTHER_PROCESS)
         try:
             if limit != max_credits:
                 request = request.with_max_credits(limit)
-            result = await self._submit_once(request, make_fingerprint(spec.model, fields), key, deadline)
+            result = await self._submit_once(request, fingerprint, key, deadline, intent=intent, known=known)
         except BaseException:
             with self._registry.locked() as reconciler:
                 is_open = reconciler.open_with(key.text) is not None
@@ -242,7 +267,14 @@ class SubmitService:
         return None if details is None or compare(fingerprint, details) is Match.OTHER else details
 
     async def _submit_once(
-        self, request: Request[SubmittedTask], fingerprint: Fingerprint, key: IdempotencyKey, deadline: Deadline
+        self,
+        request: Request[SubmittedTask],
+        fingerprint: Fingerprint,
+        key: IdempotencyKey,
+        deadline: Deadline,
+        *,
+        intent: Intent | None,
+        known: Collection[str],
     ) -> SubmitResult:
         """Send a submit until its task is known, or it is certain that there is none.
 
@@ -252,21 +284,32 @@ class SubmitService:
             SubmitOutcomeUnknown: a task may have been created.
             ConfigurationError: the client was closed.
         """
+        lost = None
+        if intent is not None and not intent.is_of_this_process:
+            lost = intent.lost(self._api.service_time())
+
+        def make() -> Submit:
+            if lost is not None:
+                return self._restore(lost)
+            return Submit(key.text, fingerprint, self._api.settings.policy.grace, has_callers_key=key.is_callers)
+
         if key.is_callers:
-            taken = await self._take_up(
-                key.text, fingerprint, lambda: self._new_submit(key, fingerprint), request, deadline
-            )
+            taken = await self._take_up(key.text, fingerprint, make, request, deadline)
             if isinstance(taken, str):
                 return SubmitResult(SubmittedTask(task_id=taken), origin=Origin.THIS_PROCESS)
             submit = taken
         else:
-            submit = self._new_submit(key, fingerprint)
+            submit = make()
             self._registry.begin(submit)
 
         sending = Sending(lambda sent: self._on_sending(submit, sent=sent))
         with self._tracked(submit, sending):
             if submit.was_lost:
-                details = await self._lookup.settle(submit, deadline, "an earlier submit with this key was lost")
+                story = "an earlier submit with this key was lost"
+                submit.assigned_elsewhere |= frozenset(known)
+                if lost is not None and submit.sent_elsewhere:
+                    await self._learn_times(submit, lost, story, deadline)
+                details = await self._lookup.settle(submit, deadline, story)
                 if details is not None:
                     return _adopted(details)
             attempt = 1
@@ -324,9 +367,6 @@ class SubmitService:
                 reconciler.sent(submit, now_here())
             elif submit.state is SubmitState.IN_FLIGHT:
                 reconciler.refused(submit)
-
-    def _new_submit(self, key: IdempotencyKey, fingerprint: Fingerprint) -> Submit:
-        return Submit(key.text, fingerprint, self._api.settings.policy.grace, has_callers_key=key.is_callers)
 
     async def _take_up(
         self,
@@ -399,16 +439,26 @@ class SubmitService:
         else:
             taken.assigned_elsewhere |= frozenset(known)
             with self._tracked(taken, Sending()):
-                await self._lookup.refresh(taken, story, deadline)
-                if taken.sent_elsewhere:
-                    # Only now the service has reported its time, which the moments are measured by.
-                    restored = self._restore(error)
-                    with self._registry.locked() as reconciler:
-                        reconciler.correct_times(taken, restored)
+                await self._learn_times(taken, error, story, deadline)
                 details = await self._lookup.settle(taken, deadline, story)
             result = None if details is None else _adopted(details)
         self._guard.settle(key, None if result is None else result.answer)
         return result
+
+    async def _learn_time(self, deadline: Deadline) -> None:
+        """Ask for anything, unless the service's clock is known: what other processes see is measured by it."""
+        if self._api.clock_offset() is None:
+            # Each answer has the time, also a refusal.
+            with suppress(APIError):
+                await self._models.account(deadline)
+
+    async def _learn_times(self, submit: Submit, error: SubmitOutcomeUnknown, story: str, deadline: Deadline) -> None:
+        """Read the list as it is now, and measure the moments of another process by the time that came with it."""
+        await self._lookup.refresh(submit, story, deadline)
+        if submit.sent_elsewhere:
+            restored = self._restore(error)
+            with self._registry.locked() as reconciler:
+                reconciler.correct_times(submit, restored)
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> SubmitResult | None:
         """Take what a person found out: the id of the task, or None when there is none.

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from .._files import Downloaded, Video, VideoProgress
-    from .._submits import Budget, IdempotencyKey, SubmitResult
+    from .._submits import Budget, IdempotencyKey, Intent, SubmitResult
     from .._watch import StatusBoard, TaskTracker
     from ..pricing import Price, PriceTable
     from ..specs import OtherModel, SpecLike, VideoSpec
@@ -215,6 +215,8 @@ class AIVideoMaker:
         *,
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
+        intent: Intent | None = None,
+        known: Iterable[str] = (),
         max_credits: int | None = None,
         budget: Budget | None = None,
         timeout: float | None = None,
@@ -228,6 +230,8 @@ class AIVideoMaker:
         *,
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
+        intent: Intent | None = None,
+        known: Iterable[str] = (),
         max_credits: int | None = None,
         budget: Budget | None = None,
         timeout: float | None = None,
@@ -240,6 +244,8 @@ class AIVideoMaker:
         *,
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
+        intent: Intent | None = None,
+        known: Iterable[str] = (),
         max_credits: int | None = None,
         budget: Budget | None = None,
         timeout: float | None = None,
@@ -257,6 +263,9 @@ class AIVideoMaker:
             webhook_url: where the service reports changes of the task.
             idempotency_key: 8 to 128 characters that name this submit; by default a fresh one. Within one process the
                 same key gives the same task, whatever the service does with keys.
+            intent: what `intend` has returned for this order, here or in a process that has ended, in place of a key.
+                Its process must not be at work on it any more. What it may have bought is searched for first.
+            known: with an intent of another process: ids of tasks that you know to be those of other submits.
             max_credits: credits that the task may cost at most. The price is the service's quote, or an estimate where
                 it has no quotes. The limit is sent with the submit as well.
             budget: credits that this submit and others may cost together, beside the client's own `budget`.
@@ -285,8 +294,42 @@ class AIVideoMaker:
             )
         else:
             order = as_spec(spec)
-        key = IdempotencyKey.of(idempotency_key)
-        return await self._buy(order, key, hook=hook, max_credits=max_credits, budget=budget, timeout=timeout)
+        if intent is not None and idempotency_key is not None:
+            raise ConfigurationError("idempotency_key: not beside an intent, which has its own")
+        key = IdempotencyKey.of(idempotency_key if intent is None else intent.idempotency_key)
+        return await self._buy(
+            order,
+            key,
+            intent=intent,
+            known=_task_ids(known),
+            hook=hook,
+            max_credits=max_credits,
+            budget=budget,
+            timeout=timeout,
+        )
+
+    async def intend(self, spec: SpecLike, *, key: str | None = None, timeout: float | None = None) -> Intent:
+        """Return a record of a submit that is about to be made, to be stored before `submit(spec, intent=...)`.
+
+        When the program dies after that, the next one restores it (`Intent.from_dict`) and submits with it: what the
+        dead one has bought is found and returned, and what it surely has not is bought now.
+
+        The price is not asked for. The service's time is, once, where it is not known yet.
+
+        Args:
+            spec: what to generate.
+            key: the idempotency key of the submit, 8 to 128 characters; by default a fresh one.
+            timeout: seconds for the call; None for the client's `call_timeout`.
+
+        Raises:
+            InvalidSpec: the spec is invalid, or its image cannot be read or is too large.
+            TransportError: the service cannot be reached.
+            ConfigurationError: the client cannot be used, or an argument is invalid.
+        """
+        from .._submits import IdempotencyKey
+        from ..specs import as_spec
+
+        return await self._rooms.submits.intend(as_spec(spec), IdempotencyKey.of(key), timeout)
 
     def unsettled(self) -> list[SubmitOutcomeUnknown]:
         """Return the submits of this client whose outcome is unknown, the oldest first; also after it was closed.
@@ -313,10 +356,7 @@ class AIVideoMaker:
             SubmitOutcomeUnknown: the outcome is still unknown.
             ConfigurationError: the client cannot be used.
         """
-        if isinstance(known, str):
-            raise ConfigurationError(f"known={known!r}: must be task ids in a list or a set, not one text")
-        others = frozenset(map(validation.task_id, known))
-        return self._settled(error, await self._rooms.submits.reconcile(error, timeout, others))
+        return self._settled(error, await self._rooms.submits.reconcile(error, timeout, _task_ids(known)))
 
     def settle(self, error: SubmitOutcomeUnknown, task_id: str | None) -> VideoTask | None:
         """Record what became of a submit, after you have found out by other means. No request is made.
@@ -681,6 +721,8 @@ class AIVideoMaker:
         spec: VideoSpec | OtherModel,
         key: IdempotencyKey,
         *,
+        intent: Intent | None = None,
+        known: Collection[str] = (),
         hook: Secret | None = None,
         max_credits: int | None = None,
         budget: Budget | None = None,
@@ -690,7 +732,14 @@ class AIVideoMaker:
         from .task import VideoTask
 
         result = await self._rooms.submits.submit(
-            spec, key, webhook_url=hook, max_credits=max_credits, budget=budget, timeout=timeout
+            spec,
+            key,
+            intent=intent,
+            known=known,
+            webhook_url=hook,
+            max_credits=max_credits,
+            budget=budget,
+            timeout=timeout,
         )
         length = spec.seconds if isinstance(spec, VideoSpec) else video_seconds(spec.body)
         # The client may have been closed by now: the task has its handle all the same.
@@ -757,6 +806,12 @@ class AIVideoMaker:
     def _wake(self, *, may_be_end: bool) -> None:
         """Poll soon, since a webhook delivery came; from any thread."""
         self._api.lifecycle.call_soon(partial(self._rooms.tracker.wake, may_be_end=may_be_end))
+
+
+def _task_ids(known: Iterable[str]) -> frozenset[str]:
+    if isinstance(known, str):
+        raise ConfigurationError(f"known={known!r}: must be task ids in a list or a set, not one text")
+    return frozenset(map(validation.task_id, known))
 
 
 class _HandleContext:

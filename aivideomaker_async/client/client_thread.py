@@ -90,7 +90,9 @@ class ClientThread:
             self._closed = True
             self._end()
 
-    async def _run(self, function: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object]) -> T:
+    async def _run(
+        self, function: Callable[..., Awaitable[T]], args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> T:
         if self._client is None:
             self._client = self._make()
             # After the client is made: what is registered last runs first, and the client has a hook that would warn.
@@ -123,8 +125,8 @@ class ClientThread:
             await client.aclose()
 
     def _leave_to_parent(self) -> None:
-        # Another thread may have held the lock, and neither the loop nor its thread came along. To drop the portal would
-        # wait for that thread.
+        # Another thread may have held the lock, and neither the loop nor its thread came along. To drop the portal
+        # would wait for that thread.
         self._lock = Lock()
         _of_parents.extend([self._running, self._client])
         self._portal = self._running = self._client = None
