@@ -109,6 +109,8 @@ class _ClientTies:
     """The session that the caller has given to the client."""
     renew: Callable[[], Awaitable[str | None]] | None = None
     """Asks for a fresh address."""
+    clock_ahead: timedelta = timedelta(0)
+    """By how much the service's clock is ahead of this machine's."""
 
 
 @frozen(kw_only=True)
@@ -141,6 +143,7 @@ class Video(JSONForm):
         seen_at: datetime | None = None,
         http: aiohttp.ClientSession | None = None,
         renew: Callable[[], Awaitable[str | None]] | None = None,
+        clock_ahead: timedelta = timedelta(0),
     ) -> Self:
         """Return the video of a task that is COMPLETED and has a URL.
 
@@ -151,6 +154,7 @@ class Video(JSONForm):
             seen_at: when the task was first seen to have ended, where the service does not say when it did.
             http: the session that is used while it is open, unless a call is given another one.
             renew: asks for the task again, and returns the address of its file or None.
+            clock_ahead: by how much the service's clock is ahead of this machine's.
         """
         completed_at = details.completed_at or details.created_at or seen_at or datetime.now(UTC)
         # The service's clock may be years off, as far as the end of the calendar.
@@ -160,7 +164,7 @@ class Video(JSONForm):
             url=details.url or "",
             details=details,
             expires_at=expires_at,
-            _ties=_ClientTies(allow_private=allow_private, http=http, renew=renew),
+            _ties=_ClientTies(allow_private=allow_private, http=http, renew=renew, clock_ahead=clock_ahead),
         )
 
     def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
@@ -171,7 +175,7 @@ class Video(JSONForm):
             url=self.url,
             details=self.details,
             expires_at=self.expires_at,
-            _ties=_ClientTies(allow_private=self._ties.allow_private),
+            _ties=_ClientTies(allow_private=self._ties.allow_private, clock_ahead=self._ties.clock_ahead),
         )
         return again, ()
 
@@ -339,7 +343,8 @@ class Source:
         return True
 
     def _age(self) -> timedelta:
-        return datetime.now(UTC) - (self._video.expires_at - OUTPUT_KEPT_FOR)
+        # By the service's clock: this machine's may be hours off.
+        return datetime.now(UTC) + self._video._ties.clock_ahead - (self._video.expires_at - OUTPUT_KEPT_FOR)
 
     def failed(self, reason: str, status: int | None = None) -> DownloadError:
         """Return the error for a reason that no further attempt cures."""

@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
@@ -853,6 +854,7 @@ class _HandleContext:
             details,
             allow_private=client._allows_private_files,
             seen_at=seen_at,
+            clock_ahead=timedelta(seconds=client._api.clock_offset() or 0.0),
             http=client._http,
             renew=renew,
         )

@@ -97,7 +97,7 @@ def books() -> Books:
     "change",
     [
         *({"created": 61}, {"credits_charged": 0}, {"budget_spent": 1}, {"budget_reserved": 5}, {"duplicates": 1}),
-        *({"unaccounted": 1}, {"wrong_ends": 1}, {"wrong_files": 1}, {"hangs": 1}, {"tasks_left": 1}),
+        *({"unaccounted": 1}, {"wrong_ends": 1}, {"wrong_files": 1}, {"crashes": 1}, {"hangs": 1}, {"tasks_left": 1}),
         *({"connections_left": 1}, {"descriptors_left": 1}, {"objects_left": 1_000_000}),
     ],
     ids=lambda change: next(iter(change)),

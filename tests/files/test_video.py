@@ -276,8 +276,10 @@ def fetched(simulator: Simulator) -> list[int]:
     return [one.status for one in simulator.requests if one.path.endswith(".mp4")]
 
 
-async def test_a_file_that_comes_late_is_downloaded(tmp_path: Path) -> None:
-    async with finished(late_files=5) as (simulator, video):
+@pytest.mark.parametrize("clock_skew", [0, 3600, -3600])
+async def test_a_file_that_comes_late_is_downloaded(tmp_path: Path, clock_skew: float) -> None:
+    """Also where this machine's clock is an hour off."""
+    async with finished(late_files=5, clock_skew=clock_skew) as (simulator, video):
         assert (await content(await video.download(tmp_path / "a.mp4")))[4:8] == b"ftyp"
         assert set(fetched(simulator)[:-1]) == {404}
 
