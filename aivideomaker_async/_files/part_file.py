@@ -19,6 +19,7 @@ from secrets import token_hex
 from threading import Lock
 from typing import Final
 
+from .._util.file_lock import lock_file, unlock_file
 from ..errors import DownloadError
 from .names import beside
 from .resume import PartMetadata, Version, is_part_metadata
@@ -93,7 +94,7 @@ class PartFile:
         while self._fd is None:
             fd = _open_regular(part)
             try:
-                is_locked, found = _lock(fd), os.fstat(fd)
+                is_locked, found = lock_file(fd), os.fstat(fd)
                 if not is_locked:
                     if found.st_size == 0:
                         part.unlink()
@@ -229,7 +230,7 @@ class PartFile:
     def _close_part(self) -> None:
         fd, self._fd = self._fd, None
         if fd is not None:
-            _unlock(fd)
+            unlock_file(fd)
             os.close(fd)
 
     def _beside(self, ending: str) -> Path:
@@ -334,47 +335,3 @@ def _read_metadata(path: Path) -> str | None:
 
 def _in_the_way(path: Path) -> DownloadError:
     return DownloadError(f"{path} is in the way: it exists already, and no download has left it there")
-
-
-# --- locks -------------------------------------------------------------------------------------------
-
-_BUSY: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EWOULDBLOCK})
-
-
-def _lock(fd: int) -> bool:
-    """Lock a file without waiting. Returns False where the file system has no locks.
-
-    Raises:
-        BlockingIOError: it is locked.
-    """
-    try:
-        _try_lock(fd)
-    except OSError as error:
-        if error.errno in _BUSY:
-            raise BlockingIOError(error.errno, error.strerror) from error
-        return False
-    return True
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(fd: int) -> None:
-        os.lseek(fd, 0, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-
-    def _unlock(fd: int) -> None:
-        with suppress(OSError):
-            os.lseek(fd, 0, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(fd: int) -> None:
-        # Closing is not enough: a forked child may hold the descriptor as well.
-        with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
 from .._util.base_url import is_loopback
-from .._util.paths import expanded
+from .._util.paths import APPLICATION, expanded, user_state_folder
 from .shared import SharedRateLimiter
 from .store import Step, StoreUnavailable
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["HostRateLimiter", "default_limiter"]
 
 T = TypeVar("T")
-
-APPLICATION: Final = "aivideomaker-async"
 
 LOCK_TIMEOUT_S: Final = 2.0
 """How long to wait for other processes; a change takes less than a thousandth of that."""
@@ -280,20 +277,10 @@ def _remove_unused_files(directory: Path) -> None:
                 file.unlink()
 
 
-def _user_state_directory() -> Path:
-    if sys.platform == "linux":
-        # The rule of the XDG specification, as platformdirs has it, which costs a program more to import than a call.
-        home = os.environ.get("XDG_STATE_HOME", "").strip()
-        return Path(home or Path.home() / ".local/state", APPLICATION)
-    from platformdirs import user_state_path
-
-    return user_state_path(APPLICATION, appauthor=False)
-
-
 def _usual_directories(*, is_passing: bool) -> Iterator[Path]:
     # A container may have neither a home directory nor a name for its user.
     with suppress(RuntimeError, KeyError, OSError):
-        state = None if is_passing else _user_state_directory()
+        state = None if is_passing else user_state_folder()
         if state is not None and state.is_absolute():
             yield state / "limits"
     import tempfile

@@ -16,7 +16,8 @@ the client connects them with a plain function.
 - `client`: `AIVideoMaker`, with all public calls;
 - `rooms`: which rooms a client has entered; a call imports no more than it needs;
 - `task`: the handle of a task: `watch`, `result`, `cancel`, and what a cancelled wait leaves behind;
-- `generate_many`: many specs, a bounded number at once.
+- `generate_many`: many specs, a bounded number at once;
+- `client_thread`: a client in an event loop and a thread of its own.
 """
 
 from typing import TYPE_CHECKING
@@ -25,11 +26,15 @@ from .._util.lazy import names_on_use
 from .client import AIVideoMaker, ClientStatistics
 
 if TYPE_CHECKING:
+    from .client_thread import ClientThread
     from .generate_many import GenerateMany, Outcome
     from .task import StatusWatch, VideoTask
 
-__all__ = ["AIVideoMaker", "ClientStatistics", "GenerateMany", "Outcome", "StatusWatch", "VideoTask"]
+__all__ = ["AIVideoMaker", "ClientStatistics", "ClientThread", "GenerateMany", "Outcome", "StatusWatch", "VideoTask"]
 
 if not TYPE_CHECKING:
     # Type checkers would take every wrong name for one of these.
-    __getattr__ = names_on_use(__name__, {"generate_many": "GenerateMany Outcome", "task": "StatusWatch VideoTask"})
+    __getattr__ = names_on_use(
+        __name__,
+        {"client_thread": "ClientThread", "generate_many": "GenerateMany Outcome", "task": "StatusWatch VideoTask"},
+    )

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from aivideomaker_async import DownloadError
-from aivideomaker_async._files import part_file
 from aivideomaker_async._files.part_file import PartFile
 from aivideomaker_async._files.resume import PartMetadata, Version
+from aivideomaker_async._util import file_lock
 
 OLD, NEW = b"old", b"new content"
 V1, V2 = Version(etag='"v1"', total=100), Version(etag='"v2"', total=100)
@@ -578,7 +578,7 @@ def test_a_lock_on_a_part_that_has_just_got_its_name_is_not_enough(
 ) -> None:
     """Nobody else would find it, and to write to it would change the target."""
     first = written(target, key="me")
-    real, calls = part_file._try_lock, 0
+    real, calls = file_lock._try_lock, 0
 
     def lock(fd: int) -> None:
         nonlocal calls
@@ -588,7 +588,7 @@ def test_a_lock_on_a_part_that_has_just_got_its_name_is_not_enough(
             first.commit()
         real(fd)
 
-    monkeypatch.setattr(part_file, "_try_lock", lock)
+    monkeypatch.setattr(file_lock, "_try_lock", lock)
     part, found = again(target, overwrite=True)
     assert (found, calls) == (None, 2)
     part.begin(V2)
@@ -609,7 +609,7 @@ def test_on_a_file_system_without_locks_nothing_is_kept(
     def no_locks(_: int) -> None:
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr(part_file, "_try_lock", no_locks)
+    monkeypatch.setattr(file_lock, "_try_lock", no_locks)
     part = written(target, key="me")
     (beside,) = names(target.parent)
     assert re.fullmatch(RANDOM_NAME, beside)
