@@ -65,7 +65,7 @@ class Shop:
         if (action := self.override(arrival)) is not None:
             return action
         if is_younger(arrival):
-            return Reply(404, {"status": "FAILED", "message": "Not found"})
+            return self._dated(Reply(404, {"status": "FAILED", "message": "Not found"}))
         if arrival.method == "POST":
             return await self._sell(arrival)
         if arrival.path.endswith("/tasks"):
