@@ -42,9 +42,6 @@ class Intent(JSONForm):
     """By the service's clock (aware, UTC)."""
     made_by: str
     """The process that made it."""
-    ended_at: datetime | None = None
-    """When that process was known to have ended, by the service's clock; None for the moment at which the intent is
-    used elsewhere."""
     trace: SubmitTrace
 
     @property
@@ -65,18 +62,17 @@ class Intent(JSONForm):
         return known == fingerprint
 
     def lost(self, now: float) -> SubmitOutcomeUnknown:
-        """Return the error of a submit whose process has ended: it may have been sent until then.
+        """Return the error of a submit whose process has ended: it, or another one since, may have sent it until now.
 
         Args:
             now: the time by the service's clock, in seconds since the epoch.
         """
-        ended_at = now if self.ended_at is None else self.ended_at.timestamp()
         return SubmitOutcomeUnknown(
             "the process that was to submit this has ended",
             model=self.model,
             idempotency_key=self.idempotency_key,
             began_at=self.made_at,
-            trace=evolve(self.trace, lost_at=max(ended_at, self.trace.sent_at)).to_dict(),
+            trace=evolve(self.trace, lost_at=max(now, self.trace.sent_at)).to_dict(),
         )
 
 

@@ -315,7 +315,9 @@ def recency(task: ListedTask, submit: Submit, times: StampedTimes) -> Recency:
     """
     sent_at, created_at = submit.sent_at, task.created_at
     assert sent_at is not None  # noqa: S101
-    if submit.is_time_known and task.first_seen < sent_at.loop:
+    # When another process sent it is known by the service's clock, whose seconds are whole.
+    tolerance = CLOCK_TOLERANCE_S if submit.sent_elsewhere else 0.0
+    if submit.is_time_known and task.first_seen < sent_at.loop - tolerance:
         return Recency.OLD
     appeared = submit.polls > 0 and task.details.id not in submit.seen_at_first_poll
     if created_at is None:

@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -205,20 +204,6 @@ class OpenOrder:
         assert self.order is not None  # noqa: S101
         self.order = evolve(self.order, **known)
         self._append(known)
-
-    def take_over(self, now: datetime) -> Intent:
-        """Return the intent to go on with. Its process does not work on the order any more: it would hold it.
-
-        Args:
-            now: the time by the service's clock.
-        """
-        assert self.order is not None  # noqa: S101
-        intent = self.order.intent
-        if not intent.is_of_this_process and intent.ended_at is None:
-            intent = evolve(intent, ended_at=now)
-            self.order = evolve(self.order, intent=intent)
-            self._append({"intent": intent.to_dict()})
-        return intent
 
     def forget(self) -> None:
         """There is surely no task, and the order can be given again."""

@@ -253,7 +253,7 @@ def _in_words(problem: FieldProblem) -> FieldProblem:
     """Return a problem in the terms of a tool: there are no Python objects."""
     words = problem.allowed.replace(f"{IMAGE_FORMS} (a file name goes into pathlib.Path)", IMAGE_WORDS)
     words = words.replace(IMAGE_FORMS, IMAGE_WORDS).replace(", or None", "")
-    value = "<left out>" if problem.value == "None" else problem.value
+    value = "<left out>" if problem.value in {"None", "<NoneType>"} else problem.value
     return FieldProblem(problem.field, value, words)
 
 

@@ -329,8 +329,8 @@ class VideoTools:
             return await self._bought(client, name, client.task(known.task_id), known.spent, replay=True)
         if known is None:
             await self._reserve(client, order, fresh, spec)
-        # What an earlier process may have bought is searched for first.
-        intent = fresh if known is None else await DISK.run(order.take_over, fresh.made_at)
+        # What an earlier process may have bought is searched for first. It has ended: it would hold the order.
+        intent = fresh if known is None else known.intent
         others = await DISK.run(order.others)
         try:
             task = await client.submit(spec, intent=intent, known=others, max_credits=self.max_credits)

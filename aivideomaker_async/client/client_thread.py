@@ -12,15 +12,16 @@ import concurrent.futures
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from threading import Lock
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 from weakref import ref
 
+from anyio import to_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
 from .._util.fork import after_fork_in_child
+from .._util.loops import loop_or_none
 from ..errors import ConfigurationError
 from .client import AIVideoMaker
-
-if TYPE_CHECKING:
-    from anyio.from_thread import BlockingPortal
 
 __all__ = ["ClientThread"]
 
@@ -31,6 +32,10 @@ _of_parents: Final[list[object]] = []
 """Portals of the processes that this one is a fork of."""
 
 THREAD_NAME: Final = "aivideomaker_async client"
+
+_OWN_THREAD: Final = "this is the thread of the client itself, which cannot wait for itself"
+
+_CLOSED: Final = "a client in a thread of its own is closed; make a new one"
 
 
 class ClientThread:
@@ -46,7 +51,7 @@ class ClientThread:
     def __init__(self, make: Callable[[], AIVideoMaker] = AIVideoMaker) -> None:
         self._make = make
         self._lock = Lock()
-        self._portal: BlockingPortal | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: AbstractContextManager[BlockingPortal] | None = None
         self._client: AIVideoMaker | None = None
         self._closed = False
@@ -60,17 +65,24 @@ class ClientThread:
         Raises:
             ConfigurationError: this was closed, the client cannot be made, or this is called in its own thread.
         """
-        portal = self._enter()
+        loop = self._loop or self._enter()
+        if loop_or_none() is loop:
+            raise ConfigurationError(_OWN_THREAD)
+        work = self._run(function, args, kwargs)
         try:
-            return portal.start_task_soon(self._run, function, args, kwargs)
+            return asyncio.run_coroutine_threadsafe(work, loop)
         except RuntimeError:
-            # Closed by another thread at this moment; or the caller runs in the loop itself.
-            raise ConfigurationError("a client in a thread of its own is closed, or was called from there") from None
+            # Another thread has closed it at this moment.
+            work.close()
+            raise ConfigurationError(_CLOSED) from None
 
     async def call(
         self, function: Callable[Concatenate[AIVideoMaker, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Return the result of `function(client, ...)`, for a caller in another event loop. Cancelling cancels it."""
+        if self._loop is None:
+            # To start a thread takes some milliseconds, in which the caller's loop would stand still.
+            await to_thread.run_sync(self._enter)
         return await asyncio.wrap_future(self.start(function, *args, **kwargs))
 
     def call_blocking(
@@ -80,12 +92,20 @@ class ClientThread:
         future = self.start(function, *args, **kwargs)
         try:
             return future.result()
+        except concurrent.futures.CancelledError:
+            raise ConfigurationError(_CLOSED) from None
         except BaseException:
             future.cancel()
             raise
 
     def close(self) -> None:
-        """End the client, its loop and its thread. What still runs is cancelled. A second time does nothing."""
+        """End the client, its loop and its thread. What still runs is cancelled. A second time does nothing.
+
+        Raises:
+            ConfigurationError: this is called in its own thread.
+        """
+        if self._loop is not None and loop_or_none() is self._loop:
+            raise ConfigurationError(_OWN_THREAD)
         with self._lock:
             self._closed = True
             self._end()
@@ -99,25 +119,24 @@ class ClientThread:
             _close_at_exit(self)
         return await function(self._client, *args, **kwargs)
 
-    def _enter(self) -> BlockingPortal:
+    def _enter(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._closed:
-                raise ConfigurationError("a client in a thread of its own is closed; make a new one")
-            if self._portal is None:
-                from anyio.from_thread import start_blocking_portal
-
-                self._running = start_blocking_portal("asyncio", name=THREAD_NAME)
-                self._portal = self._running.__enter__()
-            return self._portal
+                raise ConfigurationError(_CLOSED)
+            if self._loop is None:
+                # Of the portal only its thread and its end are used: it makes its callers wait until its loop is free.
+                running = start_blocking_portal("asyncio", name=THREAD_NAME)
+                self._loop = running.__enter__().call(asyncio.get_running_loop)
+                self._running = running
+            return self._loop
 
     def _end(self) -> None:
-        portal, running = self._portal, self._running
-        self._portal = self._running = None
-        if portal is None or running is None:
-            return
-        portal.call(self._close_client)
-        # With an error: what still runs there is cancelled and not waited for.
-        running.__exit__(_Closed, _Closed(), None)
+        loop, running = self._loop, self._running
+        self._loop = self._running = None
+        if loop is not None and running is not None:
+            asyncio.run_coroutine_threadsafe(self._close_client(), loop).result()
+            # What still runs there is cancelled with the loop.
+            running.__exit__(None, None, None)
 
     async def _close_client(self) -> None:
         client, self._client = self._client, None
@@ -129,11 +148,7 @@ class ClientThread:
         # would wait for that thread.
         self._lock = Lock()
         _of_parents.extend([self._running, self._client])
-        self._portal = self._running = self._client = None
-
-
-class _Closed(Exception):
-    """Ends the portal."""
+        self._loop = self._running = self._client = None
 
 
 def _close_at_exit(thread: ClientThread) -> None:

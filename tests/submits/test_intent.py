@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -116,20 +115,6 @@ async def test_two_equal_orders_are_two_tasks(keeps_keys: bool, reborn: Reborn) 
         async with client_of(service.url) as client:
             other = await client.submit(SPEC, intent=restored, known=[task.id])
     assert ids([task, other]) == ids(shop.sold) == ["ck1", "ck2"]
-
-
-async def test_the_search_is_shorter_where_the_end_of_the_process_is_known(reborn: Reborn) -> None:
-    """A task that was to appear has appeared by then."""
-    shop = Shop()
-    async with scripted(shop) as service:
-        async with client_of(service.url) as client:
-            intent = await client.intend(SPEC)
-        # As if all of it had been a minute earlier.
-        earlier = evolve(intent.trace, sent_at=intent.trace.sent_at - 60)
-        restored = reborn(evolve(intent, trace=earlier, ended_at=intent.made_at - timedelta(seconds=50)))
-        async with client_of(service.url) as client:
-            await client.submit(SPEC, intent=restored, timeout=10)
-    assert len(shop.sold) == 1
 
 
 async def test_a_refusal_after_the_search_is_a_refusal(reborn: Reborn) -> None:

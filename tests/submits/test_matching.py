@@ -377,6 +377,14 @@ def test_a_task_that_was_listed_before_the_submit_is_old(created: float | None) 
     assert age(listed(created, first_seen=-1.0), lost_submit()) is OLD
 
 
+def test_a_list_just_before_a_submit_of_another_process_proves_nothing() -> None:
+    """When that was sent is known by whole seconds: it may have been before the list."""
+    submit = lost_submit()
+    submit.sent_elsewhere = True
+    assert age(listed(0.5, first_seen=-1.0), submit) is NEW
+    assert age(listed(0.5, first_seen=-60.0), submit) is OLD
+
+
 @pytest.mark.parametrize("ahead", [0.0, -7200.0, 3600.0, 3e7])
 def test_a_compared_clock_tells_what_is_old(ahead: float) -> None:
     """However wrong it is; and what is new, unless it is behind."""
