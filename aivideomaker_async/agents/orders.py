@@ -182,6 +182,7 @@ class OpenOrder:
         self._lock = lock
         self._name = name
         self._file = file
+        _mend(file)
         self.order: Order | None = _read(file)
         """What is known of it."""
 
@@ -248,6 +249,14 @@ class _Lock:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
+
+
+def _mend(file: Path) -> None:
+    """Take away a last line that was not written in whole: another one would be joined to it."""
+    with suppress(FileNotFoundError), file.open("r+b") as content:
+        data = content.read()
+        if not data.endswith(b"\n"):
+            content.truncate(data.rfind(b"\n") + 1)
 
 
 def _read(file: Path) -> Order | None:

@@ -27,6 +27,7 @@ from ..errors import (
     TaskCancelled,
     TaskFailed,
     TaskNotFound,
+    UnknownTaskEnd,
     WaitTimeout,
 )
 from ..tasks import TaskStatus
@@ -97,6 +98,14 @@ def report_of_error(error: AIVideoMakerError) -> Report:
     if isinstance(error, WaitTimeout):
         status = str(error.last_status or TaskStatus.SUBMITTED)
         return Report(status=status, task_id=error.task_id, next=next_step(status))
+    if isinstance(error, UnknownTaskEnd):
+        return Report(
+            status=str(error.details.status),
+            task_id=error.details.id,
+            error=type(error).__name__,
+            message=str(error),
+            next="It has ended, and nobody here knows how. Tell the person: the account shows whether it was charged.",
+        )
     if isinstance(error, TaskFailed | TaskCancelled):
         status = str(error.details.status)
         return Report(
