@@ -28,9 +28,12 @@ with the key of the submit is its own. Else a task may be its own when it is wha
 that this process was assigned in that time. All clients of one API key in a process share one registry, since the tasks
 of one are no candidates for another.
 
+A process that dies remembers nothing. What must survive it is an `Intent`, which is stored before the submit; another
+process settles it first, as a submit that was lost just now.
+
 Where a rule stands: when a lost submit is adopted, sent again or left to people: `reconcile`; whether a listed task is
 what was ordered, and since when it exists: `matching`; the life of a submit and its snapshot in a pickled error:
-`state`; what a purchase holds of its budgets, and when it comes back: `budget`; what a quote means: `prices`.
+`state`; what is stored before a submit: `intent`; what a purchase holds of its budgets, and when it comes back: `budget`; what a quote means: `prices`.
 """
 
 from .body import Body
