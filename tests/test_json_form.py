@@ -17,6 +17,7 @@ from aivideomaker_async import (
     Account,
     CancelResult,
     Eta,
+    Intent,
     Quote,
     StatusChange,
     SubmittedTask,
@@ -58,6 +59,17 @@ DETAILS_FORM: dict[str, Any] = {
     "extra": {"odd": [None, 1.5]},
 }
 ETA_FORM = {"at": "2026-09-01T12:00:00Z", "earliest": "2026-09-01T12:00:00Z", "latest": "2026-09-01T12:00:01.000500Z"}
+
+SENT = SubmitTrace(
+    model="t2v",
+    fields={"prompt": "A cat"},
+    uploads={"image": b"\1\2"},
+    sent_at=5.5,
+    lost_at=6.5,
+    is_time_known=True,
+    may_still_arrive=False,
+    assigned=("tv_0",),
+)
 
 FORMS: list[tuple[JSONForm, dict[str, Any]]] = [
     (DETAILS, DETAILS_FORM),
@@ -124,6 +136,25 @@ FORMS: list[tuple[JSONForm, dict[str, Any]]] = [
             "api_version": "v1",
             "skill_version": None,
             "extra": {"ok": True},
+        },
+    ),
+    (
+        Intent(model="t2v", idempotency_key="order-42", made_at=NOON, made_by="1f-7", trace=SENT),
+        {
+            "model": "t2v",
+            "idempotency_key": "order-42",
+            "made_at": "2026-09-01T12:00:00Z",
+            "made_by": "1f-7",
+            "trace": {
+                "model": "t2v",
+                "fields": {"prompt": "A cat"},
+                "uploads": {"image": "0102"},
+                "sent_at": 5.5,
+                "lost_at": 6.5,
+                "is_time_known": True,
+                "may_still_arrive": False,
+                "assigned": ["tv_0"],
+            },
         },
     ),
 ]
@@ -274,6 +305,24 @@ VALUES = st.one_of(
         api_version=maybe(TEXTS),
         skill_version=maybe(TEXTS),
         extra=OBJECTS,
+    ),
+    st.builds(
+        Intent,
+        model=TEXTS,
+        idempotency_key=TEXTS,
+        made_at=MOMENTS,
+        made_by=TEXTS,
+        trace=st.builds(
+            SubmitTrace,
+            model=TEXTS,
+            fields=OBJECTS,
+            uploads=st.dictionaries(TEXTS, st.binary(max_size=4), max_size=2),
+            sent_at=NUMBERS,
+            lost_at=NUMBERS,
+            is_time_known=st.booleans(),
+            may_still_arrive=st.booleans(),
+            assigned=st.lists(TEXTS, max_size=3).map(tuple),
+        ),
     ),
 )
 

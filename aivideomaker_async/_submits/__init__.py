@@ -33,7 +33,8 @@ process settles it first, as a submit that was lost just now.
 
 Where a rule stands: when a lost submit is adopted, sent again or left to people: `reconcile`; whether a listed task is
 what was ordered, and since when it exists: `matching`; the life of a submit and its snapshot in a pickled error:
-`state`; what is stored before a submit: `intent`; what a purchase holds of its budgets, and when it comes back: `budget`; what a quote means: `prices`.
+`state`; what is stored before a submit: `intent`; what a purchase holds of its budgets, and when it comes back:
+`budget`; what a quote means: `prices`.
 """
 
 from .body import Body
