@@ -1,4 +1,7 @@
-"""Every scene of the benchmarks runs with its smallest parameters. Its figures are not judged here."""
+"""The quick scenes of the benchmarks, with their smallest parameters. Figures are not judged here.
+
+`make bench-short` runs all of them, also those that start many processes.
+"""
 
 from __future__ import annotations
 
@@ -17,54 +20,22 @@ from benchmarks import (
     cpu,
     detection,
     files,
-    large_account,
-    plugin,
-    processes,
-    ready,
-    waiters,
     webhooks,
 )
 from benchmarks.contenders import CONTENDERS, POLL_2, SDK
 from benchmarks.report import Report, write_json
 from benchmarks.runs import run_once
 
-
-def large_accounts() -> Report:
-    extent = large_account.Extent(
-        history=200, runs={2: 1}, runs_of_bound=1, live_tasks=2, live_between=(0.1, 0.2), idle=0.02
-    )
-    return large_account.report(large_account.measure(extent), large_account.measure_stalls(extent))
-
-
-def boards() -> Report:
-    if shutil.which("redis-server") is None:
-        pytest.skip("redis-server is not installed")
-    extent = board.Extent(
-        hosts=2, processes=1, tasks=1, runs_of_failover=1, compared=False, median=0.3, lease=0.3, settled=1.2
-    )
-    with board.redis_server() as url:
-        return board.report(board.measure(extent, url), [board.measure_failover(extent, url)])
-
-
-FORM = processes.Form(processes=2, tasks=2, limiting="of the host", speed=20, between=(5.0, 10.0))
-
 SMALLEST: Final[dict[str, Callable[[], Report]]] = {
     "detection": lambda: detection.report(detection.measure(detection.Extent(runs={1: 1, 2: 1}, most_polled=1))),
     "alone": lambda: alone.report(alone.measure(alone.Extent(tasks=3, runs=1, fresh=1, learned=1, history=4))),
     "webhooks": lambda: webhooks.report(*webhooks.measure(webhooks.Extent(tasks=4, runs=1))),
-    "processes": lambda: processes.report(processes.measure(processes.Extent(forms=(FORM,)))),
-    "board": boards,
-    "large_account": large_accounts,
-    "waiters": lambda: waiters.report(waiters.measure(waiters.Extent(waiters=40, between=(0.8, 1.2), idle=0.02))),
     "files": lambda: files.report(files.measure(files.Extent(size=400_000, rounds=1, idle=0.01))),
     "cpu": lambda: cpu.report(cpu.measure(cpu.Extent(rounds=2, calls=10, widths=(1, 5)))),
-    "ready": lambda: ready.report(ready.measure(1)),
-    "plugin": lambda: plugin.report(plugin.measure(1)),
 }
 
 
-def test_every_scene_is_run_here_and_has_a_row_in_the_docs() -> None:
-    assert SMALLEST.keys() == command.SCENES.keys()
+def test_every_scene_has_a_row_in_the_docs() -> None:
     page = Path("docs", "benchmarks.md").read_text(encoding="utf-8")
     assert [name for name in command.SCENES if f"| `{name}` |" not in page] == []
 
