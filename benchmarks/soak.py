@@ -122,6 +122,9 @@ VERSIONS: Final = (_CLIP, changed_file(_CLIP))
 LATE_FILES_S: Final = 4.0
 LINK_LIFETIME_S: Final = 600.0
 
+LISTED: Final = 1000
+"""Tasks that the list shows, the newest."""
+
 
 @frozen(kw_only=True)
 class Extent:
@@ -454,6 +457,8 @@ async def _run(extent: Extent, keys: Keys, owner: Owner) -> Books:
         late_cancel=400,
         late_files=LATE_FILES_S,
         link_lifetime=LINK_LIFETIME_S,
+        # The addresses of all that are shown are made anew for each answer.
+        list_limit=LISTED,
     )
     raising, budget = _Raising(rng), Budget(10**9)
     async with AsyncExitStack() as stack:
