@@ -16,6 +16,7 @@ import pytest
 from aivideomaker_async import AIVideoMaker, ConfigurationError
 from aivideomaker_async.agents import VideoTools
 from aivideomaker_async.simulator.threaded import ThreadedSimulator
+from benchmarks.giving_up import PROGRAM
 from tests.agents.conftest import FOX, ToolSets, awaited, blocking
 
 
@@ -205,20 +206,6 @@ def test_without_a_key_the_report_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     assert (report["status"], report["error"]) == ("ERROR", "ConfigurationError")
     assert "AIVIDEO_API_KEY" in report["message"]
     assert blocking(tools)["account_balance"]()["error"] == "ConfigurationError"
-
-
-PROGRAM = """
-import json, sys
-from aivideomaker_async import AIVideoMaker, RateLimiter
-from aivideomaker_async.agents import VideoTools
-
-url, key, state, order = sys.argv[1:]
-client = lambda: AIVideoMaker(key, base_url=url, limiter=RateLimiter(60_000))
-tools = VideoTools(max_credits=50, budget=100, state=state, client=client)
-submit = next(tool for tool in tools.blocking() if tool.__name__ == "submit_video")
-print("begins", flush=True)
-print(submit(**json.loads(order)), flush=True)
-"""
 
 
 def test_a_process_that_is_killed_again_and_again_buys_once(service: ThreadedSimulator, tmp_path: Path) -> None:
