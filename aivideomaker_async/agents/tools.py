@@ -134,7 +134,7 @@ class VideoTools:
 
         Args:
             tool: one of `tools`.
-            given: its arguments by their names.
+            given: its arguments by their names; for a submit also `max_credits`, where less is allowed this time.
         """
         try:
             return await self._thread.call(tool.work, given)
@@ -288,13 +288,15 @@ class VideoTools:
     async def _submit(self, model: str | None, client: AIVideoMaker, given: Mapping[str, object]) -> Report:
         fields = dict(given)
         name = _order_name(fields.pop("order", None))
+        # Not the model's: an adapter that has shown a price allows no more than that.
+        most = min(self.max_credits, int(fields.pop("max_credits", self.max_credits)))  # type: ignore[call-overload]
         spec = self._spec(model, fields)
         ordered, running = self._submits.get(name, (spec, None))
         if ordered != spec:
             raise _other_order(name, spec)
         if running is None:
             # A task of its own: whoever gives up on the call does not cut off the payment.
-            running = asyncio.create_task(self._buy(client, name, spec), name=f"order {name}")
+            running = asyncio.create_task(self._buy(client, name, spec, most), name=f"order {name}")
             self._submits[name] = spec, running
             running.add_done_callback(lambda _: self._submits.pop(name, None))
         try:
@@ -304,18 +306,18 @@ class VideoTools:
             return Report(status=SUBMITTING, order=name, next=next_step(SUBMITTING))
         return Report(report)
 
-    async def _buy(self, client: AIVideoMaker, name: str, spec: VideoSpec) -> Report:
+    async def _buy(self, client: AIVideoMaker, name: str, spec: VideoSpec, most: int) -> Report:
         try:
             order = await DISK.run(self._book(client).open, name)
         except OrderBusy:
             # Another process is at work on it.
             return Report(status=SUBMITTING, order=name, next=next_step(SUBMITTING))
         try:
-            return await self._buy_once(client, name, spec, order)
+            return await self._buy_once(client, name, spec, order, most)
         finally:
             order.close()
 
-    async def _buy_once(self, client: AIVideoMaker, name: str, spec: VideoSpec, order: OpenOrder) -> Report:
+    async def _buy_once(self, client: AIVideoMaker, name: str, spec: VideoSpec, order: OpenOrder, most: int) -> Report:
         """Buy what was not bought before.
 
         Raises:
@@ -328,12 +330,12 @@ class VideoTools:
         if known is not None and known.task_id is not None:
             return await self._bought(client, name, client.task(known.task_id), known.spent, replay=True)
         if known is None:
-            await self._reserve(client, order, fresh, spec)
+            await self._reserve(client, order, fresh, spec, most)
         # What an earlier process may have bought is searched for first. It has ended: it would hold the order.
         intent = fresh if known is None else known.intent
         others = await DISK.run(order.others)
         try:
-            task = await client.submit(spec, intent=intent, known=others, max_credits=self.max_credits)
+            task = await client.submit(spec, intent=intent, known=others, max_credits=most)
         except AIVideoMakerError as error:
             if known is None and not isinstance(error, SubmitOutcomeUnknown):
                 # Surely nothing was bought. Of an earlier submit that is not known.
@@ -345,7 +347,9 @@ class VideoTools:
         await DISK.run(partial(order.note, task_id=task.id, credits=spent))
         return await self._bought(client, name, task, spent, replay=False)
 
-    async def _reserve(self, client: AIVideoMaker, order: OpenOrder, intent: Intent, spec: VideoSpec) -> None:
+    async def _reserve(
+        self, client: AIVideoMaker, order: OpenOrder, intent: Intent, spec: VideoSpec, most: int
+    ) -> None:
         """Write the order down with its price, if that is within the limits.
 
         Raises:
@@ -357,7 +361,7 @@ class VideoTools:
         def begin() -> int | None:
             with book.sums() as spent:
                 left = max(0, self.budget - spent)
-                if price.credits > min(self.max_credits, left):
+                if price.credits > min(most, left):
                     return left
                 order.begin(intent, price.credits)
                 return None
@@ -369,7 +373,7 @@ class VideoTools:
             except OrderBusy:
                 await asyncio.sleep(BUSY_PAUSE_S)
         if left is not None:
-            allowed = f"{self.max_credits} for one video, and {left} are left of the budget of {self.budget}"
+            allowed = f"{most} for one video, and {left} are left of the budget of {self.budget}"
             raise BudgetExceeded(
                 f"it costs {price.credits} credits; allowed are {allowed}; nothing was sent",
                 status=422,
@@ -377,7 +381,7 @@ class VideoTools:
                 path=f"/api/v1/generate/{spec.model}",
                 code="BUDGET_EXCEEDED",
                 credits=price.credits,
-                allowed=min(self.max_credits, left),
+                allowed=min(most, left),
             )
 
     async def _bought(self, client: AIVideoMaker, name: str, task: VideoTask, spent: int, *, replay: bool) -> Report:

@@ -18,6 +18,7 @@ from .context import Context, Job
 from .demo import demo
 from .doctor import doctor
 from .exit_codes import MEANINGS, Exit, OutputClosed, Terminated, UsageError, exit_code_of
+from .mcp import mcp
 from .models import models
 from .simulate import simulate
 from .spec_commands import generate_commands, quote_commands
@@ -49,7 +50,7 @@ def build() -> App:
     app.command(generate_commands())
     app.command(quote_commands())
     of_tasks = (commands.watch, commands.status, commands.get, commands.cancel)
-    for command in (*of_tasks, commands.account, models, doctor, simulate, demo):
+    for command in (*of_tasks, commands.account, models, doctor, simulate, demo, mcp):
         app.command(command)
     app.command(commands.list_tasks, name="list")
     options = Group("Options for all commands", sort_key=1)

@@ -47,6 +47,14 @@ class Context:
     advice: str | None = None
     """What to do next if the command ends now."""
 
+    def make_client(self) -> AIVideoMaker:
+        """Return a client with the key from the environment, to be closed by the caller. It uses no proxy.
+
+        Raises:
+            ConfigurationError: there is no key, or the base URL is wrong.
+        """
+        return AIVideoMaker(base_url=self.base_url, allow_http=self.allow_http)
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator[AIVideoMaker]:
         """Open a client with the key from the environment.
