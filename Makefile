@@ -12,6 +12,8 @@ REV ?= $(shell cat .ci/landed)
 SHORT ?=
 # Some tests instead of all: make test TESTS=tests/http
 TESTS ?=
+# One framework instead of all: make agents FRAMEWORK=fastmcp
+FRAMEWORK ?=
 # Tests start many programs, and each of them would compile this package anew.
 export PYTHONDONTWRITEBYTECODE =
 # One process more than there are cores, since some tests wait; the pages of the docs and what shares a server stay together.
@@ -22,7 +24,7 @@ COVER ?=
 RUN_TESTS := $(if $(COVER),$(BIN)/coverage run,$(BIN)/python) -m pytest $(IN_PARALLEL)
 
 .PHONY: help demo test check lint types imports coverage contract bench bench-short bench-against soak soak-short \
-	network lowest package clean
+	network lowest agents package clean
 
 help:
 	@echo "make demo      generate five videos on the embedded simulator, into $(DEMO_OUTPUT)/"
@@ -34,6 +36,7 @@ help:
 	@echo "make soak      20,000 submits while the service misbehaves, and docs/reliability.md anew (make soak-short: some hundred)"
 	@echo "make network   cut a real link under submits for up to 90 s (seven minutes; Linux)"
 	@echo "make lowest    run the tests with the lowest versions that are allowed"
+	@echo "make agents    try the tools for agents in every framework (FRAMEWORK=... for one; large downloads)"
 	@echo "make package   build wheel and sdist, and try them in an empty environment"
 	@echo "make clean     remove what was built"
 
@@ -121,6 +124,9 @@ $(LOWEST_VENV)/.lowest: pyproject.toml
 lowest: $(LOWEST_VENV)/.lowest
 	@# The lowest pytest reports what an earlier test has left to the garbage collector as a failure of a later one.
 	$(LOWEST_VENV)/bin/python -m pytest $(IN_PARALLEL) -W ignore::pytest.PytestUnraisableExceptionWarning $(TESTS)
+
+agents: $(BIN)/python
+	$(BIN)/python .ci/agents.py $(FRAMEWORK)
 
 package: $(VENV)/.dev
 	$(BIN)/python .ci/package.py

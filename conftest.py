@@ -39,6 +39,7 @@ def _setup(namespace: dict[str, Any]) -> None:
     os.chdir(folder.name)
     os.environ["AIVIDEO_API_KEY"] = simulator.api_key
     os.environ["AIVIDEO_BASE_URL"] = simulator.url
+    os.environ["XDG_STATE_HOME"] = folder.name
     namespace["_runner"] = asyncio.Runner()
     namespace["client"] = namespace["_runner"].run(open_client())
 

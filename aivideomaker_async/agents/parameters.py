@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
@@ -63,10 +64,8 @@ ORDER: Final = Parameter(
 def model_parameters(model: str) -> list[Parameter]:
     """Return the arguments of a tool for one model: the fields of its spec class."""
     spec = SPECS[model]
-    texts, hints = _texts_of(spec), get_type_hints(spec)
-    return [
-        _parameter(item, hints[item.name], texts.get(item.name, "")) for item in fields(spec) if item.name != "extra"
-    ]
+    texts, (hints, known) = _texts_of(spec), _fields_of(spec)
+    return [_parameter(item, hints[name], texts.get(name, "")) for name, item in known.items()]
 
 
 def common_parameters(models: Sequence[str]) -> list[Parameter]:
@@ -142,6 +141,12 @@ def _summary(model: str) -> str:
     return re.sub(r" \(`.*?`\)\.$", "", first).lower()
 
 
+@cache
+def _fields_of(spec: type[VideoSpec]) -> tuple[Mapping[str, object], Mapping[str, Attribute[Any]]]:
+    """Return the types of the fields of a spec class, and the fields that a model may fill, by their names."""
+    return get_type_hints(spec), {item.name: item for item in fields(spec) if item.name != "extra"}
+
+
 def _is_required(item: Attribute[Any]) -> bool:
     from attrs import NOTHING
 
@@ -167,8 +172,7 @@ def spec_from(model: object, given: Mapping[str, object], images: Path | None, m
     if not isinstance(model, str) or model not in allowed:
         raise InvalidSpec("VideoTools", [FieldProblem("model", _shown(model), f"one of {', '.join(allowed)}")])
     spec = SPECS[model]
-    hints = get_type_hints(spec)
-    known = {item.name: item for item in fields(spec) if item.name != "extra"}
+    hints, known = _fields_of(spec)
     values: dict[str, Any] = {name: None for name, item in known.items() if _is_required(item)}
     problems: list[FieldProblem] = []
     for name, value in given.items():
