@@ -74,6 +74,8 @@ def test_equal_orders_with_other_names_are_other_videos(tools: VideoTools, servi
 def test_an_order_is_that_of_one_video(tools: VideoTools, tool_sets: ToolSets, service: ThreadedSimulator) -> None:
     """Also while it is being bought, and in another process."""
     call, other = awaited(tools), FOX | {"prompt": "An owl"}
+    # Once the client is there, calls begin in their order.
+    blocking(tools)["account_balance"]()
 
     async def at_once() -> list[dict[str, Any]]:
         return list(await asyncio.gather(call["submit_video"](**FOX), call["submit_video"](**other)))
