@@ -222,7 +222,7 @@ def agent_framework(tools: VideoTools) -> Call:
     made: dict[str, FunctionTool] = {one.name: one for one in [tool(function) for function in tools.functions()]}
 
     async def call(name: str, arguments: dict[str, Any]) -> Any:
-        return await made[name].invoke(arguments=arguments)
+        return [content.text for content in await made[name].invoke(arguments=arguments)]
 
     return call
 
