@@ -164,6 +164,7 @@ def test_where_orders_cannot_be_written_down_nothing_is_bought(
     assert not service.tasks
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 def test_a_wait_ends_in_time_and_goes_on(tool_sets: ToolSets, tmp_path: Path) -> None:
     with ThreadedSimulator(render=False, limit=None, durations=(0, 1.5)) as slow:
         call = blocking(tool_sets(client=lambda: AIVideoMaker(slow.api_key, base_url=slow.url)))

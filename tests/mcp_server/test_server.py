@@ -80,6 +80,7 @@ def report_of(result: types.CallToolResult) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 async def test_the_tools_are_shown_with_their_rules_and_hints(tools: VideoTools) -> None:
     async with talking(tools) as client:
         shown = {tool.name: tool for tool in (await client.list_tools()).tools}
@@ -110,6 +111,7 @@ async def test_a_video_from_the_order_to_its_link(tools: VideoTools, service: Th
     assert await bought(service) == [task_id]
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 @both_eras
 async def test_what_is_wrong_is_told_by_the_tool(tools: VideoTools, era: str) -> None:
     """And not by a validator, whose words say less."""
@@ -139,6 +141,7 @@ async def test_the_person_is_asked_once_with_the_price(
     assert len(await bought(service)) == 1
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 @both_eras
 @pytest.mark.parametrize(
     "answer",
@@ -179,6 +182,7 @@ async def test_no_more_is_paid_than_was_shown(
     assert await bought(service) == []
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 @both_eras
 async def test_a_cancelled_call_ends_the_wait_and_no_submit(
     slow_tools: VideoTools, slow: ThreadedSimulator, era: str
@@ -193,6 +197,7 @@ async def test_a_cancelled_call_ends_the_wait_and_no_submit(
     assert await bought(slow) == [task_id]
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 async def test_progress_is_reported_while_waiting(slow_tools: VideoTools, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aivideomaker_async.mcp_server.server.SLICE_S", 1)
     seen: list[tuple[float, str | None]] = []
@@ -209,6 +214,7 @@ async def test_progress_is_reported_while_waiting(slow_tools: VideoTools, monkey
     assert seen[0][1].startswith("PROGRESS")
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 async def test_prompts_say_what_to_do(tools: VideoTools) -> None:
     async with talking(tools) as client:
         names = [prompt.name for prompt in (await client.list_prompts()).prompts]

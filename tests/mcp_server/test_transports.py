@@ -84,6 +84,7 @@ async def serving(
         await asyncio.wait_for(process.communicate(), 20)
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 async def test_sessions_over_http_share_one_client(service: ThreadedSimulator, tmp_path: Path) -> None:
     async with serving(service, tmp_path) as (url, process):
         async with Client(url) as one, Client(url) as two:
@@ -93,6 +94,7 @@ async def test_sessions_over_http_share_one_client(service: ThreadedSimulator, t
     assert await bought(service) == [task_id]
 
 
+@pytest.mark.parametrize("revision", ["2026-09"])
 async def test_a_token_is_asked_for(service: ThreadedSimulator, tmp_path: Path) -> None:
     token = "0123456789abcdef"
     call: dict[str, Any] = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
