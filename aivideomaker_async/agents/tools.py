@@ -53,6 +53,8 @@ BUSY_PAUSE_S: Final = 0.1
 
 MOST_LISTED: Final = 50
 
+VIDEO_SUFFIXES: Final = frozenset({".mp4", ".mov", ".webm", ".mkv"})
+
 LONGEST_ORDER: Final = 100
 SHORTEST_ORDER: Final = 4
 
@@ -228,7 +230,7 @@ class VideoTools:
                 Parameter(
                     name="name",
                     kind=str,
-                    text="A file name, without a folder; left out, the task's id.",
+                    text="A file name, without a folder, that is not taken; left out, the task's id.",
                     default="",
                 ),
             ],
@@ -446,7 +448,11 @@ class VideoTools:
         try:
             async with asyncio.timeout(LONGEST_CALL_S):
                 video = await client.task(task_id).result(timeout=QUICK_CALL_S)
-                saved = await video.download(path, overwrite=True, resume=True)
+                if await DISK.run(path.exists) and path.name == f"{task_id}.mp4":
+                    # It was saved before: no other video has its name.
+                    saved = path
+                else:
+                    saved = await video.download(path, resume=True)
         except TimeoutError as error:
             if isinstance(error, AIVideoMakerError):
                 raise
@@ -528,7 +534,7 @@ class VideoTools:
         text = name.strip() if isinstance(name, str) and name.strip() else f"{task_id}.mp4"
         if Path(text).name != text or text in {".", ".."} or "\\" in text or text.startswith("."):
             raise InvalidSpec("download_video", [FieldProblem("name", repr(text), "a file name without a folder")])
-        return self._folder / (text if Path(text).suffix else f"{text}.mp4")
+        return self._folder / (text if Path(text).suffix.lower() in VIDEO_SUFFIXES else f"{text}.mp4")
 
     def _reported(
         self, work: Callable[[AIVideoMaker, Mapping[str, object]], Coroutine[Any, Any, Report]]

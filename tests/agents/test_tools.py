@@ -146,6 +146,20 @@ def test_the_budget_holds_over_restarts(tool_sets: ToolSets, service: ThreadedSi
     assert len(service.tasks) == 3
 
 
+def test_no_file_is_replaced(tools: VideoTools, tmp_path: Path) -> None:
+    """Whatever name a model chooses. A second download under the usual name is the first one."""
+    call = blocking(tools)
+    task_id = call["submit_video"](**FOX)["task_id"]
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "mine.mp4").write_text("mine")
+    refused = call["download_video"](task_id, name="mine")
+    assert (refused["status"], "exists already" in refused["message"]) == ("ERROR", True)
+    assert (tmp_path / "videos" / "mine.mp4").read_text() == "mine"
+    saved = [call["download_video"](task_id)["path"] for _ in range(2)]
+    assert saved == [str(tmp_path / "videos" / f"{task_id}.mp4")] * 2
+    assert call["download_video"](task_id, name="run.sh")["path"].endswith("run.sh.mp4")
+
+
 def test_a_refused_order_can_be_given_again(tools: VideoTools, service: ThreadedSimulator) -> None:
     submit = blocking(tools)["submit_video"]
     service.fault("status", on="submit", status=402, body={"status": "FAILED", "message": "Insufficient credits"})
