@@ -64,7 +64,7 @@ OUTPUT_SCHEMA: Final[dict[str, Any]] = {
     "required": ["status", "next"],
 }
 
-Context = ServerRequestContext[Any, Any]
+_Context = ServerRequestContext[Any, Any]
 
 
 def make_server(tools: VideoTools, *, ask: bool = True) -> Server[Any]:
@@ -100,11 +100,11 @@ class _Handlers:
 
     # --- tools ---------------------------------------------------------------------------------------
 
-    async def list_tools(self, _ctx: Context, _params: object) -> types.ListToolsResult:
+    async def list_tools(self, _ctx: _Context, _params: object) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_shown(tool) for tool in self._tools.values()])
 
     async def call_tool(
-        self, ctx: Context, params: types.CallToolRequestParams
+        self, ctx: _Context, params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         tool = self._tools.get(params.name)
         if tool is None:
@@ -118,7 +118,7 @@ class _Handlers:
             return _result(await self._wait(ctx, tool, given))
         return _result(await self._set.call(tool, given))
 
-    async def _wait(self, ctx: Context, tool: Tool, given: Mapping[str, object]) -> Report:
+    async def _wait(self, ctx: _Context, tool: Tool, given: Mapping[str, object]) -> Report:
         """Wait in slices, and report progress after each, which nobody gets who has not asked for it."""
         seconds = _seconds(given.get("seconds"))
         waited = 0
@@ -136,7 +136,7 @@ class _Handlers:
     # --- the question before a purchase --------------------------------------------------------------
 
     async def _buy_if_agreed(
-        self, ctx: Context, params: types.CallToolRequestParams, tool: Tool, given: dict[str, object]
+        self, ctx: _Context, params: types.CallToolRequestParams, tool: Tool, given: dict[str, object]
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Ask the person with the price, and buy for no more than that."""
         answer = (params.input_responses or {}).get(PRICE)
@@ -169,10 +169,10 @@ class _Handlers:
 
     # --- resources and prompts -----------------------------------------------------------------------
 
-    async def list_resources(self, _ctx: Context, _params: object) -> types.ListResourcesResult:
+    async def list_resources(self, _ctx: _Context, _params: object) -> types.ListResourcesResult:
         return types.ListResourcesResult(resources=[])
 
-    async def list_resource_templates(self, _ctx: Context, _params: object) -> types.ListResourceTemplatesResult:
+    async def list_resource_templates(self, _ctx: _Context, _params: object) -> types.ListResourceTemplatesResult:
         template = types.ResourceTemplate(
             uri_template="video://{task_id}",
             name="video",
@@ -182,7 +182,7 @@ class _Handlers:
         )
         return types.ListResourceTemplatesResult(resource_templates=[template])
 
-    async def read_resource(self, _ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
+    async def read_resource(self, _ctx: _Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
         uri = str(params.uri)
         if not uri.startswith("video://"):
             raise MCPError(types.INVALID_PARAMS, f"there is no resource {uri!r}; there are video://{{task_id}}")
@@ -191,10 +191,10 @@ class _Handlers:
         contents = types.TextResourceContents(uri=uri, mime_type="application/json", text=str(report))
         return types.ReadResourceResult(contents=[contents])
 
-    async def list_prompts(self, _ctx: Context, _params: object) -> types.ListPromptsResult:
+    async def list_prompts(self, _ctx: _Context, _params: object) -> types.ListPromptsResult:
         return types.ListPromptsResult(prompts=list(_PROMPTS.values()))
 
-    async def get_prompt(self, _ctx: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
+    async def get_prompt(self, _ctx: _Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:
         prompt = _PROMPTS.get(params.name)
         if prompt is None:
             raise MCPError(types.INVALID_PARAMS, f"there is no prompt {params.name!r}; there are {', '.join(_PROMPTS)}")
@@ -264,7 +264,7 @@ def _result(report: Report) -> types.CallToolResult:
     return types.CallToolResult(content=content, structured_content=dict(report), is_error="error" in report)
 
 
-def _can_be_asked(ctx: Context) -> bool:
+def _can_be_asked(ctx: _Context) -> bool:
     capabilities = ctx.session.client_capabilities
     return capabilities is not None and capabilities.elicitation is not None
 
